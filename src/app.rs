@@ -1,0 +1,1 @@
+//! Builds all parts and stops them in order.

@@ -1,0 +1,1 @@
+//! Status out: views, page, local API.

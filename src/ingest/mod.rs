@@ -1,0 +1,1 @@
+//! The HTTP endpoint where reports come in.
