@@ -269,7 +269,7 @@ async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: Stri
     let Some(dead) = ingest.dead.clone() else { return };
     let entries: Vec<Dead> = refused
         .iter()
-        .map(|refusal| Dead { category: request.category, source: source.clone(), reason: refusal.reason.clone(), point: refusal.raw.clone() })
+        .map(|refusal| Dead { category: Some(request.category), source: source.clone(), reason: refusal.reason.clone(), point: refusal.raw.clone() })
         .collect();
     let lost = entries.len();
     let written = tokio::task::spawn_blocking(move || dead.put("ingest", &entries)).await;
