@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 
 use super::table::{ago, bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Surroundings};
+use crate::ingest::server::reachable;
 use crate::control::views::{Script, Sink, Status};
 
 #[derive(clap::Args)]
@@ -31,7 +32,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     let socket = socket_of(root);
     let runtime = small_runtime();
     loop {
-        let exit = match runtime.block_on(ask(&socket, "/api/v1/status")) {
+        let exit = match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
             Ok(body) => print(&body, args),
             Err(error) => {
                 warn(&format!(
@@ -55,16 +56,16 @@ pub(super) fn socket_of(root: &Path) -> PathBuf {
         Ok(config) => config.http_api.socket,
         Err(_) => app::default_socket(root),
     };
-    app::reachable_socket(&socket)
+    reachable(&socket)
 }
 
-/// Sends one GET over the Unix socket.
-pub(super) async fn ask(socket: &Path, path: &str) -> anyhow::Result<Vec<u8>> {
+/// Sends one request over the Unix socket; an answer other than 2xx is an error.
+pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let exchange = async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let request = hyper::Request::get(path).header("host", "localhost").body(Empty::<bytes::Bytes>::new())?;
+        let request = hyper::Request::builder().method(method).uri(path).header("host", "localhost").body(Full::new(bytes::Bytes::from(body)))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes().to_vec();

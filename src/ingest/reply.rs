@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::buffer::AppendError;
 use crate::point::{BodyFault, Refusal};
@@ -46,6 +46,20 @@ struct RefusedPoint<'a> {
     index: usize,
     field: &'a str,
     reason: &'a str,
+}
+
+/// An answer that refuses, as a client reads it.
+#[derive(Debug, Deserialize)]
+pub struct RefusedAnswer {
+    pub message: String,
+    #[serde(default)]
+    pub refused: Vec<RefusedEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RefusedEntry {
+    pub field: String,
+    pub reason: String,
 }
 
 impl No {

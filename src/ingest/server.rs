@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,4 +134,14 @@ pub async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+/// A socket's path may have 107 bytes; a longer one is replaced by a short one in a directory of this user, the same for agent and commands.
+pub fn reachable(path: &Path) -> PathBuf {
+    if path.as_os_str().len() <= 107 {
+        return path.to_owned();
+    }
+    let user = rustix::process::getuid().as_raw();
+    let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+    PathBuf::from(format!("/tmp/pythond-{user}/{name:08x}.sock"))
 }
