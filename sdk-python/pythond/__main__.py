@@ -9,7 +9,7 @@ import sys
 if __name__ == "__main__":
     # The folder of this package stands first on the path; its parent must, or `import logs` would find a part of it.
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if sys.version_info < (3, 8):
+    if sys.version_info < (3, 8):  # noqa: UP036
         _text = "Python %d.%d.%d is too old, pythond needs 3.8 or newer" % tuple(sys.version_info[:3])  # noqa: UP031
         _fd = os.environ.get("PYTHOND_CONTROL_FD", "")
         if _fd:

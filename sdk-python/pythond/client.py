@@ -17,7 +17,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Optional, Tuple, Union
+    from typing import Callable, Tuple, Union
 
     Address = Union[str, Tuple[str, int]]
 
@@ -34,7 +34,7 @@ class Reply:
 
     __slots__ = ("retry_after", "status", "text")
 
-    def __init__(self, status: int, text: str, retry_after: Optional[float] = None) -> None:
+    def __init__(self, status: int, text: str, retry_after: float | None = None) -> None:
         self.status = status
         self.text = text
         self.retry_after = retry_after
@@ -44,7 +44,7 @@ class Reply:
         return self.status in (0, 429, 503)
 
 
-def pause_before_retry(tries: int, retry_after: Optional[float]) -> float:
+def pause_before_retry(tries: int, retry_after: float | None) -> float:
     """Returns how many seconds to wait after `tries` failures: what the agent asks for, else 0.1 s doubling to 5 s."""
     if retry_after is not None:
         return retry_after
@@ -58,12 +58,12 @@ class Agent:
         self,
         address: Address,
         token: str = "",
-        wait: Callable[[float], bool] = lambda seconds: bool(time.sleep(seconds)),
+        wait: Callable[[float], bool] | None = None,
         timeout: float = ANSWER_TIMEOUT,
     ) -> None:
         """`wait` sleeps and says whether the worker is to stop, which ends the retries."""
         self._address = address
-        self._wait = wait
+        self._wait = wait or _sleep
         self._timeout = timeout
         self._head = f"X-Pythond-Worker: {token}\r\n" if token else ""
         self._local = threading.local()
@@ -110,6 +110,11 @@ class Agent:
         return connection
 
 
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
 class Broken(Exception):
     """The connection ended, or what came over it is no HTTP."""
 
@@ -124,7 +129,7 @@ class Connection:
     def __init__(self, address: Address, timeout: float) -> None:
         self._address = address
         self._timeout = timeout
-        self._socket: Optional[socket.socket] = None
+        self._socket: socket.socket | None = None
         self._buffer = b""
         self._until = 0.0
 
@@ -170,7 +175,7 @@ class Connection:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return opened
 
-    def _send(self, head: bytes, body: bytes) -> Optional[OSError]:
+    def _send(self, head: bytes, body: bytes) -> OSError | None:
         """Sends; a failure is returned, for an agent that refuses early may have answered before it closed."""
         assert self._socket is not None
         try:
@@ -254,7 +259,7 @@ class Connection:
         return left
 
 
-def _parse_head(head: bytes) -> Tuple[int, Dict[str, str]]:
+def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     parts = first.split(" ", 2)
     if not parts[0].startswith("HTTP/1.") or len(parts) < 2 or not (parts[1].isdigit() and len(parts[1]) == 3):
@@ -276,7 +281,7 @@ def _length(text: str, base: int) -> int:
     return size
 
 
-def _seconds(text: Optional[str]) -> Optional[float]:
+def _seconds(text: str | None) -> float | None:
     """Reads a `Retry-After` in seconds; the form with a date is treated as if nothing was asked for."""
     return float(text) if text is not None and text.isdigit() else None
 

@@ -13,7 +13,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict
 
     Frame = Dict[str, Any]
 
@@ -95,12 +95,12 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
         return text
-    mark = "\n… {} bytes left out …\n".format(len(data) - limit).encode()
+    mark = f"\n… {len(data) - limit} bytes left out …\n".encode()
     half = (limit - len(mark)) // 2
     return (data[:half] + mark + data[-half:]).decode("utf-8", "ignore")
 
 
-def text_of(frame: Frame, key: str, default: Optional[str] = None) -> str:
+def text_of(frame: Frame, key: str, default: str | None = None) -> str:
     """Returns a text of the frame; raises `ValueError` where it is missing or something else."""
     value = frame.get(key, default)
     if not isinstance(value, str):

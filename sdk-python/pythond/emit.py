@@ -12,7 +12,7 @@ from pythond.control import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Protocol, Set, Tuple
+    from typing import Any, Protocol
 
     from pythond.guard import IsUser
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_BUDGET = 10.0
+_MAX_WARNINGS = 1000
 
 
 class Tally:
@@ -44,7 +45,7 @@ class Tally:
         self._points += points
         self._refused += refused
 
-    def take(self) -> Dict[str, int]:
+    def take(self) -> dict[str, int]:
         """Returns the counts and starts again from nothing."""
         counts = {"reports": self._reports, "points": self._points, "refused": self._refused}
         self._reports = self._points = self._refused = 0
@@ -59,10 +60,10 @@ class Emit:
         self._frames = frames
         self._is_user = is_user
         self._lock = threading.Lock()
-        self._tallies: Dict[Optional[int], Tally] = {}
-        self._warned: Set[Tuple[str, str]] = set()
+        self._tallies: dict[int | None, Tally] = {}
+        self._warned: set[tuple[str, str]] = set()
 
-    def post(self, job: Optional[int], path: str, content_type: str, body: bytes, method: str = "POST") -> Reply:
+    def post(self, job: int | None, path: str, content_type: str, body: bytes, method: str = "POST") -> Reply:
         """Sends a request to the agent; tries again until the job is due again, and at least once."""
         deadline = self._tally(job).deadline or time.monotonic() + DEFAULT_BUDGET
         return self._agent.request(method, path, content_type, body, deadline)
@@ -71,16 +72,16 @@ class Emit:
         """Notes that a run begins: its reports may be tried again until it is due again."""
         self._tally(job).deadline = time.monotonic() + every
 
-    def take(self, job: int) -> Dict[str, int]:
+    def take(self, job: int) -> dict[str, int]:
         """Returns what the job has reported since the last call."""
         with self._lock:
             return self._tallies.setdefault(job, Tally()).take()
 
-    def count(self, job: Optional[int], reports: int, points: int, refused: int) -> None:
+    def count(self, job: int | None, reports: int, points: int, refused: int) -> None:
         with self._lock:
             self._tallies.setdefault(job, Tally()).add(reports, points, refused)
 
-    def refused(self, job: Optional[int], category: str, status: int, text: str) -> bool:
+    def refused(self, job: int | None, category: str, status: int, text: str) -> bool:
         """Says that a report was not taken, and where in the script it was made."""
         place = guard.caller(self._is_user)
         return self._frames.send("refused", i=job, category=category, status=status, text=cut(text), caller=place)
@@ -88,17 +89,18 @@ class Emit:
     def warn(self, code: str, text: str, line: int = 0) -> None:
         """Warns of something odd in the script, once for each text."""
         with self._lock:
-            known = (code, text) in self._warned
-            self._warned.add((code, text))
+            known = (code, text) in self._warned or len(self._warned) >= _MAX_WARNINGS
+            if not known:
+                self._warned.add((code, text))
         if not known:
             self._frames.send("warn", code=code, msg=cut(text), line=line)
 
-    def _tally(self, job: Optional[int]) -> Tally:
+    def _tally(self, job: int | None) -> Tally:
         with self._lock:
             return self._tallies.setdefault(job, Tally())
 
 
-def judge(status: int, text: str, sent: int) -> Tuple[int, int]:
+def judge(status: int, text: str, sent: int) -> tuple[int, int]:
     """Returns how many of the points sent were accepted, and how many refused, by the agent's answer."""
     if 200 <= status < 300:
         return sent, 0

@@ -18,7 +18,7 @@ from pythond.control import cut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict
 
     IsUser = Callable[[str], bool]
     Where = Dict[str, Any]
@@ -28,7 +28,7 @@ _MAX_FRAMES = 16
 _MAX_LINE = 400
 
 
-def user_files(script: str, roots: List[str]) -> IsUser:
+def user_files(script: str, roots: list[str]) -> IsUser:
     """Returns the test that tells the user's own files from libraries: the script, and what lies below its roots."""
     prefixes = tuple(root.rstrip(os.sep) + os.sep for root in roots)
 
@@ -41,7 +41,7 @@ def user_files(script: str, roots: List[str]) -> IsUser:
     return is_user
 
 
-def run(job: Callable[[], object], is_user: IsUser) -> Tuple[float, Optional[Dict[str, Any]]]:
+def run(job: Callable[[], object], is_user: IsUser) -> tuple[float, dict[str, Any] | None]:
     """Calls a job; returns the milliseconds it took and, if it raised, what the `end` frame says of it."""
     started = time.monotonic()
     try:
@@ -52,10 +52,10 @@ def run(job: Callable[[], object], is_user: IsUser) -> Tuple[float, Optional[Dic
     return (time.monotonic() - started) * 1000.0, None
 
 
-def describe(error: BaseException, is_user: IsUser) -> Dict[str, Any]:
+def describe(error: BaseException, is_user: IsUser) -> dict[str, Any]:
     """Describes an exception: its type, text, traceback and the user's frames in it, innermost first."""
     tb = user_part(error)
-    facts: Dict[str, Any] = {"exc": type(error).__name__, "msg": cut(message(error), 2048), "tb": trace(error, tb)}
+    facts: dict[str, Any] = {"exc": type(error).__name__, "msg": cut(message(error), 2048), "tb": trace(error, tb)}
     try:
         facts["where"] = where(tb, is_user)
         hint = _hint(error, tb, is_user)
@@ -75,7 +75,7 @@ def message(error: BaseException) -> str:
         return f"<its text cannot be made: {type(failure).__name__}>"
 
 
-def user_part(error: BaseException) -> Optional[TracebackType]:
+def user_part(error: BaseException) -> TracebackType | None:
     """Returns the traceback without the frames at its outer end that are the worker's own and the import system's."""
     tb = error.__traceback__
     while tb is not None and _is_ours(tb.tb_frame.f_code.co_filename):
@@ -84,10 +84,10 @@ def user_part(error: BaseException) -> Optional[TracebackType]:
 
 
 def _is_ours(path: str) -> bool:
-    return path.startswith(_HERE) or path.startswith("<frozen importlib")
+    return path.startswith((_HERE, "<frozen importlib"))
 
 
-def trace(error: BaseException, tb: Optional[TracebackType]) -> str:
+def trace(error: BaseException, tb: TracebackType | None) -> str:
     """Formats a traceback with its source lines, at most 8 KiB of it, cut in the middle."""
     try:
         return cut("".join(traceback.format_exception(type(error), error, tb)))
@@ -95,7 +95,7 @@ def trace(error: BaseException, tb: Optional[TracebackType]) -> str:
         return f"{type(error).__name__}\n(the traceback cannot be made: {type(failure).__name__})\n"
 
 
-def where(tb: Optional[TracebackType], is_user: IsUser) -> List[Where]:
+def where(tb: TracebackType | None, is_user: IsUser) -> list[Where]:
     """Returns the user's frames of a traceback, innermost first."""
     found = []
     while tb is not None:
@@ -115,7 +115,7 @@ def _place(tb: TracebackType, code: Any) -> Where:
     return place
 
 
-def _columns(code: Any, tb: TracebackType, src: str) -> Dict[str, int]:
+def _columns(code: Any, tb: TracebackType, src: str) -> dict[str, int]:
     """Returns `col` and `end_col`, counted in characters from 1; the end is the first column behind."""
     for number, (line, end_line, col, end_col) in enumerate(code.co_positions()):
         if number == tb.tb_lasti // 2:
@@ -142,9 +142,9 @@ def remember_source(path: str, text: str) -> None:
     linecache.cache[path] = (len(text), None, text.splitlines(True), path)
 
 
-def caller(is_user: IsUser) -> Optional[Where]:
+def caller(is_user: IsUser) -> Where | None:
     """Returns the user's line that is being run, seen from within the SDK; None in a thread without one."""
-    frame: Optional[FrameType] = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = frame.f_code.co_filename
         if is_user(path):
@@ -154,7 +154,7 @@ def caller(is_user: IsUser) -> Optional[Where]:
     return None
 
 
-def _hint(error: BaseException, tb: Optional[TracebackType], is_user: IsUser) -> str:
+def _hint(error: BaseException, tb: TracebackType | None, is_user: IsUser) -> str:
     """Names what there was instead of the missing key or attribute; names only, values may be secret."""
     last = None
     while tb is not None:

@@ -25,7 +25,7 @@ from pythond import guard
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Sequence
 
     from pythond.guard import IsUser
 
@@ -43,8 +43,8 @@ class Source:
         module: str,
         roots: Sequence[str],
         input: str = "",
-        config: Optional[Dict[str, Any]] = None,
-        agent_address: Optional[Tuple[str, int]] = None,
+        config: dict[str, Any] | None = None,
+        agent_address: tuple[str, int] | None = None,
     ) -> None:
         self.script = script
         self.module = module
@@ -61,7 +61,7 @@ class Failure(Exception):
 
     def __init__(self, phase: str, code: str, exc: str, msg: str, permanent: bool, **more: Any) -> None:
         super().__init__(msg)
-        self.frame: Dict[str, Any] = {
+        self.frame: dict[str, Any] = {
             "phase": phase,
             "exc": exc,
             "msg": msg,
@@ -73,7 +73,7 @@ class Failure(Exception):
         }
 
 
-def arrange_path(shadow: Optional[str], roots: Sequence[str]) -> None:
+def arrange_path(shadow: str | None, roots: Sequence[str]) -> None:
     """Puts `sys.path` into the order that stands at the top of this file."""
     first = [CORE] + ([shadow] if shadow else [])
     standard = [path for path in sys.path if _is_standard_dir(path)]
@@ -170,7 +170,7 @@ def load_failure(error: BaseException, is_user: IsUser, phase: str) -> Failure:
     """Says what is wrong with a script, given what was raised while it was imported or a collector was made."""
     exc = type(error).__name__
     tb = guard.user_part(error)
-    more: Dict[str, Any] = {"tb": guard.trace(error, tb)}
+    more: dict[str, Any] = {"tb": guard.trace(error, tb)}
     if isinstance(error, SyntaxError):
         more.update(_syntax_place(error))
         return Failure(phase, "PD0201", exc, error.msg or "invalid syntax", True, **more)
@@ -188,8 +188,8 @@ def load_failure(error: BaseException, is_user: IsUser, phase: str) -> Failure:
     return Failure(phase, "PD0203", exc, message, isinstance(error, ImportError), **more)
 
 
-def _syntax_place(error: SyntaxError) -> Dict[str, Any]:
-    place: Dict[str, Any] = {}
+def _syntax_place(error: SyntaxError) -> dict[str, Any]:
+    place: dict[str, Any] = {}
     if error.filename:
         place["file"] = error.filename
     if error.lineno:
@@ -203,7 +203,7 @@ def _syntax_place(error: SyntaxError) -> Dict[str, Any]:
     return place
 
 
-def warnings_for(source: Source) -> List[Dict[str, Any]]:
+def warnings_for(source: Source) -> list[dict[str, Any]]:
     """Returns what the user should know of the file, although it runs."""
     top = source.module.partition(".")[0]
     if not is_standard(top):

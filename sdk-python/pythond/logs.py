@@ -67,16 +67,17 @@ class Stream(io.TextIOWrapper):
 
 def open_stream(fd: int) -> Stream:
     """Opens a line-buffered text stream on a descriptor; what has no UTF-8 form is written with backslashes."""
-    return Stream(
-        _Buffer(_Pipe(fd)), encoding="utf-8", errors="backslashreplace", newline="\n", line_buffering=True)
+    return Stream(_Buffer(_Pipe(fd)), encoding="utf-8", errors="backslashreplace", newline="\n", line_buffering=True)
 
 
 def replace_streams() -> None:
     """Puts the harmless streams in place of `sys.stdout` and `sys.stderr`."""
     reopen_closed()
     flush()
-    sys.stdout = sys.__stdout__ = open_stream(1)
-    sys.stderr = sys.__stderr__ = open_stream(2)
+    sys.stdout = open_stream(1)
+    sys.stderr = open_stream(2)
+    # What a script falls back on after it has put something else there.
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
 
 
 def reopen_closed() -> None:

@@ -26,7 +26,7 @@ from pythond.emit import Emit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn, Optional
+    from typing import Any, NoReturn
 
     from pythond.control import Channel, Frame
     from pythond.dialects import Job
@@ -57,10 +57,10 @@ def _move_away(fd: int) -> int:
     return moved
 
 
-_trace_fd: Optional[int] = None
+_trace_fd: int | None = None
 
 
-def _watch_for_crashes(fd: Optional[int]) -> None:
+def _watch_for_crashes(fd: int | None) -> None:
     """Has the interpreter write its stacks to the trace pipe on a crash and on SIGUSR2, even from within C code."""
     global _trace_fd
     _trace_fd = fd
@@ -89,8 +89,8 @@ class Worker:
         self._stopping = threading.Event()
         self._ended = threading.Lock()
         self._reason = "done"
-        self._kill_at: Optional[float] = None
-        self._serving: List[Serving] = []
+        self._kill_at: float | None = None
+        self._serving: list[Serving] = []
         self._signal_out, self._signal_in = os.pipe()
         os.set_blocking(self._signal_in, False)
 
@@ -151,7 +151,7 @@ class Worker:
                     return
                 self._report_end(one, self._run(one, prepared), prepared, 0.0)
 
-    def _run(self, one: Serving, prepared: Prepared) -> Dict[str, Any]:
+    def _run(self, one: Serving, prepared: Prepared) -> dict[str, Any]:
         """Runs a job once; returns what its `end` frame says of it."""
         one.runs += 1
         self._channel.send("run", i=one.index, k=one.runs)
@@ -162,7 +162,7 @@ class Worker:
         logs.reopen_closed()
         return {"ms": round(took, 3), "ok": failure is None, **(failure or {})}
 
-    def _report_end(self, one: Serving, outcome: Dict[str, Any], prepared: Prepared, wait: float) -> None:
+    def _report_end(self, one: Serving, outcome: dict[str, Any], prepared: Prepared, wait: float) -> None:
         counts = prepared.emit.take(one.index)
         self._channel.send("end", i=one.index, k=one.runs, **outcome, **counts, next_ms=int(wait * 1000))
 
@@ -307,7 +307,7 @@ class Prepared:
         self.emit = Emit(agent, channel, self.source.is_user)
 
 
-def _described(one: Serving) -> Dict[str, Any]:
+def _described(one: Serving) -> dict[str, Any]:
     job = one.job
     return {
         "i": one.index,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         def claims(self, path: str) -> bool:
             """Says whether a file is a script of this dialect, by looking at it."""
 
-        def load(self, source: Source, emit: Emit) -> List[Job]:
+        def load(self, source: Source, emit: Emit) -> list[Job]:
             """Runs a script and returns its jobs, the first report being possible from here on.
 
             Raises `loader.Failure`.
@@ -45,7 +45,7 @@ class Job:
         name: str,
         every: float,
         run: Callable[[], object],
-        stop: Optional[Callable[[], object]] = None,
+        stop: Callable[[], object] | None = None,
         class_name: str = "",
         line: int = 0,
     ) -> None:
@@ -65,5 +65,5 @@ def get(name: str) -> Dialect:
     """
     if name not in NAMES:
         raise ValueError(f"`dialect` is `{name}`; it must be one of {', '.join(NAMES)}")
-    dialect: Dialect = importlib.import_module(f"{__name__}.{name}")  # type: ignore[assignment]
+    dialect: Dialect = importlib.import_module(f"{__name__}.{name}")
     return dialect

@@ -37,7 +37,7 @@ def claims(path: str) -> bool:
         return False
 
 
-def load(source: Source, emit: Emit) -> List[Job]:
+def load(source: Source, emit: Emit) -> list[Job]:
     """Imports the script and makes one collector of each class.
 
     Raises `loader.Failure` where nothing is left to run; a class that cannot be made does not stop the others.
@@ -56,13 +56,13 @@ def load(source: Source, emit: Emit) -> List[Job]:
     if not classes:
         text = "no class of this file is a collector: one that inherits `DataKitFramework` and defines `run`"
         raise loader.Failure("find", "PD0204", "NoCollector", text, True, file=source.script, notes=notes)
-    jobs: List[Job] = []
-    failures: List[loader.Failure] = []
+    jobs: list[Job] = []
+    failures: list[loader.Failure] = []
     for cls in classes:
         try:
             collector = make(cls, source)
-        except loader.Failure as failure:
-            failures.append(failure)
+        except loader.Failure as error:
+            failures.append(error)
             continue
         link.know(collector, len(jobs))
         jobs.append(_job(collector, framework, source.script, emit))
@@ -73,10 +73,10 @@ def load(source: Source, emit: Emit) -> List[Job]:
     return jobs
 
 
-def find(module: ModuleType, framework: type) -> Tuple[List[type], List[str]]:
+def find(module: ModuleType, framework: type) -> tuple[list[type], list[str]]:
     """Returns the collectors of a module in the order of their definition, and why each other class is none."""
-    chosen: List[type] = []
-    notes: List[str] = []
+    chosen: list[type] = []
+    notes: list[str] = []
     seen = {id(framework)}
     for value in list(vars(module).values()):
         if not isinstance(value, type) or id(value) in seen:
@@ -142,7 +142,7 @@ def _job(collector: Any, framework: Any, script: str, emit: Emit) -> Job:
     return Job(name, every, collector.run, class_name=cls.__name__, line=line)
 
 
-def interval_of(value: Any) -> Tuple[float, str]:
+def interval_of(value: Any) -> tuple[float, str]:
     """Returns the seconds between two runs, and what to say of a value that is not simply a number of them."""
     if not value:
         return DEFAULT_INTERVAL, ""
@@ -160,7 +160,7 @@ def interval_of(value: Any) -> Tuple[float, str]:
 
 def class_line(cls: type, path: str) -> int:
     """Returns the line on which a class begins; 1 where that cannot be told."""
-    own: Optional[int] = cls.__dict__.get("__firstlineno__")
+    own: int | None = cls.__dict__.get("__firstlineno__")
     if own:
         return own
     pattern = re.compile(rf"\s*class\s+{re.escape(cls.__name__)}\b")
@@ -179,15 +179,15 @@ class Link:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._jobs: Dict[int, int] = {}
+        self._jobs: dict[int, int] = {}
 
     def know(self, collector: object, job: int) -> None:
         self._jobs[id(collector)] = job
 
-    def _job(self, owner: object) -> Optional[int]:
+    def _job(self, owner: object) -> int | None:
         return self._jobs.get(id(owner))
 
-    def send(self, owner: object, method: str, path: str, content_type: str, body: bytes) -> Tuple[int, str]:
+    def send(self, owner: object, method: str, path: str, content_type: str, body: bytes) -> tuple[int, str]:
         """Sends a request to the agent; returns the status and text of its answer, or 0 and a reason."""
         reply = self._emit.post(self._job(owner), path, content_type, body, method)
         return reply.status, reply.text

@@ -25,14 +25,14 @@ import os
 import re
 import sys
 import threading
-from string import Template
+from string import Template  # noqa: F401 (scripts take it from here)
 from time import monotonic as _monotonic
 from time import sleep as _sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from logging.handlers import RotatingFileHandler
-    from typing import Any, Dict, List, Optional, Tuple
+    from logging.handlers import RotatingFileHandler  # noqa: F401 (see `__getattr__`)
+    from typing import Any
 
     from pythond.dialects.datakit import Link
 
@@ -46,7 +46,7 @@ _LOG_BYTES = 100000
 _LOG_FILES = 10
 
 # Set by the agent's worker; None where this file stands alone.
-_worker: Optional[Link] = None
+_worker: Link | None = None
 _local = threading.local()
 _log_lock = threading.Lock()
 
@@ -79,7 +79,7 @@ def _has_requests() -> bool:
     return "requests" in sys.modules or PathFinder.find_spec("requests") is not None
 
 
-def _attach(worker: Optional[Link], address: Optional[Tuple[str, int]] = None) -> None:
+def _attach(worker: Link | None, address: tuple[str, int] | None = None) -> None:
     """Makes this module report through the agent's worker; for pythond only. `address` is the agent's own over TCP."""
     global _worker
     _worker = worker
@@ -105,12 +105,9 @@ def _open_log() -> logging.Handler:
 
     name = str(DataKitFramework.log_name).replace("/", "_").replace(os.sep, "_")
     path = os.path.join(os.path.expanduser("~"), f"_datakit_pythond_framework_{name}_.log")
+    handler: logging.Handler
     try:
-        handler: logging.Handler = RotatingFileHandler(
-            path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8", errors="backslashreplace"
-        ) if sys.version_info >= (3, 9) else RotatingFileHandler(
-            path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
-        )
+        handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
         print(path)
     except OSError as error:
         handler = logging.StreamHandler()
@@ -140,7 +137,7 @@ def mylog(msg: Any, *args: Any, **kw: Any) -> None:
 class _Log:
     """`self.log`: a logger below the framework's. Not a property: a script may have a `self.log` of its own."""
 
-    def __get__(self, owner: Optional[DataKitFramework], cls: type) -> logging.Logger:
+    def __get__(self, owner: DataKitFramework | None, cls: type) -> logging.Logger:
         init_log()
         return logger.getChild(cls.__name__)
 
@@ -155,7 +152,7 @@ class DataKitFramework:
     log_name = ""
     is_init_log = False
     # Additions to DataKit: the table `config` of the script's input, and a standard logger.
-    config: Dict[str, Any] = {}
+    config: dict[str, Any] = {}
     log = _Log()
 
     __dk_host: Any = "127.0.0.1"
@@ -191,7 +188,7 @@ class DataKitFramework:
         """
         if data is None or isinstance(data, str):
             raise TypeError(f"report() needs a dict of lists, got {type(data).__name__}")
-        values = [(path, data[key] if key in data else "") for key, path in _CATEGORIES]
+        values = [(path, data[key] if key in data else "") for key, path in _CATEGORIES]  # noqa: SIM401 (a list)
         if all(value is None for _, value in values):
             return None
         if isinstance(data, (list, tuple, set, frozenset)):
@@ -204,7 +201,7 @@ class DataKitFramework:
                 text = self.http_post_json(self.construct_url(f"v1/write/{path}{query}"), value)
         return text
 
-    def checkArgEmpty(self, name: Any, checkStr: Any) -> None:  # noqa: N802, N803 (DataKit's names)
+    def checkArgEmpty(self, name: Any, checkStr: Any) -> None:
         """Raises `ValueError` if a required argument is missing or empty."""
         if not checkStr:
             raise ValueError(f'arguments missing "{name}"')
@@ -337,9 +334,7 @@ class DataKitFramework:
 
     def set_lasterror(self, input_name: Any, err_msg: Any) -> Any:
         """Tells the receiver of an error of this collector."""
-        return self.http_post_json(
-            self.construct_url("v1/lasterror"), {"input": input_name, "err_content": err_msg}
-        )
+        return self.http_post_json(self.construct_url("v1/lasterror"), {"input": input_name, "err_content": err_msg})
 
     def http_post_json(self, url: Any, raw_data: Any) -> Any:
         """Posts a value as JSON; returns the text of the answer, or an empty one."""
@@ -380,14 +375,14 @@ _OPTIONS = ("precision", "input", "ignore_global_tags", "version")
 def _event(
     owner: DataKitFramework,
     source: str,
-    own: Dict[str, Any],
+    own: dict[str, Any],
     tags: Any,
-    event: Tuple[Any, Any, Any, Any, Any],
-    kwargs: Dict[str, Any],
+    event: tuple[Any, Any, Any, Any, Any],
+    kwargs: dict[str, Any],
     time: Any,
     input: Any,
     measurement: Any,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     date_range, status, event_id, title, message = event
     if date_range is False or date_range != 0:  # a range of 0 seconds is one
         owner.checkArgEmpty("df_date_range", date_range)
@@ -410,9 +405,9 @@ def _event(
     return {"E": [point], "input": input}
 
 
-def _query(data: Dict[str, Any]) -> str:
+def _query(data: dict[str, Any]) -> str:
     """Writes the options of a report as a query, in DataKit's order."""
-    parts = [f"{key}={_quoted(data[key])}" for key in _OPTIONS if key in data and data[key]]
+    parts = [f"{key}={_quoted(data[key])}" for key in _OPTIONS if data.get(key)]
     return "?" + "&".join(parts) if parts else ""
 
 
@@ -429,7 +424,7 @@ def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "replace"))
 
 
-def _encoded(owner: Any, url: str, data: Any) -> Tuple[Optional[bytes], int]:
+def _encoded(owner: Any, url: str, data: Any) -> tuple[bytes | None, int]:
     """Writes a value as JSON; returns the bytes, or None, and the number of points in them.
 
     What has no JSON form is said: the number that is NaN or infinite is left out of its point, the point with anything
@@ -443,14 +438,14 @@ def _encoded(owner: Any, url: str, data: Any) -> Tuple[Optional[bytes], int]:
     if not isinstance(data, (list, tuple)):
         _refused(owner, category, 1, 0, f"{type(data).__name__} has no JSON form: {reason}")
         return None, 0
-    kept: List[str] = []
+    kept: list[str] = []
     for index, point in enumerate(data):
         try:
             kept.append(json.dumps(point, allow_nan=False))
         except Exception as error:
             name = point.get("measurement") if isinstance(point, dict) else None
             label = f"point {index} (`{name}`)" if name else f"point {index}"
-            text = _repaired(point, label)
+            text = _repaired(point, f"`{name}`")
             if text is None:
                 _refused(owner, category, 1, 0, f"{label} {_culprit(point)}has no JSON form: {_short(error)}")
             else:
@@ -458,7 +453,7 @@ def _encoded(owner: Any, url: str, data: Any) -> Tuple[Optional[bytes], int]:
     return (f"[{', '.join(kept)}]".encode("ascii"), len(kept)) if kept else (None, 0)
 
 
-def _repaired(point: Any, label: str) -> Optional[str]:
+def _repaired(point: Any, label: str) -> str | None:
     """Writes a point without those of its fields that are NaN or infinite; None if that is not what is wrong."""
     if not isinstance(point, dict) or not isinstance(point.get("fields"), dict):
         return None
@@ -537,7 +532,7 @@ def _category(url: str) -> str:
     return found.group(1) if found else ""
 
 
-def _parsed(url: str) -> Tuple[Tuple[str, str, int], str]:
+def _parsed(url: str) -> tuple[tuple[str, str, int], str]:
     """Splits a URL into its target (scheme, host or socket path, port) and the path with the query.
 
     Raises `ValueError`.
@@ -567,8 +562,8 @@ def _budget(owner: Any) -> float:
 
 
 def _deliver(
-    target: Tuple[str, str, int], method: str, path: str, body: bytes, headers: Dict[str, str], budget: float
-) -> Tuple[int, str]:
+    target: tuple[str, str, int], method: str, path: str, body: bytes, headers: dict[str, str], budget: float
+) -> tuple[int, str]:
     """Sends a request over the network, again while the receiver is down or busy; returns status and text, or 0 and
     the reason. The rule is that of `pythond.client`, which this file must do without."""
     deadline = _monotonic() + budget
@@ -583,8 +578,8 @@ def _deliver(
 
 
 def _once(
-    target: Tuple[str, str, int], method: str, path: str, body: bytes, headers: Dict[str, str]
-) -> Tuple[int, str, Optional[float]]:
+    target: tuple[str, str, int], method: str, path: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, str, float | None]:
     """Sends a request once, over the connection that this thread keeps to the target."""
     from http.client import HTTPException
 
@@ -613,7 +608,7 @@ def _once(
                 return 0, f"not delivered: {type(error).__name__}: {error}", None
 
 
-def _connect(target: Tuple[str, str, int]) -> Any:
+def _connect(target: tuple[str, str, int]) -> Any:
     import http.client
 
     scheme, host, port = target
