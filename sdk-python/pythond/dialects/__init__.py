@@ -11,7 +11,7 @@ import importlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Protocol
+    from typing import Callable, Protocol
 
     from pythond.emit import Emit
     from pythond.loader import Source

@@ -18,7 +18,7 @@ from pythond.emit import judge
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any
 
     from pythond.emit import Emit
     from pythond.loader import Source
