@@ -42,7 +42,7 @@ class Demo(DataKitFramework):
                 df_status="info",  # ok, info, warning, error, critical or nodata
                 df_event_id="event-" + str(uuid.uuid4()),
                 df_title="The demo collector has started",
-                df_message="Process %d, Python %s, at %s" % (os.getpid(), sys.version.split()[0], time.strftime("%X")),
+                df_message=f"Process {os.getpid()}, Python {sys.version.split()[0]}, at {time.strftime('%X')}",
             )
 
 

@@ -27,7 +27,7 @@ class Events(DataKitFramework):
             df_date_range=self.interval,
             df_status="info",
             df_event_id=new_id(),
-            df_title="The load is %.2f" % load,
+            df_title=f"The load is {load:.2f}",
         )
 
         # A monitor: something measured is as it should be, or not. The dimensions say what was measured.
@@ -37,7 +37,7 @@ class Events(DataKitFramework):
             df_status="warning" if load > (os.cpu_count() or 1) else "ok",
             df_event_id=new_id(),
             df_title="Load of " + socket.gethostname(),
-            df_message="%.2f" % load,
+            df_message=f"{load:.2f}",
             load=load,
         )
 

@@ -46,9 +46,9 @@ def ask(url):
     started = time.monotonic()
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            status, reason = answer.status, "status %d" % answer.status
+            status, reason = answer.status, f"status {answer.status}"
     except urllib.error.HTTPError as error:
-        status, reason = error.code, "status %d" % error.code
+        status, reason = error.code, f"status {error.code}"
     except OSError as error:
         status, reason = 0, str(error)
     return 200 <= status < 300, status, time.monotonic() - started, reason
