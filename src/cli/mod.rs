@@ -1,1 +1,132 @@
-//! The commands.
+//! The commands: each parses its arguments, calls the library, prints, and ends with a code of [`Exit`].
+
+mod agent;
+mod check;
+mod run;
+mod status;
+mod table;
+mod tryout;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, Diagnostic, Surroundings};
+
+/// Why a command ended (spec/experience 7.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Ok = 0,
+    /// Something failed that is none of the others.
+    Failed = 1,
+    /// The arguments make no sense; clap uses the same.
+    Usage = 2,
+    /// Settings or checks have faults.
+    Faults = 3,
+    /// `run`: the script could not be loaded.
+    NotLoaded = 4,
+    /// `run`: the script raised, timed out or died.
+    Raised = 5,
+    /// `run`: data was refused, or there was none.
+    Refused = 6,
+    /// The agent does not answer.
+    NoAgent = 7,
+    Interrupted = 130,
+}
+
+#[derive(Parser)]
+#[command(name = "pythond", version, about = "Runs Python collectors, supervises them and delivers what they report without losing a point", long_about = None)]
+#[command(after_help = "Exit codes: 0 ok · 1 failed · 2 usage · 3 faults in settings or scripts · 4 script not loaded · 5 script raised, timed out or died ·\n6 data refused or none · 7 agent not reachable · 130 interrupted")]
+struct Cli {
+    /// Directory with conf.d/, python.d/ and data/ [default: the current directory if it has conf.d, else /usr/local/pythond]
+    #[arg(long, global = true, env = "PYTHOND_ROOT", value_name = "DIR")]
+    root: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the agent in the foreground (the default)
+    Agent,
+    /// Run a script once, without agent or settings, and show what it reports
+    Run(run::Args),
+    /// Check the settings and load every script in a throw-away worker
+    Check(check::Args),
+    /// Show what each script and sink does, and why not
+    Status(status::Args),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let root = root_of(cli.root);
+    let exit = match cli.command.unwrap_or(Command::Agent) {
+        Command::Agent => agent::main(&root),
+        Command::Run(args) => run::main(&root, &args),
+        Command::Check(args) => check::main(&root, &args),
+        Command::Status(args) => status::main(&root, &args),
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn root_of(given: Option<PathBuf>) -> PathBuf {
+    let root = given.unwrap_or_else(|| match std::env::current_dir() {
+        Ok(here) if here.join("conf.d").is_dir() => here,
+        _ => PathBuf::from("/usr/local/pythond"),
+    });
+    std::path::absolute(&root).unwrap_or(root)
+}
+
+/// Writes to stdout; a reader that went away (`pythond status | head`) is no error.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody is left to tell.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes notices and diagnostics to stderr.
+fn warn(text: &str) {
+    let mut out = std::io::stderr().lock();
+    // Nobody is left to tell.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn colour_on_stderr() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
+
+/// Prints diagnostics to stderr, each as one block.
+fn show(diagnostics: &[Diagnostic]) {
+    let (here, colour) = (here(), colour_on_stderr());
+    for diagnostic in diagnostics {
+        warn(&format!("{}\n", diagnostic.render(&here, colour)));
+    }
+}
+
+/// Reads the settings, or prints every fault.
+fn settings(root: &Path) -> Result<Config, Exit> {
+    config::read(root, &Surroundings::of_this_process()).map_err(|error| {
+        show(&error.faults);
+        show(&error.warnings);
+        let count = error.faults.len();
+        warn(&format!("{count} {} in the settings below {}\n", if count == 1 { "fault" } else { "faults" }, root.join("conf.d").display()));
+        Exit::Faults
+    })
+}
+
+/// Prints a path relative to the current directory where it lies inside.
+fn short(path: &Path) -> String {
+    path.strip_prefix(here()).unwrap_or(path).display().to_string()
+}
+
+/// A runtime for the commands that only wait for one thing.
+fn small_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs only an epoll descriptor")
+}

@@ -66,9 +66,20 @@ pub struct InfluxdbSink {
 
 #[derive(Debug, Clone)]
 pub enum InfluxdbApi {
-    V1 { database: String, retention_policy: Option<String>, login: Option<(String, Secret)> },
-    V2 { org: String, bucket: String, token: Option<Secret> },
-    V3 { database: String, token: Option<Secret> },
+    V1 {
+        database: String,
+        retention_policy: Option<String>,
+        login: Option<(String, Secret)>,
+    },
+    V2 {
+        org: String,
+        bucket: String,
+        token: Option<Secret>,
+    },
+    V3 {
+        database: String,
+        token: Option<Secret>,
+    },
 }
 
 /// `[sinks.dataway.<name>]`.

@@ -1,1 +1,59 @@
-//! Status out: views, page, local API.
+//! What is shown: the status as JSON, the counters as Prometheus text, and the page. Read only; nothing here changes what the agent does.
+
+mod metrics;
+mod page;
+mod status;
+pub mod views;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+
+use crate::buffer::Log;
+use crate::deadletter::DeadLetters;
+use crate::ingest::LastErrors;
+use crate::sinks::Health;
+use crate::supervisor::Handle;
+use crate::telemetry::counters::Counters;
+
+/// Everything that can be asked how it is.
+pub struct Control {
+    pub started: Instant,
+    pub root: PathBuf,
+    pub host: String,
+    pub listen: Option<String>,
+    pub socket: PathBuf,
+    pub scripts: Handle,
+    pub sinks: Vec<ShownSink>,
+    pub log: Log,
+    pub dead: DeadLetters,
+    pub last_errors: LastErrors,
+    pub counters: Counters,
+    /// Found at start, one sentence each.
+    pub problems: Vec<String>,
+}
+
+/// A sink with the place it writes to, free of secrets.
+pub struct ShownSink {
+    pub health: Health,
+    pub target: String,
+}
+
+/// Serves `/`, `/api/v1/status` and `/metrics`.
+pub fn router(control: Arc<Control>) -> Router {
+    Router::new().route("/api/v1/status", get(status)).route("/metrics", get(metrics)).with_state(control).merge(page::router())
+}
+
+async fn status(State(control): State<Arc<Control>>) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(control.status())).into_response()
+}
+
+async fn metrics(State(control): State<Arc<Control>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&control)).into_response()
+}

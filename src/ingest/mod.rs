@@ -1,1 +1,118 @@
-//! The HTTP endpoint where reports come in.
+//! The HTTP endpoint where reports come in: DataKit's write API over TCP and a Unix socket.
+//!
+//! A request goes through `guard` (who may ask), `write` (body to kept record) and `reply` (every way to say no). A 2xx is sent only
+//! after [`Keep::keep`] has returned, and that returns only when the record is on disk.
+
+mod body;
+pub mod guard;
+pub mod lasterror;
+mod query;
+pub mod reply;
+mod router;
+pub mod server;
+mod write;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+
+use crate::buffer::{AppendError, Log};
+use crate::config;
+use crate::deadletter::DeadLetters;
+use crate::point::record::Header;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::files::ScriptLogs;
+use crate::worker::roster::Roster;
+
+pub use lasterror::LastErrors;
+pub use router::router;
+
+/// Where accepted lines go: the buffer of the agent, or the memory of `pythond run`.
+pub trait Keep: Send + Sync {
+    /// Returns once the lines are safe.
+    ///
+    /// # Errors
+    /// When nothing was kept.
+    fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>>;
+}
+
+impl Keep for Log {
+    fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>> {
+        Box::pin(async move { self.append(header.points, header.encode(lines).into()).await.map(|_| ()) })
+    }
+}
+
+/// What the endpoint obeys.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub max_body: u64,
+    /// For reading one body.
+    pub timeout: Duration,
+    pub integers_as_floats: bool,
+    pub events: config::Events,
+    pub global_tags: BTreeMap<String, String>,
+}
+
+/// Everything a write request needs; shared by all connections.
+pub struct Ingest {
+    pub settings: Settings,
+    pub keep: Arc<dyn Keep>,
+    pub roster: Roster,
+    /// `None` in `pythond run`: refused points are printed there.
+    pub dead: Option<DeadLetters>,
+    pub logs: Option<ScriptLogs>,
+    pub counters: Counters,
+    pub last_errors: LastErrors,
+    pub host: String,
+    pub started: Instant,
+    closing: AtomicBool,
+    inputs_seen: Mutex<HashSet<String>>,
+}
+
+/// Distinct values of the `input` argument that get a counter of their own; the rest is counted as `other`.
+const INPUT_LABELS: usize = 256;
+
+impl Ingest {
+    /// Puts the parts together; nothing is opened or started.
+    pub fn new(settings: Settings, keep: Arc<dyn Keep>, roster: Roster, counters: Counters) -> Self {
+        let host = settings.global_tags.get("host").cloned().unwrap_or_default();
+        Self {
+            settings,
+            keep,
+            roster,
+            dead: None,
+            logs: None,
+            counters,
+            last_errors: LastErrors::default(),
+            host,
+            started: Instant::now(),
+            closing: AtomicBool::new(false),
+            inputs_seen: Mutex::default(),
+        }
+    }
+
+    /// From now on every write is answered 503, so that nothing arrives that would not be kept.
+    pub fn refuse_from_now(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Bounds the label: anybody may send any `input`, and a counter lives for ever.
+    fn label(&self, input: &str) -> String {
+        let mut seen = self.inputs_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if seen.contains(input) {
+            return input.to_owned();
+        }
+        if seen.len() >= INPUT_LABELS {
+            return "other".to_owned();
+        }
+        seen.insert(input.to_owned());
+        input.to_owned()
+    }
+}

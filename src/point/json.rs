@@ -1,11 +1,806 @@
 //! The untrusted JSON body of a write request to points, in one pass.
+//!
+//! The first pass reads the whole body with visitors of our own, straight into points, and gives up at the first fault. Only then the body
+//! is cut into its elements and each is read alone, so that index, text and reason of each refused point are exact and one bad point does
+//! not spoil the rest. What is not JSON at all has no elements: it is refused whole, with line and column.
 
-use super::{BodyFault, Decoded, Decoding};
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::limits::{Unfit, shown};
+use super::{BodyFault, Decoded, Decoding, Point, Refusal, Value, Warnings, text_of, time};
 
 /// Reads a DataKit JSON body: an array of `{"measurement","tags","fields","time"}`.
 ///
+/// Keys are matched without regard to case, unknown keys are ignored. A point in the form of DataKit's protobuf JSON
+/// (`{"name","fields":[{"key","i"|"u"|"f"|"b"|"s"|"d"|"a","is_tag"}],"time"}`) is taken in the same array.
+///
 /// # Errors
 /// When the body as a whole cannot be read; a single bad point is in `Decoded::refused` instead.
-pub fn decode(_body: &[u8], _how: &Decoding) -> Result<Decoded, BodyFault> {
-    todo!("point")
+pub fn decode(body: &[u8], how: &Decoding) -> Result<Decoded, BodyFault> {
+    let mut warnings = Warnings::default();
+    let text = text_of(body, &mut warnings);
+    check_outline(&text)?;
+    let mut decoded = match read_whole(&text, how) {
+        Some(decoded) => decoded,
+        None => read_one_by_one(&text, how)?,
+    };
+    if decoded.points.is_empty() && decoded.refused.is_empty() {
+        return Err(no_points());
+    }
+    decoded.warnings.merge(warnings);
+    Ok(decoded)
+}
+
+/// Writes points as DataKit's JSON body, with times in nanoseconds.
+pub fn encode(points: &[Point]) -> Vec<u8> {
+    let mut out = vec![b'['];
+    for (at, point) in points.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"measurement\":");
+        write_json(&mut out, point.measurement());
+        out.extend_from_slice(b",\"tags\":");
+        encode_map(&mut out, point.tags(), |out, value| write_json(out, value));
+        out.extend_from_slice(b",\"fields\":");
+        encode_map(&mut out, point.fields(), encode_value);
+        out.extend_from_slice(b",\"time\":");
+        write_json(&mut out, &point.time_ns());
+        out.push(b'}');
+    }
+    out.push(b']');
+    out
+}
+
+fn encode_map<V>(out: &mut Vec<u8>, entries: &[(String, V)], encode: impl Fn(&mut Vec<u8>, &V)) {
+    out.push(b'{');
+    for (at, (key, value)) in entries.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_json(out, key);
+        out.push(b':');
+        encode(out, value);
+    }
+    out.push(b'}');
+}
+
+pub(super) fn encode_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Float(number) => write_json(out, number),
+        Value::Int(number) => write_json(out, number),
+        Value::Uint(number) => write_json(out, number),
+        Value::Bool(truth) => write_json(out, truth),
+        Value::Str(text) => write_json(out, text),
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("text and finite numbers can be written to memory");
+}
+
+/// Refuses a body that is no array before anything else is read.
+fn check_outline(text: &str) -> Result<(), BodyFault> {
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    let kind = match text.bytes().next() {
+        None => return Err(BodyFault::new("datakit.emptyBody", "the body is empty; it must be a JSON array of points")),
+        Some(b'[') => return Ok(()),
+        Some(b'{') => "an object",
+        Some(b'"') => "text",
+        Some(b't' | b'f') => "a boolean",
+        Some(_) => "a number",
+    };
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| no_json(text, &error))?;
+    if text == "null" {
+        return Err(no_points());
+    }
+    let message = format!("the body is {kind}; it must be a JSON array of points: wrap a single point in an array, `[{{...}}]`");
+    Err(BodyFault::new("datakit.invalidJsonPoint", message))
+}
+
+fn no_points() -> BodyFault {
+    BodyFault::new("datakit.noPoints", "the body holds no points; it must be a JSON array of at least one point")
+}
+
+fn no_json(text: &str, error: &serde_json::Error) -> BodyFault {
+    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    let number = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| {
+        // The column is that of the first byte that cannot be: the `N` of `NaN`, the `I` of `-Infinity`.
+        rest.starts_with(word.trim_start_matches('-'))
+    });
+    let hint = number.map_or("", |_| "; JSON has no NaN and no infinity: leave such a field out");
+    BodyFault::new("datakit.invalidJSON", format!("the body is not JSON: {error}{hint}"))
+}
+
+/// The fast way; `None` at the first fault.
+fn read_whole(text: &str, how: &Decoding) -> Option<Decoded> {
+    let mut reader = Reader::new(how);
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_seq(Points(&mut reader)).ok()?;
+    json.end().ok()?;
+    Some(reader.finish())
+}
+
+/// The exact way; fails only when the body is no JSON array.
+fn read_one_by_one(text: &str, how: &Decoding) -> Result<Decoded, BodyFault> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| no_json(text, &error))?;
+    let mut reader = Reader::new(how);
+    for (index, element) in elements.into_iter().map(RawValue::get).enumerate() {
+        if let Err(unfit) = reader.element(index, element) {
+            reader.decoded.refused.push(Refusal::new(index, unfit, element));
+        }
+    }
+    Ok(reader.finish())
+}
+
+/// What has been read so far.
+struct Reader {
+    how: Decoding,
+    decoded: Decoded,
+    /// Places in `decoded.points` of those that came without a time.
+    untimed: Vec<usize>,
+    /// What serde's error cannot carry: the field at fault.
+    fault: Option<Unfit>,
+}
+
+impl Reader {
+    fn new(how: &Decoding) -> Self {
+        Self { how: *how, decoded: Decoded::default(), untimed: Vec::new(), fault: None }
+    }
+
+    fn finish(mut self) -> Decoded {
+        time::spread(&mut self.decoded.points, &self.untimed, self.how.now_ns);
+        self.decoded
+    }
+
+    fn element(&mut self, index: usize, element: &str) -> Result<(), Unfit> {
+        match self.draft(element) {
+            Ok(draft) => self.take(index, draft),
+            Err(unfit) => {
+                // Python writes undecodable bytes of file names as lone surrogates; DataKit reads each as U+FFFD.
+                let mended = with_whole_surrogates(element).ok_or(unfit)?;
+                self.decoded.warnings.add("invalid_utf8", "a lone surrogate (`\\ud800` to `\\udfff`) became U+FFFD");
+                let draft = self.draft(&mended)?;
+                self.take(index, draft)
+            }
+        }
+    }
+
+    fn draft(&mut self, element: &str) -> Result<Draft, Unfit> {
+        self.fault = None;
+        let mut json = serde_json::Deserializer::from_str(element);
+        let read = json.deserialize_any(OnePoint(self));
+        read.map_err(|error| self.fault.take().unwrap_or_else(|| unfit("", &error.to_string())))
+    }
+
+    /// Makes the point; where the times of points are fixed.
+    fn take(&mut self, index: usize, draft: Draft) -> Result<(), Unfit> {
+        let time = draft.time(&self.how)?;
+        let measurement = draft.measurement.or(draft.name).unwrap_or_default();
+        let time_ns = time.unwrap_or(self.how.now_ns);
+        let point = Point::new(measurement, draft.tags, draft.fields, time_ns, self.how.category, &mut self.decoded.warnings)?;
+        if time.is_none() {
+            self.untimed.push(self.decoded.points.len());
+        }
+        self.decoded.points.push((index, point));
+        Ok(())
+    }
+
+    /// Remembers the innermost field at fault; costs nothing while all is well.
+    fn blame<E: fmt::Display>(&mut self, field: impl FnOnce() -> String, error: E) -> E {
+        if self.fault.is_none() {
+            self.fault = Some(unfit(&field(), &error.to_string()));
+        }
+        error
+    }
+}
+
+/// The fault in our words: serde says what came and what was expected, we know where.
+fn unfit(field: &str, error: &str) -> Unfit {
+    let said = error.rfind(" at line ").map_or(error, |end| &error[..end]);
+    let subject = if field.is_empty() { "the point".to_owned() } else { format!("`{field}`") };
+    let mismatch = said.strip_prefix("invalid type: ").and_then(|said| said.rsplit_once(", expected "));
+    let reason = match mismatch {
+        Some((came, wanted)) => format!("{subject} is {}; it must be {wanted}", in_json_words(came)),
+        None if said.starts_with("recursion limit") => format!("{subject} is nested deeper than 127 levels"),
+        None => format!("{subject} cannot be read: {}", shown(said)),
+    };
+    Unfit::new(field, reason)
+}
+
+fn in_json_words(came: &str) -> String {
+    let value = ["string ", "integer ", "floating point ", "boolean "].iter().find_map(|kind| came.strip_prefix(kind));
+    match (value, came) {
+        (Some(value), _) => shown(value.trim_matches('`')),
+        (None, "sequence") => "an array".to_owned(),
+        (None, "map") => "an object".to_owned(),
+        (None, _) => shown(came),
+    }
+}
+
+/// Replaces each `\ud800` … `\udfff` without its other half; `None` when there is none.
+fn with_whole_surrogates(text: &str) -> Option<String> {
+    let mut mended = text.to_owned();
+    let mut changed = false;
+    let mut at = 0;
+    while let Some(found) = text[at..].find('\\') {
+        at += found;
+        at += match (surrogate(text, at), surrogate(text, at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(_), _) => {
+                mended.replace_range(at..at + 6, "\\ufffd");
+                changed = true;
+                6
+            }
+            // The byte after the backslash is ASCII in anything that the JSON reader has let through.
+            (None, _) => 2,
+        };
+    }
+    changed.then_some(mended)
+}
+
+fn surrogate(text: &str, at: usize) -> Option<u32> {
+    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+    let code = u32::from_str_radix(digits, 16).ok()?;
+    (0xd800..=0xdfff).contains(&code).then_some(code)
+}
+
+/// A point as it was written.
+#[derive(Default)]
+struct Draft {
+    measurement: Option<String>,
+    /// The measurement of a point in protobuf JSON; in others an unknown key.
+    name: Option<String>,
+    tags: Vec<(String, String)>,
+    fields: Vec<(String, Value)>,
+    time: RawTime,
+    is_protobuf: bool,
+}
+
+#[derive(Default)]
+enum RawTime {
+    #[default]
+    Missing,
+    Integer(i128),
+    Float(f64),
+    Text(String),
+}
+
+const TIME_WANTED: &str = "a number: seconds, milliseconds, microseconds or nanoseconds since 1970";
+
+impl Draft {
+    fn time(&self, how: &Decoding) -> Result<Option<i64>, Unfit> {
+        let precision = if self.is_protobuf { Some(super::Precision::Ns) } else { how.precision };
+        match &self.time {
+            RawTime::Missing => Ok(None),
+            RawTime::Integer(number) => time::from_integer(*number, precision),
+            RawTime::Float(number) => time::from_float(*number, precision),
+            RawTime::Text(text) => match text.parse() {
+                Ok(number) if self.is_protobuf => time::from_integer(number, precision),
+                _ => Err(Unfit::new("time", format!("`time` is \"{}\"; it must be {TIME_WANTED}", shown(text)))),
+            },
+        }
+    }
+}
+
+struct Points<'r>(&'r mut Reader);
+
+impl<'de> Visitor<'de> for Points<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of points")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while let Some(draft) = seq.next_element_seed(Any(OnePoint(self.0)))? {
+            self.0.take(index, draft).map_err(A::Error::custom)?;
+            index += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Reads whatever comes with this visitor.
+struct Any<V>(V);
+
+impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Any<V> {
+    type Value = V::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<V::Value, D::Error> {
+        json.deserialize_any(self.0)
+    }
+}
+
+struct OnePoint<'r>(&'r mut Reader);
+
+impl<'de> Visitor<'de> for OnePoint<'_> {
+    type Value = Draft;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with measurement, tags, fields and time")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Draft, A::Error> {
+        let Self(reader) = self;
+        let mut draft = Draft::default();
+        while let Some(key) = map.next_key_seed(Any(PointKey))? {
+            match key {
+                Key::Measurement => {
+                    let read = map.next_value_seed(Any(NullableText));
+                    draft.measurement = read.map_err(|error| reader.blame(|| "measurement".to_owned(), error))?;
+                }
+                Key::Tags => {
+                    let read = map.next_value_seed(Any(Tags(&mut *reader)));
+                    draft.tags = read.map_err(|error| reader.blame(|| "tags".to_owned(), error))?;
+                }
+                Key::Fields => {
+                    let read = map.next_value_seed(Any(Fields { reader: &mut *reader, draft: &mut draft }));
+                    read.map_err(|error| reader.blame(|| "fields".to_owned(), error))?;
+                }
+                Key::Time => {
+                    let read = map.next_value_seed(Any(Time));
+                    draft.time = read.map_err(|error| reader.blame(|| "time".to_owned(), error))?;
+                }
+                Key::Name => draft.name = map.next_value::<serde_json::Value>()?.as_str().map(str::to_owned),
+                Key::Unknown => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        if !draft.is_protobuf {
+            draft.name = None;
+        }
+        Ok(draft)
+    }
+}
+
+enum Key {
+    Measurement,
+    Tags,
+    Fields,
+    Time,
+    Name,
+    Unknown,
+}
+
+struct PointKey;
+
+impl Visitor<'_> for PointKey {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+        let is = |name: &str| key.eq_ignore_ascii_case(name);
+        Ok(match key.len() {
+            11 if is("measurement") => Key::Measurement,
+            4 if is("tags") => Key::Tags,
+            6 if is("fields") => Key::Fields,
+            4 if is("time") => Key::Time,
+            4 if is("name") => Key::Name,
+            _ => Key::Unknown,
+        })
+    }
+}
+
+struct NullableText;
+
+impl Visitor<'_> for NullableText {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
+        Ok(Some(text.to_owned()))
+    }
+}
+
+struct Time;
+
+impl Visitor<'_> for Time {
+    type Value = RawTime;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TIME_WANTED)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<RawTime, E> {
+        Ok(RawTime::Missing)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<RawTime, E> {
+        Ok(RawTime::Integer(number.into()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<RawTime, E> {
+        Ok(RawTime::Integer(number.into()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<RawTime, E> {
+        Ok(RawTime::Float(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<RawTime, E> {
+        Ok(RawTime::Text(text.to_owned()))
+    }
+}
+
+struct Tags<'r>(&'r mut Reader);
+
+impl<'de> Visitor<'de> for Tags<'_> {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self(reader) = self;
+        let mut tags = Vec::with_capacity(8);
+        while let Some(key) = map.next_key::<String>()? {
+            let read = map.next_value_seed(Any(TagValue));
+            let value = match read.map_err(|error| reader.blame(|| format!("tags.{}", shown(&key)), error))? {
+                TagText::Absent => continue,
+                TagText::Text(value) => value,
+                TagText::Converted(value) => {
+                    warn_not_text(&key, &value, reader);
+                    value
+                }
+            };
+            tags.push((key, value));
+        }
+        Ok(tags)
+    }
+}
+
+fn warn_not_text(key: &str, value: &str, reader: &mut Reader) {
+    reader.decoded.warnings.add("tag_not_text", &format!("tag `{}` is {value} and was taken as text", shown(key)));
+}
+
+enum TagText {
+    Absent,
+    Text(String),
+    /// A number or boolean.
+    Converted(String),
+}
+
+struct TagValue;
+
+impl Visitor<'_> for TagValue {
+    type Value = TagText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<TagText, E> {
+        Ok(TagText::Absent)
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<TagText, E> {
+        Ok(TagText::Converted(truth.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<TagText, E> {
+        Ok(TagText::Converted(number.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<TagText, E> {
+        Ok(TagText::Converted(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<TagText, E> {
+        Ok(TagText::Converted(format!("{number:?}")))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<TagText, E> {
+        Ok(TagText::Text(text.to_owned()))
+    }
+}
+
+/// `fields`: an object, or the list of a point in protobuf JSON, which holds the tags too.
+struct Fields<'r, 'd> {
+    reader: &'r mut Reader,
+    draft: &'d mut Draft,
+}
+
+impl<'de> Visitor<'de> for Fields<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of values")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.draft.fields.clear();
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { reader, draft } = self;
+        draft.fields = Vec::with_capacity(8);
+        while let Some(key) = map.next_key::<String>()? {
+            let read = map.next_value_seed(FieldValue { integers_as_floats: reader.how.integers_as_floats });
+            match read.map_err(|error| reader.blame(|| format!("fields.{}", shown(&key)), error))? {
+                Read::Null => {}
+                Read::Plain(value) => draft.fields.push((key, value)),
+                Read::Nested(json) => {
+                    warn_nested(&key, &json, &mut reader.decoded.warnings);
+                    draft.fields.push((key, Value::Str(json)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let Self { reader, draft } = self;
+        draft.is_protobuf = true;
+        (draft.tags, draft.fields) = (Vec::new(), Vec::new());
+        while let Some(entry) = seq.next_element::<ProtobufField<'de>>()? {
+            let field = format!("fields.{}", shown(&entry.key));
+            let read = entry.put(draft, reader).map_err(A::Error::custom);
+            read.map_err(|error| reader.blame(|| field, error))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn warn_nested(key: &str, json: &str, warnings: &mut Warnings) {
+    warnings.add("nested_value", &format!("field `{}` is nested and was kept as JSON text: {}", shown(key), shown(json)));
+}
+
+enum Read {
+    Null,
+    Plain(Value),
+    /// The JSON text of an array or object.
+    Nested(String),
+}
+
+#[derive(Clone, Copy)]
+struct FieldValue {
+    integers_as_floats: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for FieldValue {
+    type Value = Read;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Read, D::Error> {
+        if self.integers_as_floats {
+            return json.deserialize_any(self);
+        }
+        // serde_json turns an integer beyond 64 bits into a float without a word; only the text tells.
+        let text = <&RawValue>::deserialize(json)?.get();
+        let is_integer = text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !text.contains(['.', 'e', 'E']);
+        if is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
+            return Err(D::Error::custom(format_args!("invalid type: {text}, expected an integer of at most 64 bits, or a float")));
+        }
+        serde_json::Deserializer::from_str(text).deserialize_any(self).map_err(D::Error::custom)
+    }
+}
+
+impl<'de> Visitor<'de> for FieldValue {
+    type Value = Read;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Read, E> {
+        Ok(Read::Null)
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Read, E> {
+        Ok(Read::Plain(Value::Bool(truth)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Read, E> {
+        Ok(Read::Plain(if self.integers_as_floats { Value::Float(number as f64) } else { Value::Int(number) }))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Read, E> {
+        let exact = || i64::try_from(number).map_or(Value::Uint(number), Value::Int);
+        Ok(Read::Plain(if self.integers_as_floats { Value::Float(number as f64) } else { exact() }))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Read, E> {
+        Ok(Read::Plain(Value::Float(number)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Read, E> {
+        Ok(Read::Plain(Value::Str(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Read, A::Error> {
+        let mut json = Vec::new();
+        Compact(&mut json).visit_seq(seq)?;
+        Ok(Read::Nested(into_text(json)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Read, A::Error> {
+        let mut json = Vec::new();
+        Compact(&mut json).visit_map(map)?;
+        Ok(Read::Nested(into_text(json)))
+    }
+}
+
+fn into_text(json: Vec<u8>) -> String {
+    String::from_utf8(json).expect("JSON written from text is UTF-8")
+}
+
+/// Writes whatever comes as JSON without spaces, keys in the order given. serde_json bounds the depth.
+struct Compact<'o>(&'o mut Vec<u8>);
+
+impl<'de> Visitor<'de> for Compact<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.0.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<(), E> {
+        write_json(self.0, &truth);
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        write_json(self.0, &number);
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        write_json(self.0, &number);
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        write_json(self.0, &number);
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        write_json(self.0, text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        self.0.push(b'[');
+        let start = self.0.len();
+        while seq.next_element_seed(CompactItem { out: self.0, start })?.is_some() {}
+        self.0.push(b']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.0.push(b'{');
+        let start = self.0.len();
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if self.0.len() > start {
+                self.0.push(b',');
+            }
+            write_json(self.0, &key);
+            self.0.push(b':');
+            map.next_value_seed(Any(Compact(self.0)))?;
+        }
+        self.0.push(b'}');
+        Ok(())
+    }
+}
+
+struct CompactItem<'o> {
+    out: &'o mut Vec<u8>,
+    /// Where the array began: a comma goes before every item but the first.
+    start: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for CompactItem<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        if self.out.len() > self.start {
+            self.out.push(b',');
+        }
+        json.deserialize_any(Compact(self.out))
+    }
+}
+
+/// An entry of the list of a point in protobuf JSON; the value has one of seven names.
+#[derive(Deserialize)]
+struct ProtobufField<'a> {
+    key: String,
+    #[serde(default, borrow)]
+    i: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    u: Option<&'a RawValue>,
+    #[serde(default)]
+    f: Option<f64>,
+    #[serde(default)]
+    b: Option<bool>,
+    #[serde(default)]
+    s: Option<String>,
+    /// Bytes in base64.
+    #[serde(default)]
+    d: Option<String>,
+    #[serde(default, borrow)]
+    a: Option<&'a RawValue>,
+    #[serde(default)]
+    is_tag: bool,
+}
+
+impl ProtobufField<'_> {
+    fn put(self, draft: &mut Draft, reader: &mut Reader) -> Result<(), String> {
+        let Some(value) = value_of(&self, reader)? else { return Ok(()) };
+        if !self.is_tag {
+            draft.fields.push((self.key, value));
+            return Ok(());
+        }
+        let text = match value {
+            Value::Str(text) => text,
+            Value::Float(number) => format!("{number:?}"),
+            Value::Int(number) => number.to_string(),
+            Value::Uint(number) => number.to_string(),
+            Value::Bool(truth) => truth.to_string(),
+        };
+        if self.s.is_none() {
+            warn_not_text(&self.key, &text, reader);
+        }
+        draft.tags.push((self.key, text));
+        Ok(())
+    }
+}
+
+/// The one value of an entry. Its integers are typed by the sender and stay integers.
+fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Value>, String> {
+    if let Some(text) = entry.i {
+        let number = text
+            .get()
+            .trim_matches('"')
+            .parse()
+            .map_err(|_| format!("`i` is {}; it must be a signed integer of 64 bits", shown(text.get())))?;
+        return Ok(Some(Value::Int(number)));
+    }
+    if let Some(text) = entry.u {
+        let number = text
+            .get()
+            .trim_matches('"')
+            .parse()
+            .map_err(|_| format!("`u` is {}; it must be an unsigned integer of 64 bits", shown(text.get())))?;
+        return Ok(Some(Value::Uint(number)));
+    }
+    if let Some(text) = entry.a {
+        let mut json = Vec::new();
+        serde_json::Deserializer::from_str(text.get()).deserialize_any(Compact(&mut json)).map_err(|error| error.to_string())?;
+        let json = into_text(json);
+        warn_nested(&entry.key, &json, &mut reader.decoded.warnings);
+        return Ok(Some(Value::Str(json)));
+    }
+    let number = entry.f.map(Value::Float);
+    let truth = entry.b.map(Value::Bool);
+    let text = entry.s.as_ref().or(entry.d.as_ref()).map(|text| Value::Str(text.clone()));
+    Ok(number.or(truth).or(text))
 }

@@ -7,8 +7,9 @@ pub mod json;
 pub mod limits;
 pub mod line;
 pub mod record;
+mod time;
 
-pub use limits::Warnings;
+pub use limits::{Unfit, Warnings};
 
 /// DataKit's nine categories, in the order of spec/datakit 3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,7 +55,9 @@ impl Category {
 
     /// Finds the category of a URL word; aliases and plurals are not accepted, as in DataKit.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|category| category.as_str() == name)
+        Self::ALL
+            .into_iter()
+            .find(|category| category.as_str() == name)
     }
 }
 
@@ -74,6 +77,94 @@ pub struct Point {
     tags: Vec<(String, String)>,
     fields: Vec<(String, Value)>,
     time_ns: i64,
+}
+
+impl Point {
+    /// Makes a point out of what came, repairing what DataKit repairs (spec/datakit 4.2) and what has no portable encoding.
+    ///
+    /// Every repair is counted in `warnings`. Tags come out sorted by key, fields in the order given.
+    ///
+    /// # Errors
+    /// When nothing is left that could be stored: no field, a float that is not finite, a series key or a time beyond what sinks take.
+    pub fn new(
+        measurement: String,
+        tags: Vec<(String, String)>,
+        fields: Vec<(String, Value)>,
+        time_ns: i64,
+        category: Category,
+        warnings: &mut Warnings,
+    ) -> Result<Point, Unfit> {
+        let measurement = limits::measurement(measurement, warnings);
+        let tags = limits::tags(tags, category, warnings);
+        let fields = limits::fields(fields, &tags, category, warnings)?;
+        limits::check_series(&measurement, &tags)?;
+        limits::check_time(time_ns)?;
+        Ok(Point { measurement, tags, fields, time_ns })
+    }
+
+    pub fn measurement(&self) -> &str {
+        &self.measurement
+    }
+
+    /// The tags, sorted by key.
+    pub fn tags(&self) -> &[(String, String)] {
+        &self.tags
+    }
+
+    /// The fields, in the order given; never empty.
+    pub fn fields(&self) -> &[(String, Value)] {
+        &self.fields
+    }
+
+    /// Nanoseconds since 1970.
+    pub fn time_ns(&self) -> i64 {
+        self.time_ns
+    }
+
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        let place = self.tag_place(key).ok()?;
+        Some(&self.tags[place].1)
+    }
+
+    pub fn field(&self, key: &str) -> Option<&Value> {
+        self.fields.iter().find_map(|(name, value)| (name == key).then_some(value))
+    }
+
+    /// Says whether the key is taken, by a tag or by a field.
+    pub fn tag_or_field(&self, key: &str) -> bool {
+        self.tag_place(key).is_ok() || self.field(key).is_some()
+    }
+
+    /// Adds a global tag, repaired like any other; says whether it was added.
+    ///
+    /// It is left out when a tag or field has that key, when nothing is left of key or value, or when the point would pass a limit.
+    pub fn add_tag_if_absent(&mut self, key: &str, value: &str) -> bool {
+        let Some((key, value)) = limits::global_tag(key, value) else { return false };
+        let Err(place) = self.tag_place(&key) else { return false };
+        if self.field(&key).is_some() || self.tags.len() >= limits::MAX_TAGS {
+            return false;
+        }
+        self.tags.insert(place, (key, value));
+        let fits = limits::check_series(&self.measurement, &self.tags).is_ok();
+        if !fits {
+            self.tags.remove(place);
+        }
+        fits
+    }
+
+    /// Gives a field another value; says whether the field is there and the value can be stored.
+    pub fn replace_field(&mut self, key: &str, value: Value) -> bool {
+        let fit = !matches!(value, Value::Float(number) if !number.is_finite());
+        match self.fields.iter_mut().find(|(name, _)| name == key) {
+            Some((_, old)) if fit => *old = value,
+            _ => return false,
+        }
+        true
+    }
+
+    fn tag_place(&self, key: &str) -> Result<usize, usize> {
+        self.tags.binary_search_by(|(name, _)| name.as_str().cmp(key))
+    }
 }
 
 /// The unit of the times in a request; without one the size of the number decides (spec/datakit 4.5).
@@ -127,4 +218,29 @@ pub struct BodyFault {
     /// `datakit.emptyBody`, `datakit.noPoints`, `datakit.invalidJSON`, `datakit.invalidJsonPoint`, `datakit.invalidLinePoint` …
     pub error_code: &'static str,
     pub message: String,
+}
+
+/// How much of a refused point is kept for the dead-letter file.
+const RAW_MAX: usize = 64 * 1024;
+
+/// The body as text: invalid UTF-8 becomes U+FFFD, as in DataKit, and a byte order mark is left out.
+fn text_of<'a>(body: &'a [u8], warnings: &mut Warnings) -> std::borrow::Cow<'a, str> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let text = String::from_utf8_lossy(body);
+    if matches!(text, std::borrow::Cow::Owned(_)) {
+        warnings.add("invalid_utf8", "the body is not UTF-8; the bytes at fault became U+FFFD");
+    }
+    text
+}
+
+impl Refusal {
+    fn new(index: usize, unfit: Unfit, raw: &str) -> Self {
+        Self { index, field: unfit.field, reason: unfit.reason, raw: limits::cut(raw, RAW_MAX).to_owned() }
+    }
+}
+
+impl BodyFault {
+    fn new(error_code: &'static str, message: impl Into<String>) -> Self {
+        Self { error_code, message: message.into() }
+    }
 }

@@ -1,0 +1,108 @@
+"""The frames between a worker and its agent: JSON datagrams on one socket.
+
+Sending never blocks and never fails: a collector must not stand still because nobody reads. A frame that does not fit
+is dropped; its number `n` is then missing from the sequence, which is how the agent sees the gap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict
+
+    Frame = Dict[str, Any]
+
+MAX_FRAME = 64 * 1024
+MAX_TEXT = 8 * 1024
+
+
+class Closed(Exception):
+    """The agent has closed its end, or is gone."""
+
+
+class Channel:
+    """The worker's end of the control socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._lock = threading.Lock()
+        self._number = 0
+        self._pid = os.getpid()
+        self.dropped = 0
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, kind: str, **fields: Any) -> bool:
+        """Sends one frame; says whether it went out."""
+        if os.getpid() != self._pid:
+            return False  # a child that the script forked: this socket is not its own
+        with self._lock:
+            self._number += 1
+            data = encode({"t": kind, **fields, "n": self._number})
+            try:
+                self._socket.send(data, socket.MSG_DONTWAIT)
+            except OSError:
+                self.dropped += 1
+                return False
+        return True
+
+    def receive(self) -> Frame:
+        """Waits for the next frame.
+
+        Raises `Closed` at the end of the conversation and `ValueError` for something that is no frame.
+        """
+        try:
+            data = self._socket.recv(MAX_FRAME)
+        except OSError as error:
+            raise Closed from error
+        if not data:
+            raise Closed
+        frame = json.loads(data.decode("utf-8"))
+        if not isinstance(frame, dict):
+            raise ValueError("a frame must be a JSON object")
+        return frame
+
+
+def encode(frame: Frame) -> bytes:
+    """Writes a frame as bytes that fit into one datagram, leaving out the least needed parts of one that does not."""
+    data = _bytes(frame)
+    for key in ("where", "hint", "notes", "tb", "src", "text"):
+        if len(data) <= MAX_FRAME:
+            break
+        if key in frame:
+            frame = {**frame, key: _emptied(frame[key])}
+            data = _bytes(frame)
+    return data
+
+
+def _emptied(value: Any) -> Any:
+    return [] if isinstance(value, list) else ""
+
+
+def _bytes(frame: Frame) -> bytes:
+    # A lone surrogate (a file name that is no UTF-8) has no JSON form that every reader takes.
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def cut(text: str, limit: int = MAX_TEXT) -> str:
+    """Shortens a text in its middle to at most `limit` bytes of UTF-8: both ends of a traceback matter."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return text
+    mark = f"\n… {len(data) - limit} bytes left out …\n".encode()
+    half = (limit - len(mark)) // 2
+    return (data[:half] + mark + data[-half:]).decode("utf-8", "ignore")
+
+
+def text_of(frame: Frame, key: str, default: str | None = None) -> str:
+    """Returns a text of the frame; raises `ValueError` where it is missing or something else."""
+    value = frame.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"`{key}` must be a text")
+    return value

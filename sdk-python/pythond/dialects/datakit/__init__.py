@@ -1,0 +1,209 @@
+"""DataKit's dialect: classes that inherit `DataKitFramework`.
+
+A class is a collector if it is defined in the script itself, is not abstract and has a `run` of its own or of a base
+other than `DataKitFramework`. Its metaclass does not matter, a second name for it does not run it twice, and what was
+imported is run where it was defined.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+
+from pythond import guard, loader
+from pythond.dialects import Job
+from pythond.emit import judge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from pythond.emit import Emit
+    from pythond.loader import Source
+
+SHADOW = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shadow")
+DEFAULT_INTERVAL = 10.0
+_ABSTRACT = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT, what `inspect.isabstract` looks at
+
+
+def claims(path: str) -> bool:
+    """Says whether a file mentions DataKit's framework."""
+    try:
+        with open(path, "rb") as file:
+            return path.lower().endswith(".py") and b"DataKitFramework" in file.read()
+    except OSError:
+        return False
+
+
+def load(source: Source, emit: Emit) -> list[Job]:
+    """Imports the script and makes one collector of each class.
+
+    Raises `loader.Failure` where nothing is left to run; a class that cannot be made does not stop the others.
+    """
+    import datakit_framework
+
+    framework = datakit_framework.DataKitFramework
+    framework.log_name = source.input
+    framework.config = dict(source.config)
+    link = Link(emit)
+    datakit_framework._attach(link, source.agent_address)
+    for warning in loader.warnings_for(source):
+        emit.warn(warning["code"], warning["msg"], warning["line"])
+    module = loader.load(source)
+    classes, notes = find(module, framework)
+    if not classes:
+        text = "no class of this file is a collector: one that inherits `DataKitFramework` and defines `run`"
+        raise loader.Failure("find", "PD0204", "NoCollector", text, True, file=source.script, notes=notes)
+    jobs: list[Job] = []
+    failures: list[loader.Failure] = []
+    for cls in classes:
+        try:
+            collector = make(cls, source)
+        except loader.Failure as error:
+            failures.append(error)
+            continue
+        link.know(collector, len(jobs))
+        jobs.append(_job(collector, framework, source.script, emit))
+    if not jobs:
+        raise failures[0]
+    for failure in failures:
+        emit.warn(failure.frame["code"], failure.frame["tb"] or failure.frame["msg"], failure.frame.get("line", 0))
+    return jobs
+
+
+def find(module: ModuleType, framework: type) -> tuple[list[type], list[str]]:
+    """Returns the collectors of a module in the order of their definition, and why each other class is none."""
+    chosen: list[type] = []
+    notes: list[str] = []
+    seen = {id(framework)}
+    for value in list(vars(module).values()):
+        if not isinstance(value, type) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        why = _why_not(value, module.__name__, framework)
+        if not why:
+            chosen.append(value)
+        elif value.__module__ == module.__name__ or issubclass(value, framework):
+            notes.append(f"class `{value.__name__}` {why}")
+    return chosen, notes
+
+
+def _why_not(cls: type, module: str, framework: type) -> str:
+    if not issubclass(cls, framework):
+        return "does not inherit `DataKitFramework`"
+    if cls.__module__ != module:
+        return f"is imported from `{cls.__module__}` and runs there only"
+    if cls.__flags__ & _ABSTRACT:
+        return "is abstract: " + ", ".join(f"`{name}`" for name in sorted(getattr(cls, "__abstractmethods__", ())))
+    if getattr(cls, "run", None) is getattr(framework, "run", None):
+        return "does not define `run`"
+    return ""
+
+
+def make(cls: type, source: Source) -> Any:
+    """Makes a collector.
+
+    Raises `loader.Failure`: PD0205 where the constructor wants arguments, PD0203 where it raises.
+    """
+    try:
+        return cls()
+    except BaseException as error:
+        failure = loader.load_failure(error, source.is_user, "init")
+        tb = error.__traceback__
+        if isinstance(error, TypeError) and tb is not None and tb.tb_next is None:
+            # Raised by the call, not in the constructor: no frame of the class was entered.
+            line = class_line(cls, source.script)
+            failure.frame.update(
+                code="PD0205",
+                permanent=True,
+                msg=f"`{cls.__name__}` cannot be made without arguments: {guard.message(error)}",
+                help="give the arguments of `__init__` defaults; settings come as `self.config`",
+                file=source.script,
+                line=line,
+                src=guard.source_line(source.script, line),
+            )
+        raise failure from error
+
+
+def _job(collector: Any, framework: Any, script: str, emit: Emit) -> Job:
+    cls = type(collector)
+    line = class_line(cls, script)
+    name = getattr(collector, "name", None)
+    if not isinstance(name, str) or not name or name == framework.name:
+        name = cls.__name__
+    try:
+        every, warning = interval_of(getattr(collector, "interval", None))
+    except Exception as error:
+        every, warning = DEFAULT_INTERVAL, f"raised {type(error).__name__}; 10 s is taken"
+    if warning:
+        emit.warn("PD0209", f"`interval` of `{name}` {warning}", line)
+    return Job(name, every, collector.run, class_name=cls.__name__, line=line)
+
+
+def interval_of(value: Any) -> tuple[float, str]:
+    """Returns the seconds between two runs, and what to say of a value that is not simply a number of them."""
+    if not value:
+        return DEFAULT_INTERVAL, ""
+    shown = repr(value)[:60]
+    try:
+        every = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return DEFAULT_INTERVAL, f"is {shown}; it must be a number of seconds, 10 is taken"
+    if isinstance(value, bool) or not 0 < every < float("inf"):
+        return DEFAULT_INTERVAL, f"is {shown}; it must be a number of seconds above 0, 10 is taken"
+    if isinstance(value, str):
+        return every, f'is "{value[:60]}"; taken as {every:g} s'
+    return every, ""
+
+
+def class_line(cls: type, path: str) -> int:
+    """Returns the line on which a class begins; 1 where that cannot be told."""
+    own: int | None = cls.__dict__.get("__firstlineno__")
+    if own:
+        return own
+    pattern = re.compile(rf"\s*class\s+{re.escape(cls.__name__)}\b")
+    number = 1
+    while True:
+        line = linecache.getline(path, number)
+        if not line:
+            return 1
+        if pattern.match(line):
+            return number
+        number += 1
+
+
+class Link:
+    """What `datakit_framework` finds in place of a socket of its own when it runs under the agent."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._jobs: dict[int, int] = {}
+
+    def know(self, collector: object, job: int) -> None:
+        self._jobs[id(collector)] = job
+
+    def _job(self, owner: object) -> int | None:
+        return self._jobs.get(id(owner))
+
+    def send(self, owner: object, method: str, path: str, content_type: str, body: bytes) -> tuple[int, str]:
+        """Sends a request to the agent; returns the status and text of its answer, or 0 and a reason."""
+        reply = self._emit.post(self._job(owner), path, content_type, body, method)
+        return reply.status, reply.text
+
+    def sent(self, owner: object, category: str, points: int, status: int, text: str) -> None:
+        """Notes the end of a report."""
+        accepted, refused = judge(status, text, points)
+        self._emit.count(self._job(owner), 1, accepted, refused)
+        if not 200 <= status < 300:
+            self._emit.refused(self._job(owner), category, status, text)
+
+    def unsendable(self, owner: object, category: str, points: int, status: int, why: str) -> None:
+        """Notes what never came to the agent: points without a JSON form, a refusal by another receiver."""
+        self._emit.count(self._job(owner), 0, 0, points)
+        self._emit.refused(self._job(owner), category, status, why)
+
+    def left_out(self, why: str) -> None:
+        """Notes a field that was left out of a point that was sent."""
+        self._emit.warn("PD0406", why)

@@ -1,0 +1,641 @@
+"""DataKit's collector API: inherit `DataKitFramework`, set `interval`, define `run`, report with `feed_…` or `report`.
+
+    from datakit_framework import DataKitFramework
+
+    class Load(DataKitFramework):
+        interval = 10
+
+        def run(self):
+            self.feed_metric(measurement="load", fields={"load1": os.getloadavg()[0]})
+
+Under pythond, reports that name no other `ip` and `port` go to the agent that runs the script. This file also works
+alone, copied beside a script, with a DataKit on 127.0.0.1:9529; then it logs to
+`~/_datakit_pythond_framework_<log_name>_.log`.
+
+Signatures, JSON and return values are DataKit's. A report waits for its answer, is tried again while the receiver is
+down or busy (until the next run is due), and never raises because of the delivery: what was refused or could not be
+sent is logged with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from string import Template  # noqa: F401 (scripts take it from here)
+from time import monotonic as _monotonic
+from time import sleep as _sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from logging.handlers import RotatingFileHandler  # noqa: F401 (see `__getattr__`)
+    from typing import Any
+
+    from pythond.dialects.datakit import Link
+
+    requests: Any
+
+logger = logging.getLogger("pythond_framework")
+
+_ANSWER_TIMEOUT = 10.0
+_DEFAULT_BUDGET = 10.0
+_LOG_BYTES = 100000
+_LOG_FILES = 10
+
+# Set by the agent's worker; None where this file stands alone.
+_worker: Link | None = None
+_local = threading.local()
+_log_lock = threading.Lock()
+
+
+def __getattr__(name: str) -> Any:
+    """Gives the names that DataKit's module has and that cost too much to load for every script."""
+    if name == "RotatingFileHandler":
+        from logging.handlers import RotatingFileHandler
+
+        return RotatingFileHandler
+    if name == "requests":
+        import importlib
+
+        try:
+            return importlib.import_module("requests")
+        except ImportError as error:
+            raise AttributeError("`requests` is not installed; nothing of this module needs it") from error
+    if name == "__all__":  # asked for by `from datakit_framework import *`
+        names = [*_PUBLIC, "RotatingFileHandler"]
+        return [*names, "requests"] if _has_requests() else names
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_PUBLIC = ("DataKitFramework", "Template", "init_log", "logger", "logging", "mylog", "os", "sys")
+
+
+def _has_requests() -> bool:
+    from importlib.machinery import PathFinder
+
+    return "requests" in sys.modules or PathFinder.find_spec("requests") is not None
+
+
+def _attach(worker: Link | None, address: tuple[str, int] | None = None) -> None:
+    """Makes this module report through the agent's worker; for pythond only. `address` is the agent's own over TCP."""
+    global _worker
+    _worker = worker
+    if address is not None:
+        _agent_targets.add(("http", *address))
+
+
+# --- the log ---------------------------------------------------------------------------------------------------------
+
+
+def init_log() -> None:
+    """Opens the framework log, once: the file in the home directory, or under the agent its log of this script."""
+    with _log_lock:
+        if DataKitFramework.is_init_log:
+            return
+        DataKitFramework.is_init_log = True
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(_open_log() if _worker is None else _agent_log())
+
+
+def _open_log() -> logging.Handler:
+    from logging.handlers import RotatingFileHandler
+
+    name = str(DataKitFramework.log_name).replace("/", "_").replace(os.sep, "_")
+    path = os.path.join(os.path.expanduser("~"), f"_datakit_pythond_framework_{name}_.log")
+    handler: logging.Handler
+    try:
+        handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8")
+        print(path)
+    except OSError as error:
+        handler = logging.StreamHandler()
+        print(f"the framework log goes to stderr: {error}", file=sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    return handler
+
+
+def _agent_log() -> logging.Handler:
+    # The agent reads stderr and keeps the log files: several workers cannot rotate one file.
+    logger.propagate = False
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    return handler
+
+
+def mylog(msg: Any, *args: Any, **kw: Any) -> None:
+    """Writes a line to the framework log; arguments that the text has no place for are added at its end."""
+    init_log()
+    try:
+        text = str(msg) % args if args else str(msg)
+    except (TypeError, ValueError):
+        text = " ".join(str(part) for part in (msg, *args))
+    logger.info("%s", text, **kw)
+
+
+class _Log:
+    """`self.log`: a logger below the framework's. Not a property: a script may have a `self.log` of its own."""
+
+    def __get__(self, owner: DataKitFramework | None, cls: type) -> logging.Logger:
+        init_log()
+        return logger.getChild(cls.__name__)
+
+
+# --- the class -------------------------------------------------------------------------------------------------------
+
+
+class DataKitFramework:
+    """The base of every collector. A subclass sets `name` and `interval` (seconds) and defines `run`."""
+
+    name = "DataKitFramework"
+    log_name = ""
+    is_init_log = False
+    # Additions to DataKit: the table `config` of the script's input, and a standard logger.
+    config: dict[str, Any] = {}
+    log = _Log()
+
+    __dk_host: Any = "127.0.0.1"
+    __dk_port: Any = 9529
+    __magic = "{xxx}"
+    __token = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Takes `ip` and `port` of another receiver; `ip` may be `https://host` or `unix:///path/of.sock` as well.
+
+        `agent_token` goes to that receiver as `Authorization: Bearer`. Other arguments are ignored.
+        """
+        if kwargs.get("ip"):
+            self.__dk_host = kwargs["ip"]
+        if kwargs.get("port"):
+            self.__dk_port = kwargs["port"]
+        if kwargs.get("agent_token"):
+            self.__token = str(kwargs["agent_token"])
+
+    def run(self) -> Any:
+        """Collects and reports; called every `interval` seconds."""
+        raise NotImplementedError
+
+    def test(self) -> None:
+        print("log_name = " + str(self.log_name))
+        mylog("789")
+
+    def report(self, data: Any) -> Any:
+        """Sends points: `{"M": [...], "L": [...], "input": "name", ...}`, one request for each category.
+
+        Returns the text of the last answer: empty after success, JSON with the reason after a refusal, and empty too
+        if there was no answer.
+        """
+        if data is None or isinstance(data, str):
+            raise TypeError(f"report() needs a dict of lists, got {type(data).__name__}")
+        values = [(path, data[key] if key in data else "") for key, path in _CATEGORIES]  # noqa: SIM401 (a list)
+        if all(value is None for _, value in values):
+            return None
+        if isinstance(data, (list, tuple, set, frozenset)):
+            _refused(self, "", 0, 0, f"report() needs a dict of lists, got a {type(data).__name__}; nothing was sent")
+            return ""
+        query = _query(data)
+        text: Any = ""
+        for path, value in values:
+            if value:
+                text = self.http_post_json(self.construct_url(f"v1/write/{path}{query}"), value)
+        return text
+
+    def checkArgEmpty(self, name: Any, checkStr: Any) -> None:
+        """Raises `ValueError` if a required argument is missing or empty."""
+        if not checkStr:
+            raise ValueError(f'arguments missing "{name}"')
+
+    def feed_metric(
+        self,
+        input: Any = None,
+        measurement: Any = None,
+        tags: Any = None,
+        fields: Any = None,
+        time: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reports one metric; further keyword arguments become fields."""
+        self.checkArgEmpty("measurement", measurement)
+        self.checkArgEmpty("fields", fields)
+        point = {
+            "measurement": measurement,
+            "tags": tags,
+            "fields": {**fields, **kwargs} if kwargs else fields,
+            "time": time,
+        }
+        return self.report({"M": [point], "input": input})
+
+    def feed_logging(
+        self,
+        input: Any = None,
+        source: Any = None,
+        tags: Any = None,
+        message: Any = None,
+        time: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reports one log line; further keyword arguments become fields, `status` is the level."""
+        self.checkArgEmpty("source", source)
+        point = {"measurement": source, "tags": tags, "fields": {"message": message, **kwargs}, "time": time}
+        return self.report({"L": [point], "input": input})
+
+    def feed_object(
+        self,
+        input: Any = None,
+        cls: Any = None,
+        name: Any = None,
+        tags: Any = None,
+        fields: Any = None,
+        time: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reports one object of a class, with its name; further keyword arguments become fields."""
+        self.checkArgEmpty("cls", cls)
+        self.checkArgEmpty("fields", fields)
+        point = {
+            "measurement": cls,
+            "tags": {**(tags or {}), "name": name},
+            "fields": {**fields, **kwargs} if kwargs else fields,
+            "time": time,
+        }
+        return self.report({"O": [point], "input": input})
+
+    def feed_user_event(
+        self,
+        df_user_id: Any = None,
+        tags: Any = None,
+        df_date_range: Any = 10,
+        df_status: Any = None,
+        df_event_id: Any = None,
+        df_title: Any = None,
+        df_message: Any = None,
+        *,
+        time: Any = None,
+        input: Any = None,
+        measurement: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reports an event of a user; further keyword arguments become fields."""
+        self.checkArgEmpty("df_user_id", df_user_id)
+        own = {"df_user_id": df_user_id}
+        event = (df_date_range, df_status, df_event_id, df_title, df_message)
+        return self.report(_event(self, "user", own, tags, event, kwargs, time, input, measurement))
+
+    def feed_monitor_event(
+        self,
+        df_dimension_tags: Any = None,
+        tags: Any = None,
+        df_date_range: Any = 10,
+        df_status: Any = None,
+        df_event_id: Any = None,
+        df_title: Any = None,
+        df_message: Any = None,
+        *,
+        time: Any = None,
+        input: Any = None,
+        measurement: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reports an event of a monitor, `df_dimension_tags` being a JSON object as text or as a dict."""
+        self.checkArgEmpty("df_dimension_tags", df_dimension_tags)
+        own = {"df_dimension_tags": df_dimension_tags}
+        event = (df_date_range, df_status, df_event_id, df_title, df_message)
+        return self.report(_event(self, "monitor", own, tags, event, kwargs, time, input, measurement))
+
+    def feed_system_event(
+        self,
+        tags: Any = None,
+        df_date_range: Any = 10,
+        df_status: Any = None,
+        df_event_id: Any = None,
+        df_title: Any = None,
+        df_message: Any = None,
+        *,
+        time: Any = None,
+        input: Any = None,
+        measurement: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Reports an event of the system; further keyword arguments become fields."""
+        event = (df_date_range, df_status, df_event_id, df_title, df_message)
+        return self.report(_event(self, "system", {}, tags, event, kwargs, time, input, measurement))
+
+    def construct_url(self, path: Any) -> str:
+        """Returns the URL of a path at this collector's receiver."""
+        host = str(self.__dk_host).rstrip("/")
+        if host.startswith("unix:"):
+            socket_path = "/" + host[len("unix:") :].lstrip("/")
+            return f"http+unix://{socket_path.replace('%', '%25').replace('/', '%2F')}/{path}"
+        scheme, mark, host = host.rpartition("://")
+        if host.count(":") > 1 and not host.startswith("["):
+            host = f"[{host}]"
+        return f"{scheme + mark or 'http://'}{host}:{self.__dk_port}/{path}"
+
+    def set_lasterror(self, input_name: Any, err_msg: Any) -> Any:
+        """Tells the receiver of an error of this collector."""
+        return self.http_post_json(self.construct_url("v1/lasterror"), {"input": input_name, "err_content": err_msg})
+
+    def http_post_json(self, url: Any, raw_data: Any) -> Any:
+        """Posts a value as JSON; returns the text of the answer, or an empty one."""
+        return self.http_post_data_core(url, raw_data, "POST", True)
+
+    def http_post_raw(self, url: Any, raw_data: Any) -> Any:
+        """Posts a text as it is; returns the text of the answer, or an empty one."""
+        return self.http_post_data_core(url, raw_data, "POST", False)
+
+    def http_post_data_core(self, url: Any, raw_data: Any, method: Any, is_json: Any) -> Any:
+        """Posts (`POST`) or gets (`GET`, without data); returns the text of the answer, or an empty one."""
+        if method == "GET":
+            return _send(self, "GET", str(url), b"", 0, "", self.__token)
+        if method != "POST":
+            return ""
+        if not is_json:
+            body = bytes(raw_data) if isinstance(raw_data, (bytes, bytearray)) else str(raw_data).encode("utf-8")
+            return _send(self, "POST", str(url), body, body.count(b"\n") + 1, "", self.__token)
+        encoded, count = _encoded(self, str(url), raw_data)
+        if encoded is None:
+            return ""
+        return _send(self, "POST", str(url), encoded, count, "application/json", self.__token)
+
+
+# --- what is sent ----------------------------------------------------------------------------------------------------
+
+_CATEGORIES = (
+    ("M", "metric"),
+    ("L", "logging"),
+    ("R", "rum"),
+    ("O", "object"),
+    ("CO", "custom_object"),
+    ("E", "keyevent"),
+)
+_OPTIONS = ("precision", "input", "ignore_global_tags", "version")
+
+
+def _event(
+    owner: DataKitFramework,
+    source: str,
+    own: dict[str, Any],
+    tags: Any,
+    event: tuple[Any, Any, Any, Any, Any],
+    kwargs: dict[str, Any],
+    time: Any,
+    input: Any,
+    measurement: Any,
+) -> dict[str, Any]:
+    date_range, status, event_id, title, message = event
+    if date_range is False or date_range != 0:  # a range of 0 seconds is one
+        owner.checkArgEmpty("df_date_range", date_range)
+    owner.checkArgEmpty("df_status", status)
+    owner.checkArgEmpty("df_event_id", event_id)
+    owner.checkArgEmpty("df_title", title)
+    fields = {
+        "df_date_range": date_range,
+        "df_source": source,
+        **own,
+        "df_status": status,
+        "df_event_id": event_id,
+        "df_title": title,
+        "df_message": message or "",
+        **kwargs,
+    }
+    point = {"measurement": measurement or "measurement", "tags": tags or {}, "fields": fields}
+    if time is not None:
+        point["time"] = time
+    return {"E": [point], "input": input}
+
+
+def _query(data: dict[str, Any]) -> str:
+    """Writes the options of a report as a query, in DataKit's order."""
+    parts = [f"{key}={_quoted(data[key])}" for key in _OPTIONS if data.get(key)]
+    return "?" + "&".join(parts) if parts else ""
+
+
+def _quoted(value: Any) -> str:
+    """Percent-encodes a value of a query; what a script has encoded itself is left alone, as with `requests`."""
+    text = "true" if value is True else str(value)
+    return "".join(
+        part if re.fullmatch(r"%[0-9A-Fa-f]{2}|[A-Za-z0-9._~-]+", part) else _percent(part)
+        for part in re.findall(r"%[0-9A-Fa-f]{2}|[A-Za-z0-9._~-]+|.", text, re.DOTALL)
+    )
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "replace"))
+
+
+def _encoded(owner: Any, url: str, data: Any) -> tuple[bytes | None, int]:
+    """Writes a value as JSON; returns the bytes, or None, and the number of points in them.
+
+    What has no JSON form is said: the number that is NaN or infinite is left out of its point, the point with anything
+    else is refused, and the other points of the list are sent.
+    """
+    try:
+        return json.dumps(data, allow_nan=False).encode("ascii"), len(data) if isinstance(data, (list, tuple)) else 1
+    except Exception as error:  # also what the script's own objects raise while they are looked at
+        reason = _short(error)
+    category = _category(url)
+    if not isinstance(data, (list, tuple)):
+        _refused(owner, category, 1, 0, f"{type(data).__name__} has no JSON form: {reason}")
+        return None, 0
+    kept: list[str] = []
+    for index, point in enumerate(data):
+        try:
+            kept.append(json.dumps(point, allow_nan=False))
+        except Exception as error:
+            name = point.get("measurement") if isinstance(point, dict) else None
+            label = f"point {index} (`{name}`)" if name else f"point {index}"
+            text = _repaired(point, f"`{name}`")
+            if text is None:
+                _refused(owner, category, 1, 0, f"{label} {_culprit(point)}has no JSON form: {_short(error)}")
+            else:
+                kept.append(text)
+    return (f"[{', '.join(kept)}]".encode("ascii"), len(kept)) if kept else (None, 0)
+
+
+def _repaired(point: Any, label: str) -> str | None:
+    """Writes a point without those of its fields that are NaN or infinite; None if that is not what is wrong."""
+    if not isinstance(point, dict) or not isinstance(point.get("fields"), dict):
+        return None
+    fields = point["fields"]
+    wrong = [key for key, value in fields.items() if _is_no_number(value)]
+    if not wrong or len(wrong) == len(fields):
+        return None
+    try:
+        text = json.dumps(
+            {**point, "fields": {key: value for key, value in fields.items() if key not in wrong}}, allow_nan=False
+        )
+    except Exception:
+        return None
+    for key in wrong:
+        why = f"field `{key}` of {label} is {fields[key]!r:.60}, which JSON has no number for; the field was left out"
+        mylog(why) if _worker is None else _worker.left_out(why)
+    return text
+
+
+def _is_no_number(value: Any) -> bool:
+    return isinstance(value, float) and (value != value or value in (float("inf"), float("-inf")))
+
+
+def _culprit(point: Any) -> str:
+    """Names the part of a point that has no JSON form, for the reader of the log."""
+    for part in ("tags", "fields"):
+        values = point.get(part) if isinstance(point, dict) else None
+        for key, value in values.items() if isinstance(values, dict) else ():
+            try:
+                json.dumps({key: value}, allow_nan=False)
+            except Exception:
+                return f"field `{key}` " if part == "fields" else f"tag `{key}` "
+    return ""
+
+
+def _short(error: BaseException) -> str:
+    try:
+        return f"{error}"[:300] or type(error).__name__
+    except Exception:
+        return type(error).__name__
+
+
+# --- how it is sent --------------------------------------------------------------------------------------------------
+
+
+def _send(owner: Any, method: str, url: str, body: bytes, points: int, content_type: str, token: str) -> str:
+    """Sends a request and says what became of it; the only place that chooses between the agent and the network."""
+    category = _category(url)
+    try:
+        target, path = _parsed(url)
+    except ValueError as error:
+        _refused(owner, category, points, 0, f"{url[:200]!r} is no URL: {error}")
+        return ""
+    if _worker is not None and target in _agent_targets:
+        status, text = _worker.send(owner, method, path, content_type, body)
+        if category:
+            _worker.sent(owner, category, points, status, text)
+        elif not 200 <= status < 300:
+            mylog(f"{method} {path}: {status or 'not sent'} {text}")
+    else:
+        headers = {"Content-Type": content_type} if content_type else {}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        status, text = _deliver(target, method, path, body, headers, _budget(owner))
+        if not 200 <= status < 300:
+            _refused(owner, category, 0, status, text, f"{method} {url}: ")
+    return text if status else ""
+
+
+# What means "the agent that runs this script", where there is one: DataKit's default, and the agent's own address.
+_agent_targets = {("http", "127.0.0.1", 9529), ("http", "localhost", 9529)}
+
+
+def _category(url: str) -> str:
+    found = re.search(r"/v1/write/([^/?#]+)", url)
+    return found.group(1) if found else ""
+
+
+def _parsed(url: str) -> tuple[tuple[str, str, int], str]:
+    """Splits a URL into its target (scheme, host or socket path, port) and the path with the query.
+
+    Raises `ValueError`.
+    """
+    found = re.fullmatch(r"(https?|http\+unix)://(\[[^\]/]*\]|[^:/?#]+)(?::(\d*))?(/?.*)", url, re.DOTALL)
+    if not found:
+        raise ValueError("it must look like http://host:port/path")
+    scheme, host, port, path = found.groups()
+    number = int(port) if port else {"http": 80, "https": 443}.get(scheme, 0)
+    if number > 65535:
+        raise ValueError(f"there is no port {number}")
+    if scheme == "http+unix":
+        host = re.sub("%([0-9A-Fa-f]{2})", lambda match: chr(int(match.group(1), 16)), host)
+    path = path.partition("#")[0]
+    # What may not stand in a request line, e.g. a space of a hand-made URL, is encoded as `requests` does.
+    path = re.sub(r"[^!-~]", lambda match: _percent(match.group()), path)
+    return (scheme, host.strip("[]"), number), path if path.startswith("/") else "/" + path
+
+
+def _budget(owner: Any) -> float:
+    """Returns for how many seconds a report may be tried again: the interval of its collector."""
+    try:
+        seconds = float(getattr(owner, "interval", 0) or 0)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    return seconds if 0 < seconds < float("inf") else _DEFAULT_BUDGET
+
+
+def _deliver(
+    target: tuple[str, str, int], method: str, path: str, body: bytes, headers: dict[str, str], budget: float
+) -> tuple[int, str]:
+    """Sends a request over the network, again while the receiver is down or busy; returns status and text, or 0 and
+    the reason. The rule is that of `pythond.client`, which this file must do without."""
+    deadline = _monotonic() + budget
+    tries = 0
+    while True:
+        status, text, retry_after = _once(target, method, path, body, headers)
+        pause = retry_after if retry_after is not None else min(0.1 * 2.0 ** min(tries, 16), 5.0)
+        if status not in (0, 429, 503) or _monotonic() + pause > deadline:
+            return status, text
+        _sleep(pause)
+        tries += 1
+
+
+def _once(
+    target: tuple[str, str, int], method: str, path: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, str, float | None]:
+    """Sends a request once, over the connection that this thread keeps to the target."""
+    from http.client import HTTPException
+
+    kept = _local.__dict__
+    if kept.get("pid") != os.getpid():  # a forked child must not speak on the connections of its parent
+        kept["pid"], kept["open"] = os.getpid(), {}
+    connections = kept["open"]
+    while True:
+        reused = target in connections
+        try:
+            if not reused:
+                connections[target] = _connect(target)
+            connection = connections[target]
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+            after = answer.getheader("Retry-After") or ""
+            if answer.will_close:
+                connections.pop(target).close()
+            return answer.status, text, float(after) if after.isdigit() else None
+        except (OSError, HTTPException, ValueError) as error:
+            if target in connections:
+                connections.pop(target).close()
+            # The receiver may close a kept connection at any time; a new one tells.
+            if not reused or isinstance(error, TimeoutError):
+                return 0, f"not delivered: {type(error).__name__}: {error}", None
+
+
+def _connect(target: tuple[str, str, int]) -> Any:
+    import http.client
+
+    scheme, host, port = target
+    if scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=_ANSWER_TIMEOUT)
+    if scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=_ANSWER_TIMEOUT)
+    import socket
+
+    connection = http.client.HTTPConnection("localhost", timeout=_ANSWER_TIMEOUT)
+    connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.sock.settimeout(_ANSWER_TIMEOUT)
+    connection.sock.connect(host)
+    return connection
+
+
+def _refused(owner: Any, category: str, points: int, status: int, why: str, request: str = "") -> None:
+    """Says that something was not taken: to the agent where there is one, else in the log."""
+    if _worker is not None:
+        _worker.unsendable(owner, category, points, status, f"{request}{why}")
+    else:
+        mylog(f"{request or category + ': '}{status or 'not sent'} {why}{_place()}")
+
+
+def _place() -> str:
+    """Returns the line of the script that reports."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return f" ({frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name})"

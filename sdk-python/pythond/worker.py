@@ -1,0 +1,359 @@
+"""A worker: one script, from the agent's first frame to `bye`.
+
+    main thread      load → run the jobs (one job here, several in threads of their own) → finish
+    control thread   reads the agent's frames; ends the process when a stop has lasted longer than its grace
+
+The control thread is the one that may call `os._exit` while a script still runs: a run that hangs, and threads that
+the script left behind, cannot keep the process. SIGTERM and SIGINT only write into a pipe that this thread reads, for
+a signal handler that takes a lock can stand in the way of itself.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import fcntl
+import os
+import select
+import signal
+import sys
+import threading
+import time
+
+import pythond
+from pythond import client, control, dialects, guard, loader, logs, schedule
+from pythond.emit import Emit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from pythond.control import Channel, Frame
+    from pythond.dialects import Job
+
+_FIRST_OWN_FD = 100
+_TERM_GRACE = 5.0
+_EOF_GRACE = 2.0
+_LONGEST_WAIT = 3600.0
+
+
+def main() -> NoReturn:
+    """Serves the agent at the other end of `PYTHOND_CONTROL_FD`; does not return."""
+    control_fd = os.environ.pop("PYTHOND_CONTROL_FD", "")
+    trace_fd = os.environ.pop("PYTHOND_TRACE_FD", "")
+    if not control_fd.isdigit():
+        sys.stderr.write("this is the worker of pythond, started by it; to run a script by hand: pythond run FILE\n")
+        sys.exit(2)
+    channel = control.Channel(_move_away(int(control_fd)))
+    _watch_for_crashes(_move_away(int(trace_fd)) if trace_fd.isdigit() else None)
+    logs.replace_streams()
+    Worker(channel).serve()
+
+
+def _move_away(fd: int) -> int:
+    """Moves a descriptor out of the way of scripts that close the low ones, and of the programs they start."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
+    os.close(fd)
+    return moved
+
+
+_trace_fd: int | None = None
+
+
+def _watch_for_crashes(fd: int | None) -> None:
+    """Has the interpreter write its stacks to the trace pipe on a crash and on SIGUSR2, even from within C code."""
+    global _trace_fd
+    _trace_fd = fd
+    if fd is not None:
+        faulthandler.enable(file=fd, all_threads=True)
+        faulthandler.register(signal.SIGUSR2, file=fd, all_threads=True, chain=False)
+
+
+class Serving:
+    """A job while it is served."""
+
+    def __init__(self, index: int, job: Job) -> None:
+        self.index = index
+        self.job = job
+        self.runs = 0
+        self.wake = threading.Event()
+        self.asked = False
+
+
+class Worker:
+    """The state of this process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._pid = os.getpid()
+        self._stopping = threading.Event()
+        self._ended = threading.Lock()
+        self._reason = "done"
+        self._kill_at: float | None = None
+        self._serving: list[Serving] = []
+        self._signal_out, self._signal_in = os.pipe()
+        os.set_blocking(self._signal_in, False)
+
+    def serve(self) -> NoReturn:
+        """Does everything from `hello` to `bye`."""
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        self._channel.send("hello", v=1, pid=self._pid, py=version, exe=sys.executable, sdk=pythond.__version__)
+        try:
+            spec = self._channel.receive()
+            prepared = Prepared(spec, self._channel, self._wait_to_retry)
+        except control.Closed:
+            os._exit(0)
+        except ValueError as error:
+            self._fail(loader.Failure("spec", "PD0203", "ValueError", str(error), True), "worker")
+        self._listen()
+        _name_process(prepared.id)
+        threading.excepthook = _thread_excepthook(prepared)
+        loader.arrange_path(prepared.dialect.SHADOW, prepared.source.roots)
+        sys.argv[:] = [prepared.source.script]
+        try:
+            jobs = prepared.dialect.load(prepared.source, prepared.emit)
+        except loader.Failure as failure:
+            self._fail(failure, prepared.mode)
+        self._leave_if_forked()
+        self._serving = [Serving(index, job) for index, job in enumerate(jobs)]
+        self._channel.send("ready", jobs=[_described(one) for one in self._serving])
+        if prepared.mode == "worker":
+            self._run_on_schedule(prepared)
+        elif prepared.mode == "once":
+            self._run_times(prepared)
+        self._finish()
+
+    def _run_on_schedule(self, prepared: Prepared) -> None:
+        if len(self._serving) == 1:
+            self._keep_running(self._serving[0], prepared)
+            return
+        threads = [
+            threading.Thread(target=self._keep_running, args=(one, prepared), name=one.job.name, daemon=True)
+            for one in self._serving
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            _join(thread)
+
+    def _keep_running(self, one: Serving, prepared: Prepared) -> None:
+        start = due = time.monotonic()
+        while self._wait_until(due, one):
+            kind = self._run(one, prepared)
+            now = time.monotonic()
+            due = schedule.next_due(start, one.job.every, now)
+            self._report_end(one, kind, prepared, due - now)
+
+    def _run_times(self, prepared: Prepared) -> None:
+        for one in self._serving:
+            for _ in range(prepared.times):
+                if self._stopping.is_set():
+                    return
+                self._report_end(one, self._run(one, prepared), prepared, 0.0)
+
+    def _run(self, one: Serving, prepared: Prepared) -> dict[str, Any]:
+        """Runs a job once; returns what its `end` frame says of it."""
+        one.runs += 1
+        self._channel.send("run", i=one.index, k=one.runs)
+        prepared.emit.begin(one.index, one.job.every)
+        took, failure = guard.run(one.job.run, prepared.source.is_user)
+        self._leave_if_forked()
+        logs.flush()
+        logs.reopen_closed()
+        return {"ms": round(took, 3), "ok": failure is None, **(failure or {})}
+
+    def _report_end(self, one: Serving, outcome: dict[str, Any], prepared: Prepared, wait: float) -> None:
+        counts = prepared.emit.take(one.index)
+        self._channel.send("end", i=one.index, k=one.runs, **outcome, **counts, next_ms=int(wait * 1000))
+
+    def _wait_until(self, due: float, one: Serving) -> bool:
+        """Waits until the job is due or asked for; says whether to run it, which is not so after a stop."""
+        while not self._stopping.is_set():
+            left = due - time.monotonic()
+            if left <= 0 or one.asked:
+                one.asked = False
+                one.wake.clear()
+                return True
+            one.wake.wait(min(left, _LONGEST_WAIT))
+            one.wake.clear()
+        return False
+
+    def _wait_to_retry(self, seconds: float) -> bool:
+        return self._stopping.wait(seconds)
+
+    def _leave_if_forked(self) -> None:
+        """Ends a child that the script has forked and let return: there must not be a second copy of this worker."""
+        if os.getpid() != self._pid:
+            logs.flush()
+            os._exit(0)
+
+    # --- the agent's side ---
+
+    def _listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        os.register_at_fork(after_in_child=_forget_signals)
+        threading.Thread(target=self._control, name="pythond-control", daemon=True).start()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        try:
+            os.write(self._signal_in, b"s")
+        except OSError:
+            # The pipe is full of earlier signals.
+            pass
+
+    def _control(self) -> None:
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._signal_out, select.POLLIN)
+        while True:
+            left = None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
+            if left == 0.0:
+                self._abandon()
+            for fd, _ in poll.poll(None if left is None else int(left * 1000) + 1):
+                if fd == self._signal_out:
+                    os.read(self._signal_out, 64)
+                    self._stop("stop", _TERM_GRACE)
+                elif not self._take_frame():
+                    poll.unregister(fd)
+
+    def _take_frame(self) -> bool:
+        """Obeys one frame; says whether there can be more."""
+        try:
+            frame = self._channel.receive()
+        except control.Closed:
+            self._stop("eof", _EOF_GRACE)
+            return False
+        except ValueError:
+            return True
+        kind = frame.get("t")
+        if kind == "stop":
+            grace = frame.get("grace_ms", _TERM_GRACE * 1000)
+            self._stop("stop", grace / 1000 if isinstance(grace, (int, float)) else _TERM_GRACE)
+        elif kind == "dump" and _trace_fd is not None:
+            faulthandler.dump_traceback(file=_trace_fd, all_threads=True)
+        elif kind == "run_now":
+            for one in self._serving:
+                if one.index == frame.get("i"):
+                    one.asked = True
+                    one.wake.set()
+        return True
+
+    def _stop(self, reason: str, grace: float) -> None:
+        if self._kill_at is None:
+            self._reason = reason
+        kill_at = time.monotonic() + grace
+        self._kill_at = kill_at if self._kill_at is None else min(kill_at, self._kill_at)
+        self._stopping.set()
+        for one in self._serving:
+            one.wake.set()
+
+    # --- the ends ---
+
+    def _finish(self) -> NoReturn:
+        """Ends in order: the dialect's `stop`, what the script registered with `atexit`, `bye`."""
+        for one in self._serving:
+            if one.job.stop is not None:
+                guard.run(one.job.stop, lambda path: False)
+        guard.run(atexit._run_exitfuncs, lambda path: False)
+        logs.flush()
+        self._exit(0)
+
+    def _abandon(self) -> NoReturn:
+        """Ends although a run is not done: its grace is over. Nothing is flushed, for the run may hold that lock."""
+        self._exit(0)
+
+    def _fail(self, failure: loader.Failure, mode: str) -> NoReturn:
+        self._leave_if_forked()
+        logs.flush()
+        self._channel.send("fatal", **failure.frame)
+        if mode == "check":
+            self._channel.send("bye", reason="done")
+        os._exit(1)
+
+    def _exit(self, status: int) -> NoReturn:
+        # Two threads may come here; the first says `bye` and takes the process with it.
+        self._ended.acquire()
+        self._channel.send("bye", reason=self._reason)
+        os._exit(status)
+
+
+class Prepared:
+    """A spec, read and checked."""
+
+    def __init__(self, spec: Frame, channel: Channel, wait: Any) -> None:
+        """Raises `ValueError` for a spec that is not as it should be."""
+        if spec.get("t") != "spec" or spec.get("v") != 1:
+            raise ValueError("the first frame must be a `spec` of version 1")
+        self.id = control.text_of(spec, "id", "")
+        self.mode = control.text_of(spec, "mode", "worker")
+        if self.mode not in ("worker", "once", "check"):
+            raise ValueError(f"`mode` is `{self.mode}`; it must be one of worker, once, check")
+        self.times = spec.get("times") or 1
+        if not isinstance(self.times, int):
+            raise ValueError("`times` must be a whole number")
+        self.dialect = dialects.get(control.text_of(spec, "dialect", "datakit"))
+        host, port = control.text_of(spec, "host", "127.0.0.1"), spec.get("port") or 9529
+        self.source = loader.Source(
+            script=control.text_of(spec, "script"),
+            module=control.text_of(spec, "module"),
+            roots=list(spec.get("roots") or []),
+            input=control.text_of(spec, "input", ""),
+            config=spec.get("config") or {},
+            agent_address=(host, int(port)),
+        )
+        address = spec.get("socket") or (host, int(port))
+        agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
+        self.emit = Emit(agent, channel, self.source.is_user)
+
+
+def _described(one: Serving) -> dict[str, Any]:
+    job = one.job
+    return {
+        "i": one.index,
+        "name": job.name,
+        "class": job.class_name or job.name,
+        "interval": job.every,
+        "line": job.line,
+        "next_ms": 0,
+    }
+
+
+def _join(thread: threading.Thread) -> None:
+    """Waits for a thread; in pieces, for a signal's handler runs only in the main thread and between two of them."""
+    while thread.is_alive():
+        thread.join(_LONGEST_WAIT)
+
+
+def _forget_signals() -> None:
+    """Makes a forked child an ordinary process again: a SIGTERM for it is not one for this worker."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    except ValueError:
+        # Not in the main thread: the child keeps a handler whose pipe nobody of its own reads.
+        pass
+
+
+def _thread_excepthook(prepared: Prepared) -> Any:
+    default = threading.excepthook
+
+    def hook(args: Any, /) -> None:
+        default(args)
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            facts = guard.describe(args.exc_value, prepared.source.is_user)
+            line = facts["where"][0]["line"] if facts.get("where") else 0
+            name = args.thread.name if args.thread is not None else "?"
+            prepared.emit.warn("PD0310", f"a thread of the script (`{name}`) ended: {facts['tb']}", line)
+
+    return hook
+
+
+def _name_process(id: str) -> None:
+    """Names the process for `ps` and `top`; without `prctl`, which would cost the memory of `ctypes`."""
+    try:
+        with open("/proc/self/comm", "w", encoding="utf-8") as file:
+            file.write(f"pythond:{id}"[:15])
+    except OSError:
+        # Not Linux.
+        pass

@@ -1,0 +1,297 @@
+//! The committer: one thread that takes all that waits, keeps it with one write and one sync, and does the log's chores in between.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cap::{self, Room};
+use super::frame::SEGMENT_HEADER;
+use super::log::{Segment, Shared, State, Waiting};
+use super::writer::Writer;
+use super::{AppendError, place, recover};
+
+/// One write at most, unless a single record is larger.
+const MAX_BATCH: u64 = 4 << 20;
+/// The time between two syncs of what may wait: cursors, and records with `sync_each_commit = false`.
+const CHORE_PAUSE: Duration = Duration::from_secs(1);
+/// At the cap: until the slowest sink has passed a segment.
+const CAP_RETRY: Duration = Duration::from_secs(5);
+
+/// Runs until the log closes.
+pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
+    // Also when this thread panics: nobody may wait for an answer that never comes.
+    let _end = ShutAtEnd(shared);
+    let mut last_chores = Instant::now();
+    loop {
+        let due = last_chores + CHORE_PAUSE;
+        let work = wait(shared, writer.is_dirty(), due);
+        if work.trim {
+            let_passed_go(shared);
+        }
+        if !work.batch.is_empty() {
+            commit(shared, &mut writer, work.batch);
+        }
+        if work.last || Instant::now() >= due {
+            writer.sync();
+            sync_cursors(shared);
+            last_chores = Instant::now();
+        }
+        if work.last {
+            return;
+        }
+    }
+}
+
+struct ShutAtEnd<'a>(&'a Shared);
+
+impl Drop for ShutAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
+}
+
+struct Work {
+    batch: Vec<Waiting>,
+    trim: bool,
+    /// The log closes and nothing waits.
+    last: bool,
+}
+
+/// Waits for something to do, or until the chores are due if there are any.
+fn wait(shared: &Shared, dirty: bool, due: Instant) -> Work {
+    let mut state = shared.state();
+    loop {
+        if !state.queue.is_empty() || state.closing || state.trim {
+            let trim = std::mem::take(&mut state.trim);
+            let batch = take_batch(&mut state, MAX_BATCH.min(shared.sizes.segment));
+            return Work {
+                last: state.closing && batch.is_empty(),
+                trim,
+                batch,
+            };
+        }
+        let nothing = Work {
+            batch: Vec::new(),
+            trim: false,
+            last: false,
+        };
+        let chores = dirty || state.cursors.values().any(|cursor| cursor.unsynced);
+        let left = due.saturating_duration_since(Instant::now());
+        state = match (chores, left.is_zero()) {
+            (false, _) => shared
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner),
+            (true, true) => return nothing,
+            (true, false) => {
+                shared
+                    .work
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
+        };
+    }
+}
+
+fn take_batch(state: &mut State, max: u64) -> Vec<Waiting> {
+    let mut bytes = 0;
+    let fitting = state.queue.iter().take_while(|waiting| {
+        bytes += waiting.frame_len();
+        bytes <= max
+    });
+    let count = fitting.count().max(1).min(state.queue.len());
+    let batch: Vec<Waiting> = state.queue.drain(..count).collect();
+    state.queued_bytes -= batch.iter().map(Waiting::frame_len).sum::<u64>();
+    batch
+}
+
+fn commit(shared: &Shared, writer: &mut Writer, batch: Vec<Waiting>) {
+    let batch = admit(shared, batch);
+    if batch.is_empty() {
+        return;
+    }
+    match writer.append(&batch) {
+        Ok(first_seq) => {
+            shared.grown.send_modify(|()| {});
+            for (seq, waiting) in (first_seq..).zip(batch) {
+                // The caller may have stopped waiting; its record stays.
+                let _ = waiting.reply.send(Ok(seq));
+            }
+        }
+        Err(e) => {
+            for waiting in batch {
+                // As above; nothing was kept.
+                let _ = waiting.reply.send(Err(same(&e)));
+            }
+        }
+    }
+}
+
+/// One error for each of several waiters.
+fn same(e: &AppendError) -> AppendError {
+    match e {
+        AppendError::Disk(e) => AppendError::Disk(same_io(e)),
+        AppendError::Poisoned(why) => AppendError::Poisoned(why.clone()),
+        AppendError::Full {
+            used,
+            max,
+            retry_after,
+        } => AppendError::Full {
+            used: *used,
+            max: *max,
+            retry_after: *retry_after,
+        },
+        AppendError::TooLarge { bytes, max } => AppendError::TooLarge {
+            bytes: *bytes,
+            max: *max,
+        },
+        AppendError::Closed => AppendError::Closed,
+    }
+}
+
+fn same_io(e: &io::Error) -> io::Error {
+    e.raw_os_error().map_or_else(
+        || io::Error::new(e.kind(), e.to_string()),
+        io::Error::from_raw_os_error,
+    )
+}
+
+/// Makes room for as many of the records as possible and refuses the others.
+fn admit(shared: &Shared, batch: Vec<Waiting>) -> Vec<Waiting> {
+    // The batch may begin a segment.
+    let mut need = SEGMENT_HEADER;
+    let mut admitted = Vec::with_capacity(batch.len());
+    for waiting in batch {
+        match make_room(shared, need + waiting.frame_len()) {
+            Ok(()) => {
+                need += waiting.frame_len();
+                admitted.push(waiting);
+            }
+            Err(e) => {
+                // The caller may have stopped waiting; nothing was kept.
+                let _ = waiting.reply.send(Err(e));
+            }
+        }
+    }
+    admitted
+}
+
+fn make_room(shared: &Shared, need: u64) -> Result<(), AppendError> {
+    let max = shared.settings.max_size;
+    loop {
+        let mut state = shared.state();
+        let (used, oldest) = (state.used(), state.oldest());
+        let holders = oldest.as_ref().map(|(_, holders)| holders.as_slice());
+        match cap::room(used, need, max, holders, shared.settings.drop_oldest_at_cap) {
+            Room::Enough => return Ok(()),
+            Room::Full => {
+                return Err(AppendError::Full {
+                    used,
+                    max,
+                    retry_after: CAP_RETRY,
+                });
+            }
+            Room::TakeOldest => {
+                let (segment, _) = oldest.expect("only an oldest segment can be taken");
+                let moved = state.move_over(&segment);
+                drop(state);
+                tell_moved(&moved);
+                let_go(shared, &segment).map_err(AppendError::Disk)?;
+            }
+        }
+    }
+}
+
+fn tell_moved(moved: &[(String, u64)]) {
+    for (cursor, points) in moved {
+        tracing::error!(
+            cursor,
+            points,
+            "the buffer is full: the sink was moved over its oldest segment and misses these points"
+        );
+    }
+}
+
+fn let_passed_go(shared: &Shared) {
+    loop {
+        let Some(segment) = shared.state().passed() else {
+            return;
+        };
+        if let Err(e) = let_go(shared, &segment) {
+            tracing::warn!(error = %e, segment = segment.first_seq, "a segment that is no longer needed could not be removed");
+            return;
+        }
+    }
+}
+
+fn let_go(shared: &Shared, segment: &Segment) -> io::Result<()> {
+    let path = shared.paths.segment(segment.first_seq);
+    let gone = if segment.keep {
+        recover::move_aside(shared.disk.as_ref(), &shared.paths, &path).map(|_| ())
+    } else {
+        shared.disk.unlink(&path)
+    };
+    match gone {
+        // Somebody else removed it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        gone => gone?,
+    }
+    let mut state = shared.state();
+    state.segments.remove(&segment.first_seq);
+    if segment.keep {
+        state.set_aside_bytes += segment.len;
+    }
+    Ok(())
+}
+
+/// Makes the cursors' files durable. What fails is tried again with the next chores, with a new file.
+fn sync_cursors(shared: &Shared) {
+    let names = unsynced_cursors(shared);
+    let mut trouble = None;
+    for name in &names {
+        if let Err(e) = sync_cursor(shared, name) {
+            trouble = Some(e);
+        }
+    }
+    if trouble.is_none() && !names.is_empty() {
+        trouble = shared.disk.sync_dir(&shared.paths.cursors).err();
+    }
+    if let Some(e) = trouble {
+        tracing::warn!(error = %e, "the cursors could not be saved; after a crash their sinks get some records again");
+        shared.write_anew(&names);
+    }
+}
+
+fn unsynced_cursors(shared: &Shared) -> Vec<String> {
+    let mut state = shared.state();
+    let unsynced = state
+        .cursors
+        .iter_mut()
+        .filter(|(_, cursor)| cursor.unsynced);
+    let names = unsynced.map(|(name, cursor)| {
+        cursor.unsynced = false;
+        name.clone()
+    });
+    names.collect()
+}
+
+/// The sync is not done under the cursor's own lock: a sink that confirms must not wait for it.
+fn sync_cursor(shared: &Shared, name: &str) -> io::Result<()> {
+    if shared
+        .state()
+        .cursors
+        .get(name)
+        .is_some_and(|cursor| cursor.unsaved)
+    {
+        shared.save_cursor(name)?;
+    }
+    match shared
+        .disk
+        .open(&shared.paths.cursors.join(place::file_name(name)))
+    {
+        // The sink was forgotten meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => file?.sync(),
+    }
+}

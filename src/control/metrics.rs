@@ -1,0 +1,92 @@
+//! The counters and gauges as Prometheus text.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Control;
+use super::views::Status;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfSink {
+    sink: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfScript {
+    script: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfInput {
+    input: String,
+    source: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfVersion {
+    version: String,
+}
+
+type Float = Gauge<f64, AtomicU64>;
+
+pub(super) fn text(control: &Control) -> String {
+    let mut registry = control.counters.registry();
+    add_gauges(&mut registry, &control.status());
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes everything");
+    text
+}
+
+/// Values that are only true at the moment of the question.
+fn add_gauges(registry: &mut Registry, status: &Status) {
+    let build = Family::<OfVersion, Gauge>::default();
+    build.get_or_create(&OfVersion { version: status.version.clone() }).set(1);
+    registry.register("build_info", "The version that runs", build);
+
+    let single = |registry: &mut Registry, name: &str, help: &str, value: f64| {
+        let gauge = Float::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    single(registry, "uptime_seconds", "Since the agent was started", status.uptime_s);
+    single(registry, "buffer_bytes", "Bytes of the buffer on disk", status.buffer.bytes as f64);
+    single(registry, "buffer_max_bytes", "The cap of the buffer", status.buffer.max_bytes as f64);
+    single(registry, "buffer_oldest_seconds", "Age of the oldest undelivered point", status.buffer.oldest_s.unwrap_or(0.0));
+    single(registry, "buffer_set_aside_bytes", "Damaged bytes kept for inspection", status.buffer.set_aside_bytes as f64);
+    single(registry, "buffer_up", "1 while points can be kept", if status.buffer.poisoned.is_some() { 0.0 } else { 1.0 });
+
+    let (up, behind, skipped) =
+        (Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default());
+    for sink in &status.sinks {
+        let of = OfSink { sink: sink.name.clone() };
+        up.get_or_create(&of).set(i64::from(sink.why.is_none()));
+        behind.get_or_create(&of).set(clamp(sink.behind_points));
+        skipped.get_or_create(&of).set(clamp(sink.skipped));
+    }
+    registry.register("sink_up", "1 while the sink takes points", up);
+    registry.register("sink_behind_points", "Points on disk that the sink has not taken yet", behind);
+    registry.register("sink_skipped_points", "Points moved over at the cap or lost to damage on the disk", skipped);
+
+    let (up, restarts) = (Family::<OfScript, Gauge>::default(), Family::<OfScript, Gauge>::default());
+    for script in &status.scripts {
+        let of = OfScript { script: script.id.clone() };
+        up.get_or_create(&of).set(i64::from(script.is_well()));
+        restarts.get_or_create(&of).set(clamp(script.restarts));
+    }
+    registry.register("collector_up", "1 while nobody has to look at the script", up);
+    registry.register("collector_restarts", "Restarts of the script's worker", restarts);
+
+    let errors = Family::<OfInput, Float>::default();
+    for error in &status.last_errors {
+        errors.get_or_create(&OfInput { input: error.input.clone(), source: error.source.clone() }).set(error.ago_s);
+    }
+    registry.register("last_error_age_seconds", "Age of the newest error a script reported to /v1/lasterror", errors);
+}
+
+fn clamp(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

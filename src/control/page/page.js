@@ -1,0 +1,143 @@
+// Shows /api/v1/status and asks again every two seconds. Texts of scripts are only ever set as text, never as HTML.
+
+const $ = (id) => document.getElementById(id);
+const open = new Set();
+
+function element(tag, text, className) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 1) return "now";
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} d`;
+}
+
+function bytes(count) {
+  if (count === null || count === undefined) return "";
+  const units = ["B", "KiB", "MiB", "GiB"];
+  let step = 0;
+  while (count >= 1024 && step < units.length - 1) { count /= 1024; step += 1; }
+  return `${step === 0 ? count : count.toFixed(1)} ${units[step]}`;
+}
+
+const looks = { ok: "ok", running: "ok", starting: "odd", stopping: "odd", stopped: "odd" };
+
+function row(cells) {
+  const made = element("tr");
+  for (const [text, className] of cells) made.append(element("td", text, className));
+  return made;
+}
+
+function scriptRows(script) {
+  const run = script.last_run;
+  const next = script.next ? `${script.next}${script.next_in_s !== null ? ` in ${duration(script.next_in_s)}` : ""}` : "";
+  const rows = [row([
+    [script.id],
+    [`● ${script.state}`, looks[script.state] ?? "bad"],
+    [run ? `${duration(run.ago_s)}${run.ago_s < 1 ? "" : " ago"}${run.ok ? "" : ", failed"}` : "none yet"],
+    [run ? `${run.ms.toFixed(1)} ms` : "", "n"],
+    [script.points_accepted, "n"],
+    [script.points_refused, "n"],
+    [script.runs_failed, "n"],
+    [script.restarts, "n"],
+    [bytes(script.memory_bytes), "n"],
+    [next],
+  ])];
+  const more = detail(script);
+  if (more) rows.push(more);
+  return rows;
+}
+
+function detail(script) {
+  const parts = [];
+  if (script.why) parts.push(element("div", script.why));
+  if (script.last_refusal) parts.push(element("div", `last refused point: ${script.last_refusal}`));
+  if (script.output_dropped) parts.push(element("div", `${script.output_dropped} lines of output over the rate limit were dropped`));
+  for (const [title, text] of [
+    ["traceback", script.last_error?.traceback],
+    ["stack where it hung or died", script.stack],
+    ["last output", script.why && script.last_words.length ? script.last_words.join("\n") : null],
+  ]) {
+    if (!text) continue;
+    const key = `${script.id} ${title}`;
+    const box = element("details");
+    box.open = open.has(key);
+    box.addEventListener("toggle", () => (box.open ? open.add(key) : open.delete(key)));
+    box.append(element("summary", title), element("pre", text));
+    parts.push(box);
+  }
+  if (parts.length === 0) return null;
+  const cell = element("td");
+  cell.colSpan = 10;
+  cell.append(...parts);
+  const made = element("tr", null, "why");
+  made.append(cell);
+  return made;
+}
+
+function sinkRows(sink) {
+  const rows = [row([
+    [`${sink.name} (${sink.kind})`],
+    [`● ${sink.state}`, sink.state === "ok" ? "ok" : "bad"],
+    [sink.target, "wide"],
+    [sink.delivered, "n"],
+    [sink.behind_points, "n"],
+    [duration(sink.oldest_s), "n"],
+    [sink.dead, "n"],
+    [sink.next_in_s === null ? "" : `in ${duration(sink.next_in_s)}`],
+  ])];
+  const notes = [sink.why, sink.skipped ? `${sink.skipped} points were skipped at the cap of the buffer` : null].filter(Boolean);
+  if (notes.length) {
+    const cell = element("td", notes.join(" · "));
+    cell.colSpan = 8;
+    const made = element("tr", null, "why");
+    made.append(cell);
+    rows.push(made);
+  }
+  return rows;
+}
+
+function show(status) {
+  const well = status.scripts.filter((script) => !script.why && (looks[script.state] ?? "bad") !== "bad").length;
+  $("summary").textContent =
+    `${status.host} · version ${status.version} · up ${duration(status.uptime_s)} · ${status.scripts.length} scripts, ${well} well · ` +
+    `buffer ${bytes(status.buffer.bytes)} of ${bytes(status.buffer.max_bytes)}`;
+  $("scripts").replaceChildren(...status.scripts.flatMap(scriptRows));
+  $("sinks").replaceChildren(...status.sinks.flatMap(sinkRows));
+  const buffer = status.buffer;
+  $("buffer").textContent =
+    `${bytes(buffer.bytes)} of ${bytes(buffer.max_bytes)} in ${buffer.segments} segments` +
+    (buffer.oldest_s ? `, the oldest undelivered point is ${duration(buffer.oldest_s)} old` : ", nothing waits") +
+    (buffer.set_aside_bytes ? `; ${bytes(buffer.set_aside_bytes)} of damaged data set aside` : "") +
+    (buffer.poisoned ? `; no longer written: ${buffer.poisoned}` : "");
+  const problems = [
+    ...status.problems,
+    ...status.dead_letters.filter((dead) => dead.points).map((dead) => `${dead.points} points in the dead-letter file of ${dead.who}` +
+      (dead.dropped ? `, ${dead.dropped} older ones deleted at its cap` : "")),
+    ...status.last_errors.map((error) => `${error.input}: ${error.text} (${duration(error.ago_s)} ago, ${error.times}×)`),
+  ];
+  $("problems-section").hidden = problems.length === 0;
+  $("problems").replaceChildren(...problems.map((text) => element("li", text)));
+}
+
+async function tick() {
+  try {
+    const answer = await fetch("/api/v1/status", { cache: "no-store" });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    show(await answer.json());
+    $("offline").hidden = true;
+  } catch (error) {
+    $("offline").textContent = `The agent does not answer (${error.message}); what you see is old.`;
+    $("offline").hidden = false;
+  }
+  setTimeout(tick, 2000);
+}
+
+tick();

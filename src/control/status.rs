@@ -1,0 +1,89 @@
+//! From the parts' own snapshots to the views.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::views::{Buffer, DeadLetters, Job, LastError, Run, Script, ScriptError, Sink, Status};
+use super::{Control, ShownSink};
+use crate::buffer::{CursorStats, Stats};
+use crate::sinks::State;
+use crate::supervisor::WorkerView;
+
+const SCHEMA: u32 = 1;
+
+impl Control {
+    /// Asks every part and puts the answers together.
+    pub fn status(&self) -> Status {
+        let now = Instant::now();
+        let buffer = self.log.stats();
+        Status {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            host: self.host.clone(),
+            root: self.root.display().to_string(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            listen: self.listen.clone(),
+            socket: self.socket.display().to_string(),
+            scripts: self.scripts.snapshot().iter().map(|view| script(view, now)).collect(),
+            sinks: self.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
+            dead_letters: self.dead_letters(),
+            last_errors: self.last_errors(),
+            problems: self.problems.clone(),
+            buffer: Buffer {
+                bytes: buffer.bytes,
+                max_bytes: buffer.max_bytes,
+                segments: buffer.segments,
+                oldest_s: seconds(buffer.oldest_age),
+                poisoned: buffer.poisoned,
+                set_aside_bytes: buffer.set_aside_bytes,
+            },
+        }
+    }
+
+    fn dead_letters(&self) -> Vec<DeadLetters> {
+        let counts = self.dead.counts().into_iter();
+        counts.map(|(who, counts)| DeadLetters { who, points: counts.points, dropped: counts.deleted_points }).collect()
+    }
+
+    fn last_errors(&self) -> Vec<LastError> {
+        let errors = self.last_errors.list().into_iter();
+        errors
+            .map(|error| LastError {
+                ago_s: SystemTime::now().duration_since(error.at).unwrap_or_default().as_secs_f64(),
+                input: error.input,
+                source: error.source,
+                text: error.text,
+                times: error.times,
+            })
+            .collect()
+    }
+}
+
+fn seconds(age: Option<Duration>) -> Option<f64> {
+    age.map(|age| age.as_secs_f64())
+}
+
+fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
+    let health = shown.health.report();
+    let now = jiff::Timestamp::now();
+    let none = CursorStats::default();
+    let cursor = buffer.cursors.iter().find(|cursor| cursor.name == health.name).unwrap_or(&none);
+    let is_well = matches!(health.state, State::Ok | State::Slow);
+    Sink {
+        state: health.state.as_str().to_owned(),
+        since_s: now.duration_since(health.since).as_secs_f64().max(0.0),
+        why: health.last_error.filter(|_| !is_well).map(|(_, why)| why),
+        next_in_s: health.next_try.filter(|_| !is_well).map(|at| at.duration_since(now).as_secs_f64().max(0.0)),
+        attempts: u64::from(health.attempts),
+        delivered: health.delivered,
+        dead: health.dead,
+        retries: health.retries,
+        skipped: cursor.skipped_points,
+        behind_points: cursor.behind_points,
+        behind_bytes: cursor.behind_bytes,
+        oldest_s: seconds(cursor.oldest_age),
+        name: health.name,
+        kind: health.kind.to_owned(),
+        target: shown.target.clone(),
+    }
+}

@@ -1,0 +1,142 @@
+//! The only shapes that leave the agent as JSON: `GET /api/v1/status`, read by `pythond status` and the page.
+//!
+//! Times are seconds before (or until) the answer, so that no clock has to agree with ours.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole status. `schema` grows when a key changes its meaning.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    pub schema: u32,
+    pub version: String,
+    pub pid: u32,
+    pub host: String,
+    pub root: String,
+    pub uptime_s: f64,
+    /// `None` while the TCP port could not be had.
+    pub listen: Option<String>,
+    pub socket: String,
+    pub scripts: Vec<Script>,
+    pub sinks: Vec<Sink>,
+    pub buffer: Buffer,
+    pub dead_letters: Vec<DeadLetters>,
+    /// What scripts reported to `/v1/lasterror`, the newest first.
+    pub last_errors: Vec<LastError>,
+    /// Found at start: folders without a script, unreadable files …
+    pub problems: Vec<String>,
+}
+
+/// One script and its worker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Script {
+    pub id: String,
+    pub input: String,
+    pub file: String,
+    /// One of `starting ok running failing refused hung crashed load-error stopping stopped`.
+    pub state: String,
+    pub since_s: f64,
+    /// What happened, in plain words; absent when all is well.
+    pub why: Option<String>,
+    /// What comes next: `run`, `restart`, `next try` …
+    pub next: Option<String>,
+    pub next_in_s: Option<f64>,
+    pub pid: Option<u32>,
+    pub restarts: u64,
+    pub runs_ok: u64,
+    pub runs_failed: u64,
+    pub skipped_ticks: u64,
+    pub last_run: Option<Run>,
+    pub jobs: Vec<Job>,
+    pub points_accepted: u64,
+    pub points_refused: u64,
+    pub last_refusal: Option<String>,
+    pub last_error: Option<ScriptError>,
+    /// The last lines the script wrote.
+    pub last_words: Vec<String>,
+    /// The Python stack of the last hang or crash.
+    pub stack: Option<String>,
+    pub output_dropped: u64,
+    pub memory_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    pub ago_s: f64,
+    pub ms: f64,
+    pub points: u64,
+    pub ok: bool,
+}
+
+/// One collector class of a script.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    pub name: String,
+    pub class: String,
+    pub interval_s: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScriptError {
+    pub text: String,
+    /// `file:line in function`, where known.
+    pub place: Option<String>,
+    pub traceback: String,
+    pub times: u64,
+    pub last_ago_s: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sink {
+    pub name: String,
+    pub kind: String,
+    /// Where it writes, without secrets.
+    pub target: String,
+    /// `ok`, `down` or `misconfigured`.
+    pub state: String,
+    pub since_s: f64,
+    pub why: Option<String>,
+    pub next_in_s: Option<f64>,
+    pub attempts: u64,
+    pub delivered: u64,
+    pub dead: u64,
+    pub retries: u64,
+    /// Points moved over at the cap or lost to damage on the disk.
+    pub skipped: u64,
+    pub behind_points: u64,
+    pub behind_bytes: u64,
+    pub oldest_s: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Buffer {
+    pub bytes: u64,
+    pub max_bytes: u64,
+    pub segments: usize,
+    pub oldest_s: Option<f64>,
+    pub poisoned: Option<String>,
+    pub set_aside_bytes: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadLetters {
+    pub who: String,
+    pub points: u64,
+    /// Deleted, oldest first, to keep within the cap.
+    pub dropped: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LastError {
+    pub input: String,
+    pub source: String,
+    pub text: String,
+    pub ago_s: f64,
+    pub times: u64,
+}
+
+impl Script {
+    /// True when nobody has to look.
+    pub fn is_well(&self) -> bool {
+        matches!(self.state.as_str(), "ok" | "running" | "starting") && self.why.is_none()
+    }
+}

@@ -1,0 +1,170 @@
+//! Every way to say no, with DataKit's `error_code` names (spec/datakit 3.2).
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::buffer::AppendError;
+use crate::point::{BodyFault, Refusal};
+
+/// A request that was not taken whole.
+#[derive(Debug, thiserror::Error)]
+pub enum No {
+    #[error("{message}")]
+    Bad { error_code: &'static str, message: String },
+    /// Some points were refused; the others are kept.
+    #[error("{message}")]
+    Refused { error_code: &'static str, message: String, accepted: usize, refused: Vec<Refusal> },
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{0}")]
+    TimedOut(String),
+    #[error("{message}")]
+    Later { error_code: &'static str, message: String, after: Duration },
+    #[error("{message}")]
+    Forbidden { error_code: &'static str, message: String },
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{message}")]
+    WrongMethod { message: String, allow: &'static str },
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error_code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<usize>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: &'a [RefusedPoint<'a>],
+}
+
+#[derive(Serialize)]
+struct RefusedPoint<'a> {
+    index: usize,
+    field: &'a str,
+    reason: &'a str,
+}
+
+/// An answer that refuses, as a client reads it.
+#[derive(Debug, Deserialize)]
+pub struct RefusedAnswer {
+    pub message: String,
+    #[serde(default)]
+    pub refused: Vec<RefusedEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RefusedEntry {
+    pub field: String,
+    pub reason: String,
+}
+
+impl No {
+    pub fn bad(error_code: &'static str, message: impl Into<String>) -> Self {
+        Self::Bad { error_code, message: message.into() }
+    }
+
+    /// The answer for a client that comes while the agent stops.
+    pub fn closing() -> Self {
+        Self::Later {
+            error_code: "pythond.stopping",
+            message: "the agent is stopping; send it again".to_owned(),
+            after: Duration::from_secs(5),
+        }
+    }
+
+    /// The outcome in one word, for the counter of requests.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Bad { .. } => "bad_request",
+            Self::Refused { .. } => "partly_refused",
+            Self::TooLarge(_) => "too_large",
+            Self::TimedOut(_) => "timed_out",
+            Self::Later { .. } => "not_kept",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotFound(_) => "not_found",
+            Self::WrongMethod { .. } => "wrong_method",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad { .. } | Self::Refused { .. } => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Later { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    fn error_code(&self) -> &str {
+        match self {
+            Self::Bad { error_code, .. }
+            | Self::Refused { error_code, .. }
+            | Self::Later { error_code, .. }
+            | Self::Forbidden { error_code, .. } => error_code,
+            Self::TooLarge(_) => "datakit.bodyTooLarge",
+            Self::TimedOut(_) => "datakit.timeout",
+            Self::NotFound(_) => "datakit.notFound",
+            Self::WrongMethod { .. } => "datakit.invalidRequest",
+        }
+    }
+}
+
+impl From<BodyFault> for No {
+    fn from(fault: BodyFault) -> Self {
+        Self::Bad { error_code: fault.error_code, message: fault.message }
+    }
+}
+
+impl From<AppendError> for No {
+    fn from(error: AppendError) -> Self {
+        let (error_code, after) = match &error {
+            AppendError::TooLarge { .. } => return Self::TooLarge(error.to_string()),
+            AppendError::Closed => return Self::closing(),
+            AppendError::Full { retry_after, .. } => ("pythond.bufferFull", *retry_after),
+            AppendError::Disk(_) => ("pythond.diskError", Duration::from_secs(5)),
+            AppendError::Poisoned(_) => ("pythond.bufferPoisoned", Duration::from_secs(30)),
+        };
+        let message = match std::error::Error::source(&error) {
+            Some(cause) => format!("nothing was kept: {error}: {cause}"),
+            None => format!("nothing was kept: {error}"),
+        };
+        Self::Later { error_code, message, after }
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let (accepted, refused) = match &self {
+            Self::Refused { accepted, refused, .. } => (Some(*accepted), refused.as_slice()),
+            _ => (None, &[][..]),
+        };
+        let refused: Vec<RefusedPoint<'_>> =
+            refused.iter().map(|r| RefusedPoint { index: r.index, field: &r.field, reason: &r.reason }).collect();
+        let message = self.to_string();
+        let body = Body { error_code: self.error_code(), message: &message, accepted, refused: &refused };
+        let text = serde_json::to_vec(&body).expect("strings and numbers always serialise");
+        let mut response = (self.status(), [(header::CONTENT_TYPE, "application/json")], text).into_response();
+        match self {
+            Self::Later { after, .. } => {
+                let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::WrongMethod { allow, .. } => {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::TooLarge(_) | Self::TimedOut(_) => {
+                // The rest of the body is still on its way; nobody will read it.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,69 @@
+//! The paths of the write API.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::State;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Serialize;
+
+use super::reply::No;
+use super::{Ingest, lasterror, write};
+
+/// Serves `/v1/…`; what is on no path gets an answer that lists the paths.
+pub fn router(ingest: Arc<Ingest>) -> Router {
+    Router::new()
+        .route("/v1/write/{category}", post(write::write).fallback(only_post))
+        .route("/v1/lasterror", post(lasterror::lasterror).fallback(only_post))
+        .route("/v1/ping", get(ping))
+        .route("/v1/ntp", get(ntp))
+        .fallback(unknown)
+        .with_state(ingest)
+}
+
+#[derive(Serialize)]
+struct Content<T> {
+    content: T,
+}
+
+#[derive(Serialize)]
+struct Ping {
+    version: &'static str,
+    uptime: String,
+    host: String,
+    commit: &'static str,
+}
+
+async fn ping(State(ingest): State<Arc<Ingest>>) -> Json<Content<Ping>> {
+    let uptime = humantime::format_duration(std::time::Duration::from_secs(ingest.started.elapsed().as_secs()));
+    Json(Content {
+        content: Ping {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: uptime.to_string().replace(' ', ""),
+            host: ingest.host.clone(),
+            commit: option_env!("PYTHOND_COMMIT").unwrap_or(""),
+        },
+    })
+}
+
+#[derive(Serialize)]
+struct Ntp {
+    timestamp_sec: u64,
+}
+
+async fn ntp() -> Json<Ntp> {
+    Json(Ntp { timestamp_sec: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() })
+}
+
+async fn only_post(method: Method, uri: Uri) -> No {
+    No::WrongMethod { message: format!("{method} {} is not served; use POST", uri.path()), allow: "POST" }
+}
+
+async fn unknown(uri: Uri) -> No {
+    No::NotFound(format!(
+        "nothing is at {}; there are POST /v1/write/<category>, POST /v1/lasterror, GET /v1/ping, GET /v1/ntp, GET /metrics, GET /api/v1/status and GET /",
+        uri.path()
+    ))
+}

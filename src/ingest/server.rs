@@ -1,0 +1,147 @@
+//! The listeners: TCP and Unix socket, each with a bound on open connections and on the time a request's head may take.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// How a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Tcp,
+    Unix,
+}
+
+/// A request's head must be there within this time; an idle kept-alive connection is closed after it too.
+const HEAD: Duration = Duration::from_secs(30);
+/// Workers keep their connection over the rest between two runs.
+const HEAD_UNIX: Duration = Duration::from_secs(600);
+/// The Unix socket has places of its own, so that a flood on TCP takes none from the workers.
+const UNIX_CONNECTIONS: usize = 4096;
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// Serves TCP until `stop`; open requests get their answer.
+pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: usize, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(max_connections));
+    let open = TaskTracker::new();
+    while let Some(place) = next_place(&places, &stop).await {
+        let Some(stream) = accept(listener.accept(), &stop).await else { break };
+        let Ok((stream, _)) = stream else { continue };
+        // Small answers go out at once.
+        stream.set_nodelay(true).unwrap_or_else(|error| tracing::debug!("could not set TCP_NODELAY: {error}"));
+        let connection = serve(stream, Peer::Tcp, HEAD, router.clone(), stop.clone());
+        open.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+/// Serves the Unix socket until `stop`.
+pub async fn serve_unix(listener: UnixListener, router: Router, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(UNIX_CONNECTIONS));
+    let open = TaskTracker::new();
+    while let Some(place) = next_place(&places, &stop).await {
+        let Some(stream) = accept(listener.accept(), &stop).await else { break };
+        let Ok((stream, _)) = stream else { continue };
+        let connection = serve(stream, Peer::Unix, HEAD_UNIX, router.clone(), stop.clone());
+        open.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+async fn next_place(places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    tokio::select! {
+        place = Arc::clone(places).acquire_owned() => place.ok(),
+        () = stop.cancelled() => None,
+    }
+}
+
+/// `None` at the stop. An accept that fails for want of descriptors is tried again after a pause, not in a busy loop.
+async fn accept<T>(accepting: impl Future<Output = io::Result<T>>, stop: &CancellationToken) -> Option<io::Result<T>> {
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        () = stop.cancelled() => return None,
+    };
+    if let Err(error) = &accepted {
+        tracing::warn!(target: "ingest", "could not accept a connection: {error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Some(accepted)
+}
+
+async fn serve<S>(stream: S, peer: Peer, head: Duration, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(axum::body::Body::new);
+        request.extensions_mut().insert(peer);
+        router.clone().oneshot(request)
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(target: "ingest", "a connection ended early: {error}");
+    }
+}
+
+/// Binds the Unix socket with mode 0660; a stale file of a dead agent is replaced, a live one is an error.
+///
+/// # Errors
+/// `AddrInUse` when somebody listens there; otherwise as the system says.
+pub async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(meta) = std::fs::symlink_metadata(path) {
+        if !meta.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("`{}` is there and is no socket", path.display())));
+        }
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, format!("another process listens on `{}`", path.display())));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// A socket's path may have 107 bytes; a longer one is replaced by a short one in a directory of this user, the same for agent and commands.
+pub fn reachable(path: &Path) -> PathBuf {
+    if path.as_os_str().len() <= 107 {
+        return path.to_owned();
+    }
+    let user = rustix::process::getuid().as_raw();
+    let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
+    PathBuf::from(format!("/tmp/pythond-{user}/{name:08x}.sock"))
+}
