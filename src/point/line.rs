@@ -125,7 +125,14 @@ fn push_value(out: &mut Vec<u8>, value: &Value) {
 
 /// The shortest text that reads back as the same float, with a digit on both sides of the point: `1.0`, `0.5`, `1e21`.
 fn push_float(out: &mut Vec<u8>, number: f64) {
+    let start = out.len();
     push_number(out, &number);
+    // serde_json writes `1e+21`: right by the grammar, but not the one form that other encoders have.
+    if number.abs() >= 1e15
+        && let Some(plus) = memchr(b'+', &out[start..])
+    {
+        out.remove(start + plus);
+    }
 }
 
 fn push_number(out: &mut Vec<u8>, number: &impl serde::Serialize) {
@@ -479,3 +486,7 @@ fn without_escapes(quoted: &str) -> String {
     }
     text + rest
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;
