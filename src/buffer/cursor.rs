@@ -129,6 +129,12 @@ impl Cursor {
             .is_some_and(|cursor| cursor.place.position.seq < state.readable_end())
     }
 
+    /// Points behind the confirmed place.
+    pub fn behind_points(&self) -> u64 {
+        let state = self.shared.state();
+        state.cursors.get(&self.name).map_or(0, |cursor| state.cursor_stats(&self.name, cursor).0.behind_points)
+    }
+
     fn step(&mut self, max_bytes: u64) -> Result<Step, ReadError> {
         let (position, mark, at) = {
             let state = self.shared.state();

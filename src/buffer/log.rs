@@ -691,7 +691,7 @@ impl State {
         (stats, next_records)
     }
 
-    fn cursor_stats(
+    pub(super) fn cursor_stats(
         &self,
         name: &str,
         cursor: &CursorState,

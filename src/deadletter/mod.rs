@@ -138,7 +138,8 @@ fn encode(who: &str, dead: &[Dead], now: Timestamp) -> Vec<u8> {
             reason: cut(&one.reason, REASON_MAX).to_owned(),
             point: one.point.clone(),
         };
-        serde_json::to_writer(&mut lines, &letter).expect("strings always have a JSON form, and a Vec takes every write");
+        serde_json::to_writer(&mut lines, &letter)
+            .expect("strings always have a JSON form, and a Vec takes every write");
         lines.push(b'\n');
     }
     lines
@@ -348,7 +349,12 @@ mod tests {
     use super::*;
 
     fn dead(reason: &str, point: &str) -> Dead {
-        Dead { category: Some(Category::Metric), source: "in/a.b".to_owned(), reason: reason.to_owned(), point: point.to_owned() }
+        Dead {
+            category: Some(Category::Metric),
+            source: "in/a.b".to_owned(),
+            reason: reason.to_owned(),
+            point: point.to_owned(),
+        }
     }
 
     fn at(day: &str) -> Timestamp {

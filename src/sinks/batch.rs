@@ -60,7 +60,11 @@ impl Batch {
     pub(super) fn with_text(&self, text: Bytes) -> Self {
         let ends = line::ends(&text);
         assert_eq!(ends.len(), self.len(), "line n must stay line n");
-        let parts = (0..self.len()).map(|n| self.part(n)).zip(0..).map(|(part, from)| Part { at: self.position(from), from, ..part.clone() });
+        let parts = (0..self.len()).map(|n| self.part(n)).zip(0..).map(|(part, from)| Part {
+            at: self.position(from),
+            from,
+            ..part.clone()
+        });
         Self { lines: 0..ends.len(), whole: Arc::new(Whole { text, ends, parts: parts.collect() }) }
     }
 
@@ -215,7 +219,12 @@ impl Group {
         for (run, done) in &self.runs {
             let skip = if *done == 0 { 0 } else { run.ends[done - 1] };
             let at = Position { seq: run.seq, lines: *done as u32 };
-            parts.push(Part { category: run.header.category, source: run.header.source.as_str().into(), at, from: ends.len() });
+            parts.push(Part {
+                category: run.header.category,
+                source: run.header.source.as_str().into(),
+                at,
+                from: ends.len(),
+            });
             ends.extend(run.ends[*done..].iter().map(|end| size + end - skip));
             size += run.text.len() - skip;
             texts.push(run.text.slice(skip..));
@@ -271,13 +280,17 @@ pub(super) mod tests {
         assert_eq!((batch.len(), batch.size()), (3, 24));
         assert_eq!([0, 1, 2].map(|n| batch.position(n)), [at(7, 0), at(7, 1), at(8, 0)]);
         let dead = batch.dead(2, "no".to_owned());
-        assert_eq!((dead.category, dead.source.as_str(), dead.point.as_str()), (Some(Category::Logging), "in/s8", "c v=3 3"));
+        assert_eq!(
+            (dead.category, dead.source.as_str(), dead.point.as_str()),
+            (Some(Category::Logging), "in/s8", "c v=3 3")
+        );
         assert_eq!(chunk.end, at(9, 0));
     }
 
     #[test]
     fn lines_that_are_done_are_not_sent_again() {
-        let entries = [entry(7, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(8, Category::Metric, "d v=4 4\n")];
+        let entries =
+            [entry(7, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(8, Category::Metric, "d v=4 4\n")];
         let chunk = cut(&entries, at(7, 2), None, LIMITS);
         assert_eq!(texts(&chunk), ["c v=3 3\nd v=4 4\n"]);
         assert_eq!(chunk.batches[0].first(), at(7, 2));
@@ -289,13 +302,20 @@ pub(super) mod tests {
         let entries = [entry(1, Category::Metric, "a v=1 1\nlonglonglong v=2 2\nc v=3 3\nd v=4 4\ne v=5 5\n")];
         let chunk = cut(&entries, at(1, 0), None, Limits { max_bytes: 16, ..LIMITS });
         assert_eq!(texts(&chunk), ["a v=1 1\n", "longlonglong v=2 2\n", "c v=3 3\nd v=4 4\n", "e v=5 5\n"]);
-        assert_eq!(chunk.batches.iter().map(Batch::first).collect::<Vec<_>>(), [at(1, 0), at(1, 1), at(1, 2), at(1, 4)]);
+        assert_eq!(
+            chunk.batches.iter().map(Batch::first).collect::<Vec<_>>(),
+            [at(1, 0), at(1, 1), at(1, 2), at(1, 4)]
+        );
         assert_eq!(cut(&entries, at(1, 0), None, Limits { max_points: 2, ..LIMITS }).batches.len(), 3);
     }
 
     #[test]
     fn categories_are_kept_apart_where_the_sink_wants_it() {
-        let entries = [entry(1, Category::Metric, "a v=1 1\n"), entry(2, Category::Object, "b v=2 2\n"), entry(3, Category::Metric, "c v=3 3\n")];
+        let entries = [
+            entry(1, Category::Metric, "a v=1 1\n"),
+            entry(2, Category::Object, "b v=2 2\n"),
+            entry(3, Category::Metric, "c v=3 3\n"),
+        ];
         let chunk = cut(&entries, at(1, 0), None, Limits { by_category: true, ..LIMITS });
         assert_eq!(texts(&chunk), ["a v=1 1\nc v=3 3\n", "b v=2 2\n"]);
         assert_eq!(chunk.batches.iter().map(Batch::category).collect::<Vec<_>>(), [Category::Metric, Category::Object]);
@@ -320,13 +340,17 @@ pub(super) mod tests {
         cut_off.bytes = cut_off.bytes.slice(..cut_off.bytes.len() - 2);
         let chunk = cut(&[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off], at(1, 0), None, LIMITS);
         assert_eq!(texts(&chunk), ["a v=1 1\n"]);
-        assert_eq!(chunk.foreign.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(), ["what is this", "# metric 1 in/s3\nc v=3 "]);
+        assert_eq!(
+            chunk.foreign.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(),
+            ["what is this", "# metric 1 in/s3\nc v=3 "]
+        );
         assert_eq!(chunk.end, at(4, 0));
     }
 
     #[test]
     fn slices_of_slices_keep_their_places() {
-        let entries = [entry(1, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(2, Category::Metric, "d v=4 4\n")];
+        let entries =
+            [entry(1, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(2, Category::Metric, "d v=4 4\n")];
         let batch = cut(&entries, at(1, 0), None, LIMITS).batches.remove(0);
         let right = batch.slice(1..4).slice(1..3);
         assert_eq!(right.text(), "c v=3 3\nd v=4 4\n");

@@ -88,7 +88,8 @@ fn headers(batch: &Batch, run: u64) -> HeaderMap {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/line-protocol"));
     headers.insert(REFERER, HeaderValue::from_static("DataKit"));
     headers.insert(HeaderName::from_static("x-points"), HeaderValue::from(batch.len()));
-    let package = HeaderValue::from_str(&package_id(run, batch.first())).expect("letters and digits are a header value");
+    let package =
+        HeaderValue::from_str(&package_id(run, batch.first())).expect("letters and digits are a header value");
     headers.insert(HeaderName::from_static("x-pkg-id"), package);
     headers
 }
@@ -109,7 +110,10 @@ mod tests {
     #[test]
     fn the_url_keeps_its_query_and_loses_its_path() {
         let url = |text: &str| base(&Secret::new(text)).map(|url| url.to_string());
-        assert_eq!(url("https://openway.guance.com?token=tkn_x&a=b").unwrap(), "https://openway.guance.com/?token=tkn_x&a=b");
+        assert_eq!(
+            url("https://openway.guance.com?token=tkn_x&a=b").unwrap(),
+            "https://openway.guance.com/?token=tkn_x&a=b"
+        );
         assert_eq!(url("http://h:9528/some/path?token=t#f").unwrap(), "http://h:9528/?token=t");
         let error = url("openway.guance.com?token=tkn_x").unwrap_err().to_string();
         assert!(!error.contains("tkn_x"), "{error}");
@@ -117,7 +121,12 @@ mod tests {
 
     #[test]
     fn the_headers_are_those_of_datakit() {
-        let batch = Batch::new(Category::Object, Position { seq: 7, lines: 3 }, "in/s", Bytes::from_static(b"a v=1 1\nb v=2 2\n"));
+        let batch = Batch::new(
+            Category::Object,
+            Position { seq: 7, lines: 3 },
+            "in/s",
+            Bytes::from_static(b"a v=1 1\nb v=2 2\n"),
+        );
         let headers = headers(&batch, 0x1234_5678_9abc_def0);
         let expected = [
             ("content-type", "application/line-protocol"),
@@ -137,7 +146,9 @@ mod tests {
         assert_eq!(verdict(204, ""), Verdict::Kept);
         let Verdict::Misconfigured { why } = verdict(403, r#"{"error_code":"kodo.beyondDataUsage"}"#) else { panic!() };
         assert!(why.ends_with("the workspace's data quota is used up"), "{why}");
-        let Verdict::Misconfigured { why } = verdict(403, r#"{"error_code":"dataway.tokenNotFound"}"#) else { panic!() };
+        let Verdict::Misconfigured { why } = verdict(403, r#"{"error_code":"dataway.tokenNotFound"}"#) else {
+            panic!()
+        };
         assert!(why.ends_with("check the token in `url`"), "{why}");
         assert!(matches!(verdict(400, ""), Verdict::Refused { .. }));
         assert!(matches!(verdict(413, ""), Verdict::TooLarge { .. }));

@@ -39,7 +39,8 @@ pub(super) struct File {
 impl File {
     pub fn new(settings: &SinkSettings, kind: &FileSink) -> Result<Self, BuildError> {
         fs::create_dir_all(&kind.dir).map_err(|source| BuildError::Dir { dir: kind.dir.clone(), source })?;
-        let place = Place { dir: kind.dir.clone(), max_file: kind.max_file, keep: kind.keep, write: fs::File::write_all };
+        let place =
+            Place { dir: kind.dir.clone(), max_file: kind.max_file, keep: kind.keep, write: fs::File::write_all };
         let shelves = Shelves { place, open: Vec::new() };
         Ok(Self { shelves: Arc::new(Mutex::new(shelves)), limits: super::limits(settings, true) })
     }
@@ -138,7 +139,10 @@ struct Shelf {
 enum Replay {
     /// The first batch decides.
     Unknown,
-    At { age: usize, offset: u64 },
+    At {
+        age: usize,
+        offset: u64,
+    },
     Over,
 }
 
@@ -383,7 +387,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut shelves = shelves(place(dir.path()));
         put_all(&mut shelves, 0..3);
-        let event = Batch::new(Category::KeyEvent, Position { seq: 3, lines: 0 }, "in/s", Bytes::from_static(b"e v=1 1\n"));
+        let event =
+            Batch::new(Category::KeyEvent, Position { seq: 3, lines: 0 }, "in/s", Bytes::from_static(b"e v=1 1\n"));
         shelves.put(&event).unwrap();
         assert_eq!(read(dir.path(), "metric.lp"), text(0, 3));
         assert_eq!(read(dir.path(), "keyevent.lp"), "e v=1 1\n");
@@ -459,7 +464,8 @@ mod tests {
     fn only_so_many_rotated_files_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         put_all(&mut shelves(Place { max_file: 8, keep: 2, ..place(dir.path()) }), 0..6);
-        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         assert_eq!(names, [".metric.lp.journal", "metric.lp", "metric.lp.1", "metric.lp.2"]);
         assert_eq!(read(dir.path(), "metric.lp.2"), text(3, 1));
@@ -494,7 +500,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         put_all(&mut shelves(place(dir.path())), 0..3);
         // The buffer was removed: the same places, other lines.
-        let other = Batch::new(Category::Metric, Position { seq: 1, lines: 0 }, "in/s", Bytes::from_static(b"n v=7 7\n"));
+        let other =
+            Batch::new(Category::Metric, Position { seq: 1, lines: 0 }, "in/s", Bytes::from_static(b"n v=7 7\n"));
         shelves(place(dir.path())).put(&other).unwrap();
         assert_eq!(read(dir.path(), "metric.lp"), text(0, 3) + "n v=7 7\n");
     }

@@ -132,7 +132,8 @@ impl Health {
         report.next_try = now.checked_add(wait).ok();
         report.last_error = Some((now, why.to_owned()));
         report.turn(state);
-        (is_news || (is_other && state == State::Misconfigured)).then(|| format!("{}: {why}; everything is kept and sent later", state.as_str()))
+        (is_news || (is_other && state == State::Misconfigured))
+            .then(|| format!("{}: {why}; everything is kept and sent later", state.as_str()))
     }
 
     /// Notes a panic that was caught.
@@ -144,7 +145,8 @@ impl Health {
     pub(super) fn condemned(&self, dead: usize, of: usize, why: &str) -> Option<String> {
         let mut inner = self.lock();
         let now = Instant::now();
-        let was_said = inner.said_dead.as_ref().is_some_and(|(at, last)| last == why && now - *at < Duration::from_secs(60));
+        let was_said =
+            inner.said_dead.as_ref().is_some_and(|(at, last)| last == why && now - *at < Duration::from_secs(60));
         if was_said {
             return None;
         }
@@ -186,7 +188,10 @@ mod tests {
     #[test]
     fn times_are_spelled_in_two_units() {
         let spelled = [0, 59, 60, 518, 3599, 3600, 86_399, 90_061].map(|secs| spell(Duration::from_secs(secs)));
-        assert_eq!(spelled, ["0 s", "59 s", "1 min 0 s", "8 min 38 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 1 h"]);
+        assert_eq!(
+            spelled,
+            ["0 s", "59 s", "1 min 0 s", "8 min 38 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 1 h"]
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -77,7 +77,8 @@ impl Client {
         }
         let inner = builder.build().map_err(|error| BuildError::Client { why: causes(&error) })?;
         let password = settings.login.as_ref().map(|(_, password)| password.clone());
-        let secrets = settings.secrets.into_iter().chain(password).filter(|secret| !secret.expose().is_empty()).collect();
+        let secrets =
+            settings.secrets.into_iter().chain(password).filter(|secret| !secret.expose().is_empty()).collect();
         Ok(Self { inner, gzip: settings.gzip && !is_loopback(settings.url), login: settings.login, secrets })
     }
 
@@ -98,7 +99,8 @@ impl Client {
         }
         let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
         let mut body = Vec::new();
         // What arrived of a body that breaks off is enough; the status has been said.
         while body.len() < ANSWER_MAX
@@ -144,7 +146,10 @@ impl Answer {
 
     /// Status and these words, short enough for a log line.
     pub fn words_with(&self, words: &str) -> String {
-        let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason()).unwrap_or("unknown status");
+        let reason = StatusCode::from_u16(self.status)
+            .ok()
+            .and_then(|status| status.canonical_reason())
+            .unwrap_or("unknown status");
         let words = cut(words.trim(), WORDS_MAX);
         let hint = if (300..400).contains(&self.status) { "the far end redirects; give the final URL" } else { "" };
         let parts = [words, hint].into_iter().filter(|part| !part.is_empty());
@@ -324,7 +329,15 @@ mod tests {
         let url = Url::parse("http://127.0.0.1:1").unwrap();
         let secrets = vec![Secret::new("s3cret"), Secret::new("")];
         let login = Some(("user".to_owned(), Secret::new("passw0rd")));
-        let client = Client::new(ClientSettings { url: &url, timeout: Duration::from_secs(1), gzip: true, ca_file: None, login, secrets }).unwrap();
+        let client = Client::new(ClientSettings {
+            url: &url,
+            timeout: Duration::from_secs(1),
+            gzip: true,
+            ca_file: None,
+            login,
+            secrets,
+        })
+        .unwrap();
         assert_eq!(client.without_secrets("token s3cret of user:passw0rd is bad"), "token *** of user:*** is bad");
         assert!(!client.is_compressing());
     }

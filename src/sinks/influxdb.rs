@@ -108,7 +108,10 @@ fn endpoint(kind: &InfluxdbSink) -> Result<(Api, Url), BuildError> {
             query.append_pair("org", org).append_pair("bucket", bucket).append_pair("precision", "ns");
         }
         InfluxdbApi::V3 { database, .. } => {
-            query.append_pair("db", database).append_pair("precision", "nanosecond").append_pair("accept_partial", "true");
+            query
+                .append_pair("db", database)
+                .append_pair("precision", "nanosecond")
+                .append_pair("accept_partial", "true");
         }
     }
     drop(query);
@@ -117,7 +120,8 @@ fn endpoint(kind: &InfluxdbSink) -> Result<(Api, Url), BuildError> {
 
 fn authorization(api: Api, token: &Secret) -> Result<HeaderValue, BuildError> {
     let scheme = if api == Api::V3 { "Bearer" } else { "Token" };
-    let mut value = HeaderValue::from_maybe_shared(Bytes::from(format!("{scheme} {}", token.expose()))).map_err(|_| BuildError::Token)?;
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from(format!("{scheme} {}", token.expose())))
+        .map_err(|_| BuildError::Token)?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -42,13 +42,22 @@ pub enum Verdict {
     /// All but these points, which the sink will never take, each with the sink's reason.
     KeptExcept(Vec<(usize, String)>),
     /// Nothing is known to be kept; `after` is the sink's own wish.
-    TryAgain { after: Option<Duration>, why: String },
+    TryAgain {
+        after: Option<Duration>,
+        why: String,
+    },
     /// Only a person can cure it (401, 403, 404 …): everything is kept, tried seldom, and the health says why.
-    Misconfigured { why: String },
+    Misconfigured {
+        why: String,
+    },
     /// The whole batch, because of something in it; the pump halves it until the poison is found.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
     /// The whole batch, because of its size; the pump halves it and remembers the size.
-    TooLarge { why: String },
+    TooLarge {
+        why: String,
+    },
 }
 
 /// What a sink takes in one delivery.

@@ -6,8 +6,8 @@
 //! Before a point is condemned the refusal must be about that point. It is when the answer names it. An answer that names nothing ("bad
 //! request") may as well come from a wrong URL or a proxy that refuses everything, and would send the whole stream to the dead letters. So
 //! such a refusal counts only while the sink has lately taken something ([`Trust`]); without that proof, refused points are held, the search
-//! goes on for a few requests, and either something is taken (the held points were poison) or the sink is said to be misconfigured, with
-//! everything kept.
+//! goes on for a few requests, and either something is taken (the held points are tried once more, and now the answer counts) or the sink is
+//! said to be misconfigured, with everything kept.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub(super) enum Step {
 pub(super) struct Work {
     pending: VecDeque<Batch>,
     /// Single points that were refused without a name and without proof.
-    held: Vec<(Batch, String)>,
+    held: Vec<Batch>,
     doubts: u32,
     end: Position,
 }
@@ -83,8 +83,7 @@ impl Work {
 
     /// Everything before this place is kept or buried.
     pub fn done_to(&self) -> Position {
-        let held = self.held.iter().map(|(batch, _)| batch);
-        self.pending.iter().chain(held).map(Batch::first).min().unwrap_or(self.end)
+        self.pending.iter().chain(&self.held).map(Batch::first).min().unwrap_or(self.end)
     }
 
     /// Takes the verdict on the front.
@@ -109,8 +108,8 @@ impl Work {
         except.sort_by_key(|(n, _)| *n);
         except.dedup_by_key(|(n, _)| *n);
         let kept = batch.len() - except.len();
-        let mut dead = self.release();
-        dead.extend(except.into_iter().map(|(n, why)| batch.dead(n, why)));
+        let dead = except.into_iter().map(|(n, why)| batch.dead(n, why)).collect();
+        self.try_held_again();
         Step::Done { kept, dead }
     }
 
@@ -123,7 +122,7 @@ impl Work {
         }
         match (batch.len(), is_proven) {
             (1, true) => return Step::Done { kept: 0, dead: vec![batch.dead(0, why)] },
-            (1, false) => self.held.push((batch, why.clone())),
+            (1, false) => self.held.push(batch),
             _ => self.split(&batch),
         }
         if self.pending.is_empty() || self.doubts >= DOUBTS_MAX { Step::Systematic { why } } else { Step::Split }
@@ -144,8 +143,11 @@ impl Work {
         self.pending.push_front(batch.slice(0..middle));
     }
 
-    fn release(&mut self) -> Vec<Dead> {
-        self.held.drain(..).map(|(batch, why)| batch.dead(0, why)).collect()
+    /// The sink has taken something: now a refusal counts.
+    fn try_held_again(&mut self) {
+        for batch in self.held.drain(..).rev() {
+            self.pending.push_front(batch);
+        }
     }
 
     fn take_front(&mut self) -> Batch {
@@ -213,7 +215,11 @@ mod tests {
         while let Some(batch) = work.front().cloned() {
             let verdict = far_end(&batch, ran.requests);
             ran.requests += 1;
-            let excepted: Vec<usize> = if let Verdict::KeptExcept(except) = &verdict { except.iter().map(|(n, _)| *n).collect() } else { vec![] };
+            let excepted: Vec<usize> = if let Verdict::KeptExcept(except) = &verdict {
+                except.iter().map(|(n, _)| *n).collect()
+            } else {
+                vec![]
+            };
             match work.act(verdict, trust) {
                 Step::Done { kept, dead } => {
                     if kept > 0 {
@@ -248,7 +254,15 @@ mod tests {
 
     #[test]
     fn the_poison_points_are_found_and_the_rest_is_kept_in_order() {
-        for (count, poison) in [(1000, &[577_usize][..]), (1000, &[0]), (1000, &[999]), (7, &[0, 3, 6]), (2, &[0, 1]), (1, &[0]), (64, &[10, 11, 12])] {
+        for (count, poison) in [
+            (1000, &[577_usize][..]),
+            (1000, &[0]),
+            (1000, &[999]),
+            (7, &[0, 3, 6]),
+            (2, &[0, 1]),
+            (1, &[0]),
+            (64, &[10, 11, 12]),
+        ] {
             let ran = run(&mut numbered(count), &mut proven(), refuses(Vec::leak(poison.to_vec()), "bad"));
             assert_eq!((ran.kept, ran.dead), expected(count, poison), "{count} {poison:?}");
             assert!(ran.requests <= 1 + 2 * poison.len() * 11, "{} requests", ran.requests);
@@ -266,8 +280,13 @@ mod tests {
     fn a_sink_that_refuses_everything_without_a_name_is_misconfigured_and_nothing_is_condemned() {
         for count in [1, 2, 3, 5000] {
             let mut work = numbered(count);
-            let ran = run(&mut work, &mut Trust::default(), |_, _| Verdict::Refused { why: "invalid precision".to_owned() });
-            assert_eq!((ran.stopped.as_deref(), ran.dead.len(), ran.kept.len()), (Some("invalid precision"), 0, 0), "{count}");
+            let ran =
+                run(&mut work, &mut Trust::default(), |_, _| Verdict::Refused { why: "invalid precision".to_owned() });
+            assert_eq!(
+                (ran.stopped.as_deref(), ran.dead.len(), ran.kept.len()),
+                (Some("invalid precision"), 0, 0),
+                "{count}"
+            );
             assert!(ran.requests <= DOUBTS_MAX as usize);
             assert_eq!(work.done_to(), Position { seq: 5, lines: 0 });
         }
@@ -282,8 +301,8 @@ mod tests {
 
     #[test]
     fn a_refusal_that_names_the_line_needs_no_proof() {
-        let ran = run(&mut numbered(40), &mut Trust::default(), |batch, _| {
-            Verdict::Refused { why: format!("unable to parse '{}': nonsense", String::from_utf8_lossy(batch.line(0))) }
+        let ran = run(&mut numbered(40), &mut Trust::default(), |batch, _| Verdict::Refused {
+            why: format!("unable to parse '{}': nonsense", String::from_utf8_lossy(batch.line(0))),
         });
         assert_eq!((ran.dead.len(), ran.stopped), (40, None));
     }
@@ -304,7 +323,12 @@ mod tests {
     #[test]
     fn a_partial_refusal_buries_the_named_points_only() {
         let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3"]);
-        let verdict = Verdict::KeptExcept(vec![(2, "x".to_owned()), (0, "y".to_owned()), (2, "z".to_owned()), (9, "none".to_owned())]);
+        let verdict = Verdict::KeptExcept(vec![
+            (2, "x".to_owned()),
+            (0, "y".to_owned()),
+            (2, "z".to_owned()),
+            (9, "none".to_owned()),
+        ]);
         let Step::Done { kept, dead } = work.act(verdict, &mut proven()) else { panic!("not done") };
         assert_eq!(kept, 1);
         assert_eq!(dead.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(), ["a v=1 1", "c v=3 3"]);
@@ -324,7 +348,11 @@ mod tests {
 
     #[test]
     fn the_place_moves_with_the_lowest_line_that_is_not_done() {
-        let entries = [entry(1, Category::Metric, "a v=1 1\nb v=2 2\n"), entry(2, Category::Object, "c v=3 3\n"), entry(3, Category::Metric, "d v=4 4\n")];
+        let entries = [
+            entry(1, Category::Metric, "a v=1 1\nb v=2 2\n"),
+            entry(2, Category::Object, "c v=3 3\n"),
+            entry(3, Category::Metric, "d v=4 4\n"),
+        ];
         let limits = Limits { by_category: true, max_points: 1, ..LIMITS };
         let mut work = Work::new(cut(&entries, Position { seq: 1, lines: 0 }, None, limits));
         let mut places = vec![work.done_to()];

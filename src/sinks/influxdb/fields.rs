@@ -31,7 +31,8 @@ impl<'a> Line<'a> {
 
     /// Says whether the line writes this field with this type (`float`, `integer`, `unsigned`, `string`, `boolean`).
     pub fn writes(&self, measurement: &str, field: &str, kind: &str) -> bool {
-        is_written_as(self.measurement, measurement) && self.fields.iter().any(|(key, value)| is_written_as(key, field) && kind_of(value) == kind)
+        is_written_as(self.measurement, measurement)
+            && self.fields.iter().any(|(key, value)| is_written_as(key, field) && kind_of(value) == kind)
     }
 
     /// Says whether the line has this field.
@@ -138,8 +139,17 @@ mod tests {
 
     #[test]
     fn fields_and_their_types_are_found() {
-        let line = Line::parse(br#"m\ 1,ta\,g=a\ "b\=c,x=y f=1.5,i\ k=2i,u=3u,b=true,s="a, b=1 \"x\" \\",last=f 1700000000000000000"#);
-        let types = [("f", "float"), ("i k", "integer"), ("u", "unsigned"), ("b", "boolean"), ("s", "string"), ("last", "boolean")];
+        let line = Line::parse(
+            br#"m\ 1,ta\,g=a\ "b\=c,x=y f=1.5,i\ k=2i,u=3u,b=true,s="a, b=1 \"x\" \\",last=f 1700000000000000000"#,
+        );
+        let types = [
+            ("f", "float"),
+            ("i k", "integer"),
+            ("u", "unsigned"),
+            ("b", "boolean"),
+            ("s", "string"),
+            ("last", "boolean"),
+        ];
         for (field, kind) in types {
             assert!(line.writes("m 1", field, kind), "{field}");
             assert!(!line.writes("m", field, kind), "{field}");
@@ -151,14 +161,17 @@ mod tests {
 
     #[test]
     fn broken_lines_are_no_trouble() {
-        for line in [&b""[..], b"m", b"m ", b"m v", b"m v=", b"m v=\"", b"m v=\"a\\", b"m \\", b"\\", b"m v=1,", b"m v=1, "] {
+        for line in
+            [&b""[..], b"m", b"m ", b"m v", b"m v=", b"m v=\"", b"m v=\"a\\", b"m \\", b"\\", b"m v=1,", b"m v=1, "]
+        {
             let _ = Line::parse(line);
         }
     }
 
     #[test]
     fn unsigned_integers_become_integers_or_floats() {
-        let text = "m,t=1u a=1u,b=\"2u,c=3u \",d=18446744073709551615u 1\nm s=\"x\",u=9223372036854775807u,z=0u 2\nm v=1i 3\n";
+        let text =
+            "m,t=1u a=1u,b=\"2u,c=3u \",d=18446744073709551615u 1\nm s=\"x\",u=9223372036854775807u,z=0u 2\nm v=1i 3\n";
         let expected =
             "m,t=1u a=1i,b=\"2u,c=3u \",d=1.8446744073709552e19 1\nm s=\"x\",u=9223372036854775807i,z=0i 2\nm v=1i 3\n";
         assert_eq!(converted(text).unwrap(), expected);

@@ -49,7 +49,8 @@ fn bad_request(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
 
 /// Good points are written; finds the others.
 fn partial(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
-    let found = conflicting(message, batch).or_else(|| unparsable(message, batch)).or_else(|| all_dropped(message, batch));
+    let found =
+        conflicting(message, batch).or_else(|| unparsable(message, batch)).or_else(|| all_dropped(message, batch));
     match found {
         Some(lines) => Verdict::KeptExcept(lines.into_iter().map(|(n, why)| (n, answer.words_with(&why))).collect()),
         None => Verdict::Refused { why: answer.words() },
@@ -262,25 +263,56 @@ mod tests {
             (conflict(2), &["m v=\"a\" 1", "m v=1.0 2", "m v=\"b\" 3"], "except [0, 2]"),
             (conflict(1), &["other v=\"a\" 1", "m v=\"b\" 3", "m w=\"c\" 3"], "except [1]"),
             // 1.11 and later say where.
-            (error(400, &format!("{CONFLICT} dropped=1 for database: d for retention policy: autogen")), LINES, "except [1]"),
+            (
+                error(400, &format!("{CONFLICT} dropped=1 for database: d for retention policy: autogen")),
+                LINES,
+                "except [1]",
+            ),
             // Lines that cannot be parsed, between good ones, all of them, and quoted wrongly.
             (error(400, &format!("partial write: {} dropped=0", unparsable(LINES[2]))), LINES, "except [2]"),
-            (error(400, &format!("partial write: {}\n{} dropped=0", unparsable(LINES[0]), unparsable(LINES[2]))), LINES, "except [0, 2]"),
+            (
+                error(400, &format!("partial write: {}\n{} dropped=0", unparsable(LINES[0]), unparsable(LINES[2]))),
+                LINES,
+                "except [0, 2]",
+            ),
             (error(400, &format!("partial write: {} dropped=0", unparsable("something else"))), LINES, "refused"),
-            (error(400, &format!("partial write: {} dropped=0", unparsable(with_control_byte))), &[LINES[0], with_control_byte], "except [1]"),
-            (error(400, &format!("partial write: {} dropped=0", unparsable("a v=\"': \" 1"))), &[LINES[0], "a v=\"': \" 1"], "except [1]"),
-            (error(400, &format!("partial write: {} dropped=0", unparsable("a v=\"\n\" 1"))), &[LINES[0], "a v=\"\n\" 1"], "except [1]"),
+            (
+                error(400, &format!("partial write: {} dropped=0", unparsable(with_control_byte))),
+                &[LINES[0], with_control_byte],
+                "except [1]",
+            ),
+            (
+                error(400, &format!("partial write: {} dropped=0", unparsable("a v=\"': \" 1"))),
+                &[LINES[0], "a v=\"': \" 1"],
+                "except [1]",
+            ),
+            (
+                error(400, &format!("partial write: {} dropped=0", unparsable("a v=\"\n\" 1"))),
+                &[LINES[0], "a v=\"\n\" 1"],
+                "except [1]",
+            ),
             (error(400, &unparsable(LINES[0])), &LINES[..1], "except [0]"),
-            (error(400, &format!("{}\n{}\n{}", unparsable(LINES[0]), unparsable(LINES[1]), unparsable(LINES[2]))), LINES, "except [0, 1, 2]"),
+            (
+                error(400, &format!("{}\n{}\n{}", unparsable(LINES[0]), unparsable(LINES[1]), unparsable(LINES[2]))),
+                LINES,
+                "except [0, 1, 2]",
+            ),
             // Without `partial write` nothing is written: the unnamed lines must be sent again.
             (error(400, &unparsable(LINES[1])), LINES, "refused"),
             // The answer was cut off at 64 KiB inside the quoted line.
             (answer(400, "{\"error\":\"partial write: unable to parse 'm,a=1 v=1."), LINES, "refused"),
             (error(400, "partial write: points beyond retention policy dropped=3"), LINES, "except [0, 1, 2]"),
             (error(400, "partial write: points beyond retention policy dropped=2"), LINES, "refused"),
-            (error(400, "partial write: max-series-per-database limit exceeded: (1000000) dropped=3"), LINES, "except [0, 1, 2]"),
             (
-                error(400, "partial write: invalid field name: input field \"time\" on measurement \"m8\" is invalid dropped=1"),
+                error(400, "partial write: max-series-per-database limit exceeded: (1000000) dropped=3"),
+                LINES,
+                "except [0, 1, 2]",
+            ),
+            (
+                error(
+                    400,
+                    "partial write: invalid field name: input field \"time\" on measurement \"m8\" is invalid dropped=1",
+                ),
                 &["m8 time=1 1", LINES[0]],
                 "except [0]",
             ),
@@ -310,14 +342,23 @@ mod tests {
 
     #[test]
     fn rows_of_influxdb_2() {
-        let says = |status: u16, message: &str| answer(status, &serde_json::json!({"code": "invalid", "message": message}).to_string());
+        let says = |status: u16, message: &str| {
+            answer(status, &serde_json::json!({"code": "invalid", "message": message}).to_string())
+        };
         let partial = "failure writing points to database: partial write: field type conflict: input field \"v\" on measurement \"m\" is type string, already exists as type float dropped=1";
         let rows: &[(Answer, &[&str], &str)] = &[
             (answer(204, ""), LINES, "kept"),
             // A syntax error: nothing is written, whatever is named.
             (says(400, "unable to parse 'm,a=2 v=\"x\" 2': bad"), LINES, "refused"),
             (says(422, partial), LINES, "except [1]"),
-            (says(422, "failure writing points to database: partial write: points beyond retention policy dropped=3"), LINES, "except [0, 1, 2]"),
+            (
+                says(
+                    422,
+                    "failure writing points to database: partial write: points beyond retention policy dropped=3",
+                ),
+                LINES,
+                "except [0, 1, 2]",
+            ),
             (says(422, "points beyond retention policy: oldest 1, newest 2"), LINES, "refused"),
             (says(401, "unauthorized access"), LINES, "misconfigured"),
             (says(404, "bucket \"b\" not found"), LINES, "misconfigured"),
@@ -337,8 +378,14 @@ mod tests {
     #[test]
     fn rows_of_influxdb_3() {
         let list = |lines: &[(&str, usize)]| {
-            let data: Vec<_> = lines.iter().map(|(text, n)| serde_json::json!({"original_line": text, "line_number": n, "error_message": "no"})).collect();
-            answer(400, &serde_json::json!({"error": "partial write of line protocol occurred", "data": data}).to_string())
+            let data: Vec<_> = lines
+                .iter()
+                .map(|(text, n)| serde_json::json!({"original_line": text, "line_number": n, "error_message": "no"}))
+                .collect();
+            answer(
+                400,
+                &serde_json::json!({"error": "partial write of line protocol occurred", "data": data}).to_string(),
+            )
         };
         let rows: &[(Answer, &[&str], &str)] = &[
             (answer(204, ""), LINES, "kept"),
@@ -348,11 +395,25 @@ mod tests {
             (list(&[("m,a=2", 3)]), LINES, "refused"),
             (list(&[("", 2)]), LINES, "refused"),
             (list(&[]), LINES, "refused"),
-            (answer(400, r#"{"error":"parsing failed for write_lp endpoint","data":{"original_line":"m,a=2","line_number":2}}"#), LINES, "refused"),
+            (
+                answer(
+                    400,
+                    r#"{"error":"parsing failed for write_lp endpoint","data":{"original_line":"m,a=2","line_number":2}}"#,
+                ),
+                LINES,
+                "refused",
+            ),
             (answer(401, ""), LINES, "misconfigured"),
             (answer(403, ""), LINES, "misconfigured"),
             (answer(413, ""), LINES, "too large"),
-            (answer(422, r#"{"error":"Update to schema would exceed number of columns per table limit of 500 columns"}"#), LINES, "refused"),
+            (
+                answer(
+                    422,
+                    r#"{"error":"Update to schema would exceed number of columns per table limit of 500 columns"}"#,
+                ),
+                LINES,
+                "refused",
+            ),
             (answer(429, ""), LINES, "again"),
             (answer(500, ""), LINES, "again"),
         ];
@@ -363,8 +424,15 @@ mod tests {
 
     #[test]
     fn reasons_say_what_the_server_said() {
-        let Verdict::KeptExcept(lines) = judge(Api::V1, &error(400, &format!("{CONFLICT} dropped=1")), &batch(LINES)) else { panic!() };
-        assert!(lines[0].1.starts_with("HTTP 400 Bad Request: partial write: field type conflict: input field \"v\""), "{}", lines[0].1);
+        let Verdict::KeptExcept(lines) = judge(Api::V1, &error(400, &format!("{CONFLICT} dropped=1")), &batch(LINES))
+        else {
+            panic!()
+        };
+        assert!(
+            lines[0].1.starts_with("HTTP 400 Bad Request: partial write: field type conflict: input field \"v\""),
+            "{}",
+            lines[0].1
+        );
         let parse = "partial write: unable to parse 'm,a=1 v=1.5 1': bad timestamp dropped=0";
         let Verdict::KeptExcept(lines) = judge(Api::V1, &error(400, parse), &batch(LINES)) else { panic!() };
         assert_eq!(lines[0].1, "HTTP 400 Bad Request: unable to parse: bad timestamp");
@@ -381,13 +449,21 @@ mod tests {
     fn a_wish_for_patience_is_passed_on() {
         let busy = Answer { status: 503, retry_after: Some(Duration::from_secs(9)), body: String::new() };
         let why = "HTTP 503 Service Unavailable".to_owned();
-        assert_eq!(judge(Api::V2, &busy, &batch(LINES)), Verdict::TryAgain { after: Some(Duration::from_secs(9)), why });
+        assert_eq!(
+            judge(Api::V2, &busy, &batch(LINES)),
+            Verdict::TryAgain { after: Some(Duration::from_secs(9)), why }
+        );
     }
 
     #[test]
     fn identical_lines_are_excepted_together() {
         let lines = ["m v=1 1", "m v=\"a\" 2", "m v=\"a\" 2"];
         check(Api::V1, &error(400, &format!("{CONFLICT} dropped=2")), &lines, "except [1, 2]");
-        check(Api::V1, &error(400, "partial write: unable to parse 'm v=\"a\" 2': x dropped=0"), &lines, "except [1, 2]");
+        check(
+            Api::V1,
+            &error(400, "partial write: unable to parse 'm v=\"a\" 2': x dropped=0"),
+            &lines,
+            "except [1, 2]",
+        );
     }
 }
