@@ -1,0 +1,309 @@
+//! Finds the scripts of the inputs, by their names alone: no Python runs here.
+//!
+//! As DataKit does it (spec/datakit 1.2, 1.3): the files directly in a folder and one level below it, in lexical order, named
+//! `<stem>` and `<folder>.<stem>`. Tests, `setup.py`, hidden files and the like are left out, and whatever cannot be a script
+//! (a FIFO, a huge file, a dangling link) is a problem that is told instead of a worker that hangs.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use super::WorkerSpec;
+use crate::config::diagnostic::Place;
+use crate::config::{Diagnostic, Input, Severity};
+
+/// A Python source file is not larger.
+const SCRIPT_BYTES: u64 = 8 << 20;
+
+/// The scripts in a fixed order, and what stood in the way of others.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    pub specs: Vec<WorkerSpec>,
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Finds the scripts of all inputs.
+pub fn scripts(inputs: &[Input]) -> Discovered {
+    let mut found = Discovered::default();
+    for input in inputs {
+        let mut of_input = Vec::new();
+        for dir in &input.dirs {
+            let before = of_input.len();
+            look(dir, &mut of_input, &mut found.problems);
+            if of_input.len() == before && !found.problems.iter().any(|problem| concerns(problem, dir)) {
+                found.problems.push(problem(dir, Severity::Warning, "PD0204", "holds no script: a file ending in .py that is no test".to_owned()));
+            }
+        }
+        let roots: Vec<PathBuf> = unique(of_input.iter().map(|script: &Script| script.root.clone()));
+        let mut seen = Vec::new();
+        for script in of_input {
+            if seen.contains(&script.path) {
+                continue;
+            }
+            seen.push(script.path.clone());
+            found.specs.push(spec(input, script, &roots));
+        }
+    }
+    make_unique(&mut found.specs);
+    found
+}
+
+struct Script {
+    path: PathBuf,
+    /// The folder that comes onto the module path.
+    root: PathBuf,
+    module: String,
+    id: String,
+}
+
+fn look(entry: &Path, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
+    match fs::metadata(entry) {
+        Ok(meta) if meta.is_dir() => look_in(entry, entry, 0, found, problems),
+        Ok(meta) => {
+            let root = entry.parent().unwrap_or(Path::new("/"));
+            // Named by the user: taken even if it looks like a test.
+            if let Some(stem) = stem(entry)
+                && is_sound(entry, &meta, problems)
+            {
+                found.push(script(entry, root, None, stem));
+            }
+        }
+        Err(error) => problems.push(problem(entry, Severity::Error, "PD0106", format!("cannot be read: {error}"))),
+    }
+}
+
+fn look_in(root: &Path, dir: &Path, depth: usize, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
+    let mut entries: Vec<PathBuf> = match fs::read_dir(dir) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
+        Err(error) => {
+            problems.push(problem(dir, Severity::Error, "PD0106", format!("cannot be read: {error}")));
+            return;
+        }
+    };
+    entries.sort();
+    for path in entries {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.starts_with('.') || name == "__pycache__" {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => {
+                if depth == 0 && name != "core" {
+                    look_in(root, &path, 1, found, problems);
+                }
+            }
+            Ok(meta) => {
+                if let Some(stem) = stem(&path).filter(|_| is_script_name(name))
+                    && is_sound(&path, &meta, problems)
+                {
+                    let folder = (depth == 1).then(|| dir.file_name().and_then(|name| name.to_str()).unwrap_or("")).map(str::to_owned);
+                    found.push(script(&path, root, folder, stem));
+                }
+            }
+            Err(error) if is_script_name(name) => {
+                problems.push(problem(&path, Severity::Error, "PD0203", format!("cannot be read: {error}")));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn stem(path: &Path) -> Option<String> {
+    let is_python = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("py"));
+    path.file_stem().filter(|_| is_python)?.to_str().map(str::to_owned)
+}
+
+fn is_script_name(name: &str) -> bool {
+    let Some(stem) = name.len().checked_sub(3).filter(|at| name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(".py")).map(|at| &name[..at])
+    else {
+        return false;
+    };
+    let is_test = stem.starts_with("test_") || stem.ends_with("_test");
+    !is_test && !["__init__", "conftest", "setup"].contains(&stem)
+}
+
+fn is_sound(path: &Path, meta: &Metadata, problems: &mut Vec<Diagnostic>) -> bool {
+    let kind = meta.file_type();
+    let why = if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+        "is no regular file".to_owned()
+    } else if meta.len() > SCRIPT_BYTES {
+        format!("has {} bytes; a script has at most {SCRIPT_BYTES}", meta.len())
+    } else if let Err(error) = fs::File::open(path) {
+        format!("cannot be read: {error}")
+    } else {
+        return true;
+    };
+    problems.push(problem(path, Severity::Error, "PD0203", why));
+    false
+}
+
+fn script(path: &Path, root: &Path, folder: Option<String>, stem: String) -> Script {
+    let module = folder.map_or_else(|| stem.clone(), |folder| format!("{folder}.{stem}"));
+    Script { id: id(path, root, &module), path: path.to_owned(), root: root.to_owned(), module }
+}
+
+/// The path below `python.d` with dots; elsewhere the folder's name and the module.
+fn id(path: &Path, root: &Path, module: &str) -> String {
+    let components: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+    match components.iter().rposition(|part| *part == "python.d") {
+        Some(at) if components.len() > at + 1 => {
+            let inside = components[at + 1..].join(".");
+            inside[..inside.len() - ".py".len()].to_owned()
+        }
+        _ => match root.file_name().and_then(|name| name.to_str()) {
+            Some(folder) => format!("{folder}.{module}"),
+            None => module.to_owned(),
+        },
+    }
+}
+
+fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
+    // The script's own folder first: two folders may hold helpers of one name.
+    let mut own_first = vec![script.root.clone()];
+    own_first.extend(roots.iter().filter(|root| **root != script.root).cloned());
+    WorkerSpec {
+        id: script.id,
+        input: input.name.clone(),
+        script: script.path,
+        module: script.module,
+        roots: own_first,
+        cmd: input.cmd.clone(),
+        envs: input.envs.clone(),
+        tags: input.tags.clone(),
+        config: input.config.clone(),
+        nice: input.nice,
+        memory_max: input.memory_max,
+        run_timeout: input.run_timeout,
+        stop_grace: input.stop_grace,
+    }
+}
+
+/// The same script in two inputs gets the input's name behind its own; what is still equal gets a number.
+fn make_unique(specs: &mut [WorkerSpec]) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for spec in specs.iter() {
+        *counts.entry(spec.id.clone()).or_default() += 1;
+    }
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    for spec in specs {
+        if counts[&spec.id] > 1 {
+            spec.id = format!("{}@{}", spec.id, spec.input);
+        }
+        let times = taken.entry(spec.id.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            spec.id = format!("{}~{times}", spec.id);
+        }
+    }
+}
+
+fn unique(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut seen = Vec::new();
+    for path in paths {
+        if !seen.contains(&path) {
+            seen.push(path);
+        }
+    }
+    seen
+}
+
+fn concerns(problem: &Diagnostic, dir: &Path) -> bool {
+    problem.place.as_ref().is_some_and(|place| place.file.starts_with(dir))
+}
+
+fn problem(path: &Path, severity: Severity, code: &'static str, message: String) -> Diagnostic {
+    Diagnostic {
+        code,
+        severity,
+        message,
+        place: Some(Place { file: path.to_owned(), ..Place::default() }),
+        other: None,
+        notes: Vec::new(),
+        help: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes the files below a `python.d` and finds the scripts of one input over `dirs`: `(id, module)` and the problems.
+    fn found(files: &[&str], dirs: &[&str]) -> (Vec<(String, String)>, Vec<String>) {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d");
+        fs::create_dir(&base).unwrap();
+        for file in files {
+            let path = base.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let input = Input { dirs: dirs.iter().map(|dir| base.join(dir)).collect(), ..Input::plain("in", "python3", base.clone()) };
+        let found = scripts(&[input]);
+        let names = found.specs.iter().map(|spec| (spec.id.clone(), spec.module.clone())).collect();
+        (names, found.problems.iter().map(|problem| problem.message.clone()).collect())
+    }
+
+    fn pairs(names: &[(&str, &str)]) -> Vec<(String, String)> {
+        names.iter().map(|(id, module)| ((*id).to_owned(), (*module).to_owned())).collect()
+    }
+
+    #[test]
+    fn names_are_as_datakit_gives_them() {
+        let (names, problems) = found(&["my/test.py", "my/b.py", "my/sub/a.py", "my/sub/deep/x.py", "my/UP.PY"], &["my"]);
+        assert_eq!(names, pairs(&[("my.UP", "UP"), ("my.b", "b"), ("my.sub.a", "sub.a"), ("my.test", "test")]));
+        assert!(problems.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_script_is_left_out() {
+        let files = ["my/test_a.py", "my/a_test.py", "my/conftest.py", "my/setup.py", "my/__init__.py", "my/.hid.py", "my/.git/g.py", "my/__pycache__/z.py", "my/n.txt", "my/ok.py"];
+        assert_eq!(found(&files, &["my"]).0, pairs(&[("my.ok", "ok")]));
+    }
+
+    #[test]
+    fn a_file_may_be_named_and_an_empty_folder_is_told() {
+        let (names, problems) = found(&["my/a.py", "my/b.py", "empty/readme.txt"], &["my/a.py", "empty"]);
+        assert_eq!(names, pairs(&[("my.a", "a")]));
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("no script"));
+    }
+
+    #[test]
+    fn a_config_map_of_links_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d/hello");
+        fs::create_dir_all(base.join("..2026_01")).unwrap();
+        fs::write(base.join("..2026_01/a.py"), "").unwrap();
+        std::os::unix::fs::symlink("..2026_01", base.join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.py", base.join("a.py")).unwrap();
+        let found = scripts(&[Input::plain("in", "python3", base)]);
+        assert_eq!(found.specs.len(), 1);
+        assert_eq!(found.specs[0].id, "hello.a");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_blocks_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d/odd");
+        fs::create_dir_all(&base).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, base.join("fifo.py"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        std::os::unix::fs::symlink("nowhere", base.join("dangling.py")).unwrap();
+        fs::File::create(base.join("huge.py")).unwrap().set_len(SCRIPT_BYTES + 1).unwrap();
+        fs::write(base.join("good.py"), "").unwrap();
+        let found = scripts(&[Input::plain("in", "python3", base)]);
+        assert_eq!(found.specs.len(), 1);
+        assert_eq!(found.problems.len(), 3, "{:?}", found.problems);
+    }
+
+    #[test]
+    fn the_same_script_in_two_inputs_has_two_names() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d/my");
+        fs::create_dir_all(&base).unwrap();
+        fs::write(base.join("a.py"), "").unwrap();
+        let found = scripts(&[Input::plain("one", "python3", base.clone()), Input::plain("two", "python3", base)]);
+        let ids: Vec<&str> = found.specs.iter().map(|spec| spec.id.as_str()).collect();
+        assert_eq!(ids, ["my.a@one", "my.a@two"]);
+    }
+}
