@@ -93,7 +93,7 @@ fn is_measurement_separator(byte: u8) -> bool {
     matches!(byte, b',' | b' ')
 }
 
-fn push_name(out: &mut Vec<u8>, name: &str, needs_escape: impl Fn(u8) -> bool) {
+fn push_name(out: &mut Vec<u8>, name: &str, needs_escape: fn(u8) -> bool) {
     if !name.bytes().any(is_separator) {
         out.extend_from_slice(name.as_bytes());
         return;
