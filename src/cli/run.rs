@@ -1,20 +1,21 @@
 //! `pythond run`: one script in the foreground, without agent or settings, and everything it did.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::status;
 use super::table::layout;
-use super::tryout::{Captured, End, Outcome, RunEnd, Tryout};
+use super::tryout::{Captured, End, Outcome, Tryout};
 use super::{Exit, here, say, short, show, small_runtime, warn};
 use crate::config::diagnostic::Place;
 use crate::config::{self, Diagnostic, Input, Severity, Surroundings};
 use crate::ingest::reply::RefusedAnswer;
 use crate::point::{Category, Point, Value};
-use crate::worker::control::{Caller, Mode};
+use crate::worker::control::{Caller, Mode, RunEnded};
+use crate::worker::process::Ended;
 use crate::worker::{WorkerSpec, discover};
 
 #[derive(clap::Args)]
@@ -142,14 +143,14 @@ impl Report {
     fn of(spec: &WorkerSpec, outcome: &Outcome) -> Self {
         let mut problems = outcome.load_problems(spec);
         let loaded = outcome.jobs.is_some();
-        let failed: Vec<&RunEnd> = outcome.runs.iter().filter(|run| run.failure.is_some()).collect();
-        problems.extend(failed.iter().filter_map(|run| raised(run)));
+        let failed: Vec<&RunEnded> = outcome.runs.iter().filter(|run| !run.ok).collect();
+        problems.extend(failed.iter().map(|run| raised(run, outcome.class(run.i))));
         let refusals: Vec<Diagnostic> = outcome.refused.iter().flat_map(|refused| refusals(refused.status, &refused.text, refused.caller.as_ref())).collect();
         let refused = refusals.len();
         problems.extend(refusals);
         problems.extend(death(spec, outcome));
         let points = outcome.captured.iter().map(|captured| captured.points.len()).sum();
-        let died = !matches!(outcome.end, End::Exited(0)) && loaded;
+        let died = loaded && !matches!(outcome.end, Some(End::Ended(Ended::Exited(0))));
         if points == 0 && refused == 0 && loaded && !died && failed.is_empty() {
             problems.push(empty(spec, outcome));
         }
@@ -176,43 +177,44 @@ impl Report {
 }
 
 /// What a run raised, with the user's own frames.
-fn raised(run: &RunEnd) -> Option<Diagnostic> {
-    let failure = run.failure.as_ref()?;
+fn raised(run: &RunEnded, class: &str) -> Diagnostic {
     let mut notes: Vec<String> = Vec::new();
-    for frame in failure.places.iter().skip(1) {
-        notes.push(format!("called from {}:{} in {}", short(&frame.file), frame.line, frame.function));
+    for frame in run.places.iter().skip(1) {
+        notes.push(format!("called from {}:{} in {}", short(&frame.file), frame.line, frame.func));
     }
-    notes.extend(failure.hint.clone());
-    if failure.places.is_empty() {
-        notes.extend(failure.traceback.lines().map(str::to_owned));
+    notes.extend(run.hint.clone());
+    if run.places.is_empty() {
+        notes.extend(run.tb.lines().map(str::to_owned));
     }
-    Some(Diagnostic {
+    Diagnostic {
         code: "PD0301",
         severity: Severity::Error,
-        message: format!("{}.run raised {}", run.class, failure.text),
-        place: failure.places.first().map(|frame| Place {
-            file: frame.file.clone(),
-            line: frame.line,
-            column: frame.column.max(1),
-            width: frame.width.max(1),
-            source: frame.source.clone(),
-            label: format!("in {}", frame.function),
+        message: format!("{class}.run raised {}", run.raised()),
+        place: run.places.first().map(|frame| {
+            let (column, width) = match (frame.col, frame.end_col) {
+                (Some(start), Some(end)) => (start.max(1), end.saturating_sub(start).max(1)),
+                _ => underline(&frame.src),
+            };
+            Place { file: frame.file.clone(), line: frame.line, column, width, source: frame.src.clone(), label: format!("in {}", frame.func) }
         }),
         other: None,
         notes,
         help: None,
-    })
+    }
+}
+
+/// The code of a line without its indentation: column and width.
+fn underline(source: &str) -> (usize, usize) {
+    let indent = source.chars().take_while(|c| c.is_whitespace()).count();
+    (indent + 1, source.trim().chars().count().max(1))
 }
 
 /// What ingest refused of one report, at the line of the script that reported it.
 fn refusals(status: u16, text: &str, caller: Option<&Caller>) -> Vec<Diagnostic> {
-    let place = caller.map(|caller| Place {
-        file: PathBuf::from(&caller.file),
-        line: caller.line as usize,
-        column: 1,
-        width: caller.src.trim_end().chars().count().max(1),
-        source: caller.src.clone(),
-        label: format!("reported here, in {}", caller.func),
+    let place = caller.map(|caller| {
+        let (column, width) = underline(&caller.src);
+        let label = format!("reported here, in {}", caller.func);
+        Place { file: caller.file.clone(), line: caller.line, column, width, source: caller.src.clone(), label }
     });
     let one = |code, message: String| Diagnostic {
         code,
@@ -247,13 +249,13 @@ fn code_of(field: &str) -> &'static str {
 
 /// How the process died, when it did.
 fn death(spec: &WorkerSpec, outcome: &Outcome) -> Option<Diagnostic> {
-    let (code, message) = match &outcome.end {
-        End::Exited(0) => return None,
+    let (code, message) = match outcome.end.as_ref()? {
         // A script that could not be loaded has said so already.
-        End::Exited(_) if outcome.fatal.is_some() => return None,
-        End::Exited(status) => ("PD0303", format!("the script ended its own process with exit code {status}")),
-        End::Killed(signal) => ("PD0304", format!("the script's process was killed by {signal}")),
-        End::TimedOut(limit) => ("PD0302", format!("the script was still running after {} and was ended", humantime::format_duration(*limit).to_string().replace('s', " s"))),
+        _ if outcome.jobs.is_none() => return None,
+        End::Ended(Ended::Exited(0)) => return None,
+        End::Ended(ended @ Ended::Exited(_)) => ("PD0303", format!("the script's process {}", ended.tell())),
+        End::Ended(ended @ Ended::Killed(_)) => ("PD0304", format!("the script's process was {}", ended.tell())),
+        End::TimedOut(limit) => ("PD0302", format!("the script was still running after {} s and was ended", limit.as_secs())),
         End::NotStarted(why) => ("PD0107", why.clone()),
     };
     let notes = outcome.trace.trim_end().lines().map(str::to_owned).collect();
@@ -280,7 +282,7 @@ fn whole(file: &Path) -> Place {
 // --- for people ---
 
 fn print(spec: &WorkerSpec, outcome: &Outcome, report: &Report, args: &Args) {
-    let python = outcome.python.as_ref().map_or_else(|| spec.cmd.clone(), |python| format!("{} {}", python.executable, python.version));
+    let python = outcome.python.as_ref().map_or_else(|| spec.cmd.clone(), |python| format!("{} {}", python.exe, python.py));
     let sent = if args.send { "points go to the agent too" } else { "nothing is sent" };
     let mut out = format!("{} · {} · {python} · {sent}\n", spec.id, short(&spec.script));
     out.push_str(&steps(outcome));
@@ -318,13 +320,13 @@ fn steps(outcome: &Outcome) -> String {
         None => rows.push(vec!["load".to_owned(), "FAILED".to_owned(), String::new(), String::new()]),
     }
     for run in &outcome.runs {
-        let (word, what) = match &run.failure {
-            Some(failure) => ("FAILED", failure.text.clone()),
-            None if run.refused > 0 => ("REFUSED", format!("{} of {} points", run.refused, run.refused + run.points)),
-            None if run.points == 0 => ("EMPTY", "no points".to_owned()),
-            None => ("ok", format!("{} points", run.points)),
+        let (word, what) = match run {
+            run if !run.ok => ("FAILED", run.raised()),
+            run if run.refused > 0 => ("REFUSED", format!("{} of {} points", run.refused, run.refused + run.points)),
+            run if run.points == 0 => ("EMPTY", "no points".to_owned()),
+            run => ("ok", format!("{} points", run.points)),
         };
-        rows.push(vec![format!("run {}", run.number), word.to_owned(), what, format!("{:.1} ms", run.ms)]);
+        rows.push(vec![format!("run {}", run.k), word.to_owned(), what, format!("{:.1} ms", run.ms)]);
     }
     layout(&rows, "  ")
 }

@@ -33,9 +33,9 @@ struct OfVersion {
 
 type Float = Gauge<f64, AtomicU64>;
 
-pub(super) fn text(control: &Control) -> String {
+pub(super) async fn text(control: &Control) -> String {
     let mut registry = control.counters.registry();
-    add_gauges(&mut registry, &control.status());
+    add_gauges(&mut registry, &control.status().await);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes everything");
     text

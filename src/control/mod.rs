@@ -51,9 +51,9 @@ pub fn router(control: Arc<Control>) -> Router {
 }
 
 async fn status(State(control): State<Arc<Control>>) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(control.status())).into_response()
+    ([(header::CACHE_CONTROL, "no-store")], Json(control.status().await)).into_response()
 }
 
 async fn metrics(State(control): State<Arc<Control>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&control)).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&control).await).into_response()
 }

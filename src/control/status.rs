@@ -12,7 +12,7 @@ const SCHEMA: u32 = 1;
 
 impl Control {
     /// Asks every part and puts the answers together.
-    pub fn status(&self) -> Status {
+    pub async fn status(&self) -> Status {
         let now = Instant::now();
         let buffer = self.log.stats();
         Status {
@@ -24,7 +24,7 @@ impl Control {
             uptime_s: self.started.elapsed().as_secs_f64(),
             listen: self.listen.clone(),
             socket: self.socket.display().to_string(),
-            scripts: self.scripts.snapshot().iter().map(|view| script(view, now)).collect(),
+            scripts: self.scripts.snapshot().await.iter().map(|view| script(view, now)).collect(),
             sinks: self.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
             dead_letters: self.dead_letters(),
             last_errors: self.last_errors(),
@@ -85,5 +85,45 @@ fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
         name: health.name,
         kind: health.kind.to_owned(),
         target: shown.target.clone(),
+    }
+}
+
+fn script(view: &WorkerView, now: Instant) -> Script {
+    let until = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
+    let ago = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
+    Script {
+        id: view.id.clone(),
+        input: view.input.clone(),
+        file: view.script.display().to_string(),
+        state: view.state.to_owned(),
+        since_s: ago(view.since),
+        why: view.why.clone(),
+        next: view.next.map(|(what, _)| what.to_owned()),
+        next_in_s: view.next.map(|(_, at)| until(at)),
+        pid: view.pid,
+        restarts: view.restarts,
+        runs_ok: view.runs_ok,
+        runs_failed: view.runs_failed,
+        skipped_ticks: view.skipped_ticks,
+        last_run: view.last_run.map(|run| Run { ago_s: ago(run.at), ms: run.ms, points: run.points, ok: run.ok }),
+        jobs: view
+            .jobs
+            .iter()
+            .map(|job| Job { name: job.name.clone(), class: job.class.clone(), interval_s: job.interval })
+            .collect(),
+        points_accepted: view.points_accepted,
+        points_refused: view.points_refused,
+        last_refusal: view.last_refusal.clone(),
+        last_error: view.last_error.as_ref().map(|error| ScriptError {
+            text: error.text.clone(),
+            place: error.place.clone(),
+            traceback: error.traceback.clone(),
+            times: error.times,
+            last_ago_s: ago(error.last),
+        }),
+        last_words: view.last_words.clone(),
+        stack: view.stack.clone(),
+        output_dropped: view.output_dropped,
+        memory_bytes: view.memory,
     }
 }

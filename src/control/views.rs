@@ -32,7 +32,7 @@ pub struct Script {
     pub id: String,
     pub input: String,
     pub file: String,
-    /// One of `starting ok running failing refused hung crashed load-error stopping stopped`.
+    /// One of `starting ok running failing refused silent hung crashed load-error stopping stopped unkillable`.
     pub state: String,
     pub since_s: f64,
     /// What happened, in plain words; absent when all is well.

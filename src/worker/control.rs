@@ -242,7 +242,7 @@ impl Channel {
     /// When the descriptor cannot be watched.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket: AsyncFd::new(socket)? })
+        Ok(Self { socket: AsyncFd::register(socket).map_err(|refused| refused.into_parts().1)? })
     }
 
     /// Sends a frame without waiting: a worker that does not read is judged by its silence, not by a blocked agent.

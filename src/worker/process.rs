@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::process::{
@@ -36,7 +36,12 @@ const OPEN_FILES: u64 = 1024;
 #[derive(Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<(Launch, oneshot::Sender<Result<Process, StartError>>)>,
+    pub workers: Workers,
 }
+
+/// The workers that are not reaped yet: children of this process whose status somebody waits for.
+#[derive(Clone, Default)]
+pub struct Workers(Arc<Mutex<HashSet<u32>>>);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -76,6 +81,7 @@ pub struct Process {
     /// Stacks of `faulthandler`.
     pub trace: OwnedFd,
     pidfd: OwnedFd,
+    workers: Workers,
 }
 
 /// Why a worker could not be started.
@@ -137,16 +143,18 @@ impl Spawner {
             tracing::warn!(target: "worker", "not a child subreaper: {error}");
         }
         let (orders, taken) = mpsc::channel::<(Launch, oneshot::Sender<Result<Process, StartError>>)>();
+        let workers = Workers::default();
+        let started = workers.clone();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (launch, answer) in taken {
-                if let Err(Ok(process)) = answer.send(start(&launch)) {
+                if let Err(Ok(process)) = answer.send(start(&launch, &started)) {
                     // Nobody waits for it any more.
                     kill_tree(&launch.token, process.pid);
                     process.reap();
                 }
             }
         })?;
-        Ok(Self { orders })
+        Ok(Self { orders, workers })
     }
 
     /// Starts a worker.
@@ -182,11 +190,11 @@ fn why_not(cmd: &str) -> String {
     }
 }
 
-fn start(launch: &Launch) -> Result<Process, StartError> {
+fn start(launch: &Launch, workers: &Workers) -> Result<Process, StartError> {
     if !launch.cwd.is_dir() {
         return Err(StartError::Permanent(format!("the folder {} is not there", launch.cwd.display())));
     }
-    launched(launch).map_err(|source| match source.raw_os_error() {
+    launched(launch, workers).map_err(|source| match source.raw_os_error() {
         Some(code) if [libc_enoexec(), rustix::io::Errno::ACCESS.raw_os_error(), rustix::io::Errno::NOENT.raw_os_error()].contains(&code) => {
             StartError::Permanent(format!("`{}` cannot be executed: {source}", launch.program.display()))
         }
@@ -198,7 +206,7 @@ fn libc_enoexec() -> i32 {
     rustix::io::Errno::NOEXEC.raw_os_error()
 }
 
-fn launched(launch: &Launch) -> io::Result<Process> {
+fn launched(launch: &Launch, workers: &Workers) -> io::Result<Process> {
     let (control, control_theirs) = rustix::net::socketpair(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::SEQPACKET,
@@ -227,12 +235,15 @@ fn launched(launch: &Launch) -> io::Result<Process> {
         nice: launch.nice,
         memory_max: launch.memory_max,
     };
+    let mut known = workers.locked();
     let mut child = spawn_prepared(&mut command, prepare)?;
     let pid = child.id();
+    known.insert(pid);
+    drop(known);
     let (stdout, stderr) = (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
     // The child is ours and not reaped yet, so the number is still its own.
     let pidfd = rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK)?;
-    Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd })
+    Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, workers: workers.clone() })
 }
 
 /// What the child does between fork and exec.
@@ -298,7 +309,7 @@ impl Process {
     pub fn into_parts(self) -> io::Result<Parts> {
         Ok(Parts {
             pid: self.pid,
-            death: Death { pidfd: AsyncFd::new(self.pidfd)? },
+            death: Death { pid: self.pid, pidfd: AsyncFd::register(self.pidfd).map_err(|refused| refused.into_parts().1)?, workers: self.workers },
             channel: Channel::new(self.control)?,
             stdout: pipe::Receiver::from_owned_fd(self.stdout)?,
             stderr: pipe::Receiver::from_owned_fd(self.stderr)?,
@@ -307,7 +318,9 @@ impl Process {
     }
 
     fn reap(&self) {
+        // Its status interests nobody.
         let _ = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd)), WaitIdOptions::EXITED);
+        self.workers.locked().remove(&self.pid);
     }
 }
 
@@ -323,7 +336,9 @@ pub struct Parts {
 
 /// Tells when a process has ended, and how.
 pub struct Death {
+    pid: u32,
     pidfd: AsyncFd<OwnedFd>,
+    workers: Workers,
 }
 
 impl Death {
@@ -339,7 +354,9 @@ impl Death {
     /// Takes the exit status; call it after `wait`.
     pub fn reap(&self) -> Ended {
         let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref()));
-        match rustix::process::waitid(id, WaitIdOptions::EXITED) {
+        let taken = rustix::process::waitid(id, WaitIdOptions::EXITED);
+        self.workers.locked().remove(&self.pid);
+        match taken {
             Ok(Some(status)) => ended(&status),
             // Somebody else took the status; what is known is that it is over.
             Ok(None) | Err(_) => Ended::Exited(-1),
@@ -413,36 +430,27 @@ pub async fn sweep_leftovers(run_dir: &Path) {
     tracing::error!(target: "worker", "processes of an earlier agent cannot be ended: {:?}", find());
 }
 
-/// Reaps orphans that were left to this process; `ours` are the workers, whose status somebody waits for.
-pub fn reap_orphans(ours: &HashSet<u32>) {
-    // Bounded: one that belongs to somebody stays first in the line until it is taken.
-    for _ in 0..1000 {
-        let peek = rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
-        let Ok(Some(status)) = peek else { return };
-        let Some(pid) = status.pid() else { return };
-        if ours.contains(&pid.as_raw_pid().cast_unsigned()) {
-            return;
-        }
-        if rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).is_err() {
-            return;
-        }
+impl Workers {
+    fn locked(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Kills adopted children that belong to no live worker of this agent.
-pub fn kill_adopted(ours: &HashSet<u32>, live_tokens: &HashSet<String>) {
-    for pid in children() {
-        if ours.contains(&pid) {
-            continue;
-        }
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let token = environment
-            .split(|byte| *byte == 0)
-            .find_map(|entry| entry.strip_prefix(format!("{WORKER_COOKIE}=").as_bytes()))
-            .map(|token| String::from_utf8_lossy(token).into_owned());
-        // A daemon of a live worker may live as long as it does.
-        if token.is_some_and(|token| !live_tokens.contains(&token)) {
-            signal(pid, Signal::KILL);
+    /// Reaps orphans that were left to this process, and kills those that belong to no live worker.
+    pub fn tend_orphans(&self, live_tokens: &HashSet<String>) {
+        // Held to the end: a worker that is being started must not be taken for an orphan.
+        let workers = self.locked();
+        for pid in children().into_iter().filter(|pid| !workers.contains(pid)) {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let token = environment
+                .split(|byte| *byte == 0)
+                .find_map(|entry| entry.strip_prefix(format!("{WORKER_COOKIE}=").as_bytes()))
+                .map(|token| String::from_utf8_lossy(token).into_owned());
+            // A daemon of a live worker may live as long as it does.
+            if token.is_some_and(|token| !live_tokens.contains(&token)) {
+                signal(pid, Signal::KILL);
+            }
+            // Still running is fine; the next look takes it.
+            let _ = rustix::process::waitpid(Some(raw(pid)), WaitOptions::NOHANG);
         }
     }
 }

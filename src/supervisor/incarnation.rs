@@ -1,0 +1,145 @@
+//! One life of a worker's process: the tasks that carry what it says and prints, and its end.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+
+use super::Event;
+use crate::telemetry::counters::{ByScript, Counters};
+use crate::telemetry::files::ScriptLogs;
+use crate::worker::control::{Channel, Down};
+use crate::worker::output::{Said, drain};
+use crate::worker::process::{self, Parts};
+use crate::worker::roster::Member;
+
+/// Pipes that a grandchild holds open are given up after this time.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Last words kept for the status.
+const WORDS: usize = 20;
+/// Bytes of a stack dump that are kept.
+const STACK_BYTES: usize = 16 * 1024;
+
+/// A running process as the script's record holds it.
+pub(super) struct Incarnation {
+    pub pid: u32,
+    pub token: String,
+    channel: Arc<Channel>,
+}
+
+/// Where a script's output goes; shared by the tasks of all its incarnations.
+#[derive(Clone)]
+pub(super) struct Output {
+    pub id: String,
+    pub input: String,
+    pub member: Arc<Member>,
+    pub logs: ScriptLogs,
+    pub counters: Counters,
+    words: Arc<Mutex<Words>>,
+}
+
+#[derive(Default)]
+struct Words {
+    lines: VecDeque<String>,
+    dropped: u64,
+}
+
+impl Output {
+    pub fn new(id: &str, input: &str, member: Arc<Member>, logs: ScriptLogs, counters: Counters) -> Self {
+        Self { id: id.to_owned(), input: input.to_owned(), member, logs, counters, words: Arc::default() }
+    }
+
+    pub fn last_words(&self) -> Vec<String> {
+        self.words().lines.iter().cloned().collect()
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.words().dropped
+    }
+
+    /// A new incarnation has said nothing yet.
+    pub fn forget_words(&self) {
+        self.words().lines.clear();
+    }
+
+    fn say(&self, said: Said<'_>) {
+        self.member.touch();
+        match said {
+            Said::Line(line) => {
+                self.logs.framework(&self.input, &format!("{} | {line}", self.id));
+                let mut words = self.words();
+                if words.lines.len() == WORDS {
+                    words.lines.pop_front();
+                }
+                words.lines.push_back(line.to_owned());
+            }
+            Said::Dropped(count) => {
+                self.logs.framework(&self.input, &format!("{}: {count} lines of output over the limit (200 lines/s) were dropped", self.id));
+                let label = ByScript { script: self.id.clone(), result: "dropped".to_owned() };
+                self.counters.output_dropped_lines.get_or_create(&label).inc_by(count);
+                self.words().dropped += count;
+            }
+        }
+    }
+
+    fn words(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Incarnation {
+    /// Starts the tasks of a process that has just been started.
+    pub fn watch(parts: Parts, script: usize, incarnation: u64, token: String, output: &Output, events: &mpsc::Sender<Event>) -> Self {
+        let channel = Arc::new(parts.channel);
+        let frames = tokio::spawn(carry_frames(Arc::clone(&channel), script, incarnation, events.clone()));
+        let trace = tokio::spawn(carry_stacks(parts.trace, script, incarnation, events.clone()));
+        let (out, err) = (output.clone(), output.clone());
+        let stdout = tokio::spawn(async move { drain(parts.stdout, |said| out.say(said)).await });
+        let stderr = tokio::spawn(async move { drain(parts.stderr, |said| err.say(said)).await });
+        let (pid, events, swept) = (parts.pid, events.clone(), token.clone());
+        let death = parts.death;
+        tokio::spawn(async move {
+            if let Err(error) = death.wait().await {
+                tracing::error!(target: "worker", "the end of process {pid} cannot be seen: {error}");
+            }
+            // Before it is reaped, so that its number cannot be another's.
+            let left_behind = tokio::task::spawn_blocking(move || process::kill_tree(&swept, pid)).await.unwrap_or(0);
+            let ended = death.reap();
+            for task in [frames, trace, stdout, stderr] {
+                let stop = task.abort_handle();
+                if tokio::time::timeout(DRAIN, task).await.is_err() {
+                    stop.abort();
+                }
+            }
+            // The loop may have ended meanwhile.
+            let _ = events.send(Event::Died { script, incarnation, ended, left_behind }).await;
+        });
+        Self { pid, token, channel }
+    }
+
+    /// Sends a frame; one that cannot be sent is judged by what the worker does next.
+    pub fn send(&self, frame: &Down<'_>) -> std::io::Result<()> {
+        self.channel.send(frame)
+    }
+}
+
+async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+    while let Ok(Some(frame)) = channel.receive().await {
+        if events.send(Event::Frame { script, incarnation, frame: Box::new(frame) }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn carry_stacks(mut pipe: pipe::Receiver, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+    let mut buffer = vec![0; STACK_BYTES];
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        if events.send(Event::Stack { script, incarnation, text }).await.is_err() {
+            return;
+        }
+    }
+}

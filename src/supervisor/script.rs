@@ -1,0 +1,526 @@
+//! One script's record: its life, its process, and what is known of its runs.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::incarnation::{Incarnation, Output};
+use super::view::{JobView, LastError, LastRun, WorkerView};
+use super::{Event, Shared, Stamp};
+use crate::telemetry::counters::{ByScript, Counters};
+use crate::telemetry::files::ScriptLogs;
+use crate::worker::WorkerSpec;
+use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
+use crate::worker::life::{Input, Life, Limits, Order, State, Step};
+use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
+use crate::worker::roster::Member;
+
+/// The same error is written to the logs at most this often; in between it is counted.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// Good runs without a point after which a script counts as silent.
+const SILENT_RUNS: u32 = 3;
+/// Bytes of a stack dump that are kept.
+const STACK_BYTES: usize = 16 * 1024;
+const ERRORS_REMEMBERED: usize = 32;
+
+pub(super) struct Script {
+    index: usize,
+    pub spec: WorkerSpec,
+    pub life: Life,
+    member: Arc<Member>,
+    output: Output,
+    incarnation: u64,
+    process: Option<Incarnation>,
+    /// A token that was handed out for a start under way.
+    pending_token: Option<String>,
+    jobs: Vec<Job>,
+    next_run: HashMap<usize, Instant>,
+    runs_ok: u64,
+    runs_failed: u64,
+    skipped_ticks: u64,
+    silent_runs: u32,
+    last_run: Option<LastRun>,
+    last_run_refused: u64,
+    last_error: Option<LastError>,
+    told_errors: HashMap<String, (Instant, u64)>,
+    stack: Option<String>,
+    file: Option<Stamp>,
+    counters: Counters,
+}
+
+impl Script {
+    pub fn new(index: usize, spec: WorkerSpec, limits: &Limits, logs: &ScriptLogs, counters: &Counters, now: Instant) -> Self {
+        let limits = Limits { run_timeout: spec.run_timeout, stop_grace: spec.stop_grace, ..limits.clone() };
+        let member = Member::new(&spec);
+        let output = Output::new(&spec.id, &spec.input, Arc::clone(&member), logs.clone(), counters.clone());
+        Self {
+            index,
+            life: Life::new(limits, u64::from(crc32c::crc32c(spec.id.as_bytes())) + 1, now),
+            member,
+            output,
+            spec,
+            incarnation: 0,
+            process: None,
+            pending_token: None,
+            jobs: Vec::new(),
+            next_run: HashMap::new(),
+            runs_ok: 0,
+            runs_failed: 0,
+            skipped_ticks: 0,
+            silent_runs: 0,
+            last_run: None,
+            last_run_refused: 0,
+            last_error: None,
+            told_errors: HashMap::new(),
+            stack: None,
+            file: None,
+            counters: counters.clone(),
+        }
+    }
+
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    pub fn token(&self) -> Option<String> {
+        self.process.as_ref().map(|process| process.token.clone()).or_else(|| self.pending_token.clone())
+    }
+
+    /// Feeds the life and carries out its orders.
+    pub fn step(&mut self, input: Input, shared: &mut Shared, now: Instant) {
+        if input == Input::Tick {
+            let seen = self.member.last_activity();
+            self.life.step(seen.min(now), Input::Activity);
+        }
+        let before = self.life.state();
+        for order in self.life.step(now, input) {
+            self.obey(order, shared);
+        }
+        if self.life.state() != before {
+            self.tell_change(before);
+        }
+    }
+
+    fn obey(&mut self, order: Order, shared: &mut Shared) {
+        match order {
+            Order::Spawn => self.spawn(shared),
+            Order::Dump => {
+                self.stack = None;
+                if let Some(process) = &self.process {
+                    process::signal(process.pid, Signal::USR2);
+                }
+            }
+            Order::Ask(grace) => self.ask(grace),
+            Order::Terminate => {
+                if let Some(process) = &self.process {
+                    process::signal_group(process.pid, Signal::TERM);
+                }
+            }
+            Order::Kill => {
+                if let Some(process) = &self.process {
+                    let (token, pid) = (process.token.clone(), process.pid);
+                    // The look through /proc takes milliseconds; the loop does not wait for it.
+                    tokio::task::spawn_blocking(move || process::kill_tree(&token, pid));
+                }
+            }
+        }
+    }
+
+    fn ask(&self, grace: Duration) {
+        let Some(process) = &self.process else { return };
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        if process.send(&Down::Stop { grace_ms }).is_err() {
+            process::signal(process.pid, Signal::TERM);
+        }
+    }
+
+    // --- start ---
+
+    fn spawn(&mut self, shared: &mut Shared) {
+        self.incarnation += 1;
+        self.output.forget_words();
+        self.next_run.clear();
+        self.file = super::stamp(&self.spec.script);
+        let token = shared.roster.admit(&self.member);
+        self.pending_token = Some(token.clone());
+        let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
+        let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned().filter(|path| path.exists());
+        let program = known.map_or_else(|| find_program(&self.spec.cmd, &self.spec.envs), Ok);
+        let launch = program.map(|program| Launch::new(&self.spec, program, &shared.settings.core, &shared.settings.run_dir, &token));
+        let spawner = shared.spawner.clone();
+        tokio::spawn(async move {
+            let result = match launch {
+                Ok(launch) => {
+                    let program = launch.program.clone();
+                    let started = spawner.spawn(launch).await;
+                    started.and_then(|process| process.into_parts().map_err(|source| StartError::Passing { program, source }))
+                }
+                Err(error) => Err(error),
+            };
+            // The loop may have ended meanwhile; then the process ends with the agent.
+            let _ = events.send(Event::Started { script, incarnation, result }).await;
+        });
+    }
+
+    pub fn started(&mut self, result: Result<Parts, StartError>, shared: &mut Shared, now: Instant) {
+        let token = self.pending_token.take().unwrap_or_default();
+        let parts = match result {
+            Ok(parts) => parts,
+            Err(error) => {
+                shared.roster.dismiss(&token);
+                let permanent = matches!(error, StartError::Permanent(_));
+                let why = match std::error::Error::source(&error) {
+                    Some(cause) => format!("{error}: {cause}"),
+                    None => error.to_string(),
+                };
+                self.count_end("not_started");
+                self.step(Input::NotSpawned { why, permanent }, shared, now);
+                return;
+            }
+        };
+        let process = Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
+        let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        let sent = process.send(&Down::Spec(spec));
+        self.process = Some(process);
+        if let Err(error) = sent {
+            self.step(Input::Fatal { why: format!("could not be told its script: {error}"), permanent: false }, shared, now);
+        }
+        if matches!(self.life.state(), State::Stopping(_)) {
+            // A stop came while it was being started.
+            self.obey(Order::Kill, shared);
+        }
+    }
+
+    // --- frames ---
+
+    pub fn frame(&mut self, frame: Up, shared: &mut Shared, now: Instant) {
+        match frame {
+            Up::Hello(hello) => self.hello(&hello, shared, now),
+            Up::Ready { jobs } => self.ready(jobs, shared, now),
+            Up::Run { i, .. } => {
+                self.next_run.remove(&i);
+                self.step(Input::RunBegan(i), shared, now);
+            }
+            Up::End(end) => self.run_ended(&end, shared, now),
+            Up::Refused(refused) => self.refused(&refused),
+            Up::Warn(warn) => self.warned(&warn),
+            Up::Fatal(fatal) => self.fatal(&fatal, shared, now),
+            Up::Bye { .. } | Up::Unknown => {}
+        }
+    }
+
+    fn hello(&mut self, hello: &Hello, shared: &mut Shared, now: Instant) {
+        if !hello.exe.is_empty() {
+            shared.interpreters.insert((self.spec.cmd.clone(), self.spec.envs.clone()), hello.exe.clone().into());
+        }
+        self.step(Input::Hello, shared, now);
+    }
+
+    fn ready(&mut self, jobs: Vec<Job>, shared: &mut Shared, now: Instant) {
+        let names: Vec<String> = jobs.iter().map(|job| format!("{} every {} s", job.class, job.interval)).collect();
+        let pid = self.pid().map_or(String::new(), |pid| format!("pid {pid}, "));
+        tracing::info!(target: "worker", "{}: started, {pid}{}", self.spec.id, names.join(", "));
+        self.output.logs.cli(&format!("{}: loaded {}: {}", self.spec.id, self.spec.script.display(), names.join(", ")));
+        let intervals = jobs.iter().map(|job| Duration::try_from_secs_f64(job.interval).unwrap_or_default()).collect();
+        for job in &jobs {
+            self.next_run.insert(job.i, now + Duration::from_millis(job.next_ms));
+        }
+        self.jobs = jobs;
+        self.silent_runs = 0;
+        self.step(Input::Ready(intervals), shared, now);
+    }
+
+    fn run_ended(&mut self, end: &RunEnded, shared: &mut Shared, now: Instant) {
+        self.next_run.insert(end.i, now + Duration::from_millis(end.next_ms));
+        if let Some(job) = self.jobs.iter().find(|job| job.i == end.i)
+            && job.interval > 0.0
+        {
+            self.skipped_ticks += (end.ms / 1000.0 / job.interval) as u64;
+        }
+        let is_first = self.last_run.is_none();
+        self.last_run = Some(LastRun { at: now, ms: end.ms, points: end.points, ok: end.ok });
+        self.last_run_refused = end.refused;
+        self.silent_runs = if end.ok && end.points == 0 && end.refused == 0 { self.silent_runs + 1 } else { 0 };
+        let result = if end.ok { "ok" } else { "failed" };
+        self.counters.runs.get_or_create(&ByScript { script: self.spec.id.clone(), result: result.to_owned() }).inc();
+        if end.ok {
+            self.runs_ok += 1;
+            if is_first {
+                tracing::info!(target: "worker", "{}: first run ok, {} points kept on disk, took {:.1} ms", self.spec.id, end.points, end.ms);
+            }
+        } else {
+            self.runs_failed += 1;
+            self.raised(end, now);
+        }
+        self.step(Input::RunEnded { job: end.i, ok: end.ok }, shared, now);
+    }
+
+    /// Writes the traceback, the same one at most once a minute.
+    fn raised(&mut self, end: &RunEnded, now: Instant) {
+        let text = end.raised();
+        let place = end.places.first().map(|frame| tell_frame(frame, &self.spec));
+        let times = match &self.last_error {
+            Some(last) if last.text == text && last.place == place => last.times + 1,
+            _ => 1,
+        };
+        self.last_error = Some(LastError { text: text.clone(), place: place.clone(), traceback: end.tb.clone(), times, last: now });
+        let key = format!("{text} {place:?}");
+        if self.told_errors.len() >= ERRORS_REMEMBERED && !self.told_errors.contains_key(&key) {
+            self.told_errors.clear();
+        }
+        let told = self.told_errors.entry(key).or_insert((now, 0));
+        if told.1 > 0 && now.saturating_duration_since(told.0) < TELL_AGAIN {
+            told.1 += 1;
+            return;
+        }
+        let again = if told.1 > 1 { format!(" ({} times since)", told.1) } else { String::new() };
+        *told = (now, 1);
+        let at = place.map_or(String::new(), |place| format!(" at {place}"));
+        tracing::warn!(target: "worker", "{}: run raised {text}{at}{again}", self.spec.id);
+        let entry = format!("{}: run raised {text}{at}{again}\n{}", self.spec.id, end.tb.trim_end());
+        self.output.logs.cli(&entry);
+        self.output.logs.framework(&self.spec.input, &entry);
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        let place = refused.caller.as_ref().map(|caller| format!("{}:{} in {}", name_of(&caller.file, &self.spec), caller.line, caller.func));
+        if refused.status == 0 {
+            self.member.undelivered(&format!("{}: not delivered: {}", refused.category, refused.text));
+        }
+        if let Some(place) = &place {
+            self.member.refused_at(place);
+        }
+        let at = place.map_or(String::new(), |place| format!(" at {place}"));
+        let what = if refused.status == 0 { "not delivered".to_owned() } else { format!("answered {}", refused.status) };
+        self.output.logs.framework(&self.spec.input, &format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, refused.text.trim_end()));
+    }
+
+    fn warned(&mut self, warn: &Warn) {
+        let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
+        tracing::warn!(target: "worker", "{}: {}: {}{at}", self.spec.id, warn.code, first_line(&warn.msg));
+        self.output.logs.cli(&format!("{}: {}: {}{at}", self.spec.id, warn.code, warn.msg.trim_end()));
+    }
+
+    fn fatal(&mut self, fatal: &Fatal, shared: &mut Shared, now: Instant) {
+        let place = match (&fatal.file, fatal.line) {
+            (Some(file), Some(line)) => format!("{}:{line}: ", name_of(file, &self.spec)),
+            (Some(file), None) => format!("{}: ", name_of(file, &self.spec)),
+            (None, _) => format!("{}: ", name_of(&self.spec.script, &self.spec)),
+        };
+        let source = fatal.src.as_ref().map_or(String::new(), |src| format!(" | {}", src.trim()));
+        let notes = fatal.notes.iter().chain(&fatal.help).fold(String::new(), |text, note| format!("{text}; {note}"));
+        let why = format!("{place}{}{source}{notes}", what_failed(fatal));
+        self.output.logs.cli(&format!("{}: could not be loaded: {why}\n{}", self.spec.id, fatal.tb.trim_end()));
+        self.step(Input::Fatal { why, permanent: fatal.permanent }, shared, now);
+    }
+
+    /// A dump may come in several pieces.
+    pub fn stack(&mut self, text: &str) {
+        let stack = self.stack.get_or_insert_default();
+        if stack.len() + text.len() <= STACK_BYTES {
+            stack.push_str(text);
+        }
+    }
+
+    // --- the end ---
+
+    pub fn died(&mut self, ended: Ended, left_behind: usize, shared: &mut Shared, now: Instant) {
+        let Some(process) = self.process.take() else { return };
+        shared.roster.dismiss(&process.token);
+        self.jobs.clear();
+        self.next_run.clear();
+        let known = matches!(self.life.state(), State::Stopping(_));
+        let mut why = ended.tell();
+        if let (Ended::Killed(_), Some(stack)) = (ended, &self.stack)
+            && let Some(place) = user_frame(stack, &self.spec)
+        {
+            why.push_str(&format!(" at {place}"));
+        }
+        if let Some(words) = self.output.last_words().last().filter(|_| !known) {
+            why.push_str(&format!("; its last words: {words}"));
+        }
+        self.count_end(match ended {
+            _ if known => "stopped",
+            Ended::Exited(_) => "exited",
+            Ended::Killed(_) => "killed",
+        });
+        if left_behind > 0 {
+            tracing::info!(target: "worker", "{}: {left_behind} processes that it left behind were ended", self.spec.id);
+        }
+        self.step(Input::Exited { why }, shared, now);
+    }
+
+    fn count_end(&self, result: &str) {
+        self.counters.worker_ends.get_or_create(&ByScript { script: self.spec.id.clone(), result: result.to_owned() }).inc();
+    }
+
+    pub fn file_looked(&mut self, stamp: Option<Stamp>, shared: &mut Shared, now: Instant) {
+        if stamp.is_some() && stamp != self.file {
+            tracing::info!(target: "worker", "{}: its file changed, so it is tried at once", self.spec.id);
+            self.file = stamp;
+            self.step(Input::Changed, shared, now);
+        }
+    }
+
+    /// Says each change of state that a person wants to know, once.
+    fn tell_change(&self, before: State) {
+        let id = &self.spec.id;
+        let why = self.why().unwrap_or_default();
+        let soon = self.life.next().map_or(String::new(), |next| {
+            format!("; {} in {:.1} s", next.what, next.at.saturating_duration_since(Instant::now()).as_secs_f64())
+        });
+        match self.life.state() {
+            State::Overdue => tracing::warn!(target: "worker", "{id}: its run takes longer than its interval"),
+            State::Stopping(Step::Dump) => tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended"),
+            State::Stopping(Step::Ask) if before == State::Stopping(Step::Dump) => {
+                let stack = self.stack.as_deref().unwrap_or("no stack could be had");
+                tracing::error!(target: "worker", "{id}: {why}");
+                self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
+            }
+            State::Stopping(Step::Term) => tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group"),
+            State::Stopping(Step::Kill) => tracing::warn!(target: "worker", "{id}: KILL to all it has started"),
+            State::Backoff | State::Tripped => {
+                tracing::error!(target: "worker", "{id}: {why}{soon}");
+                self.output.logs.cli(&format!("{id}: {why}{soon}"));
+            }
+            State::Blocked => tracing::error!(target: "worker", "{id}: cannot run: {why}; tried again when the file changes, or{soon}"),
+            State::Unkillable => tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives"),
+            _ => {}
+        }
+    }
+
+    // --- the view ---
+
+    /// The last failure, with the place of a hang.
+    fn why(&self) -> Option<String> {
+        let mut why = self.life.why()?.to_owned();
+        if why.starts_with("hung")
+            && let Some(place) = self.stack.as_ref().and_then(|stack| user_frame(stack, &self.spec))
+        {
+            why.push_str(&format!(", at {place}"));
+        }
+        Some(why)
+    }
+
+    pub fn view(&self, now: Instant) -> WorkerView {
+        let (state, why) = self.state_and_why(now);
+        WorkerView {
+            id: self.spec.id.clone(),
+            input: self.spec.input.clone(),
+            script: self.spec.script.clone(),
+            state,
+            since: self.life.since(),
+            why,
+            next: self.next(),
+            pid: self.pid(),
+            restarts: self.life.restarts(),
+            runs_ok: self.runs_ok,
+            runs_failed: self.runs_failed,
+            skipped_ticks: self.skipped_ticks,
+            last_run: self.last_run,
+            jobs: self.jobs.iter().map(|job| JobView { name: job.name.clone(), class: job.class.clone(), interval: job.interval }).collect(),
+            points_accepted: self.member.points_accepted(),
+            points_refused: self.member.points_refused(),
+            last_refusal: self.member.last_refusal(),
+            last_error: self.last_error.clone(),
+            last_words: self.output.last_words(),
+            stack: self.stack.clone(),
+            output_dropped: self.output.dropped(),
+            memory: self.pid().and_then(process::memory),
+        }
+    }
+
+    fn next(&self) -> Option<(&'static str, Instant)> {
+        if let Some(next) = self.life.next() {
+            return Some((next.what, next.at));
+        }
+        self.next_run.values().min().map(|at| ("run", *at)).filter(|_| self.life.has_process())
+    }
+
+    fn state_and_why(&self, now: Instant) -> (&'static str, Option<String>) {
+        let failure = self.why();
+        match self.life.state() {
+            State::Waiting | State::Spawning | State::Loading => ("starting", failure),
+            State::Stopping(_) if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => ("hung", failure),
+            State::Stopping(_) => ("stopping", failure),
+            State::Backoff | State::Tripped if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => ("hung", failure),
+            State::Backoff | State::Tripped => ("crashed", failure),
+            State::Blocked => ("load-error", failure),
+            State::Unkillable => ("unkillable", failure),
+            State::Stopped => ("stopped", failure),
+            State::Overdue => {
+                let lasts = self.life.run_began().map_or(0, |began| now.saturating_duration_since(began).as_secs());
+                ("running", Some(format!("its run has been going on for {lasts} s, longer than its interval")))
+            }
+            State::Idle | State::Running => self.state_by_runs(failure),
+        }
+    }
+
+    fn state_by_runs(&self, failure: Option<String>) -> (&'static str, Option<String>) {
+        let Some(last) = &self.last_run else { return ("running", failure) };
+        if !last.ok
+            && let Some(error) = &self.last_error
+        {
+            let place = error.place.as_ref().map_or(String::new(), |place| format!(" at {place}"));
+            return ("failing", Some(format!("its run raised {}{place}, {} times", error.text, error.times)));
+        }
+        if failure.is_some() {
+            return ("running", failure);
+        }
+        if self.last_run_refused > 0 {
+            let why = self.member.last_refusal().unwrap_or_default();
+            return ("refused", Some(format!("{} points of its last run were refused: {why}", self.last_run_refused)));
+        }
+        if self.silent_runs >= SILENT_RUNS {
+            return ("silent", Some(format!("its last {} runs reported nothing", self.silent_runs)));
+        }
+        let dropped = self.output.dropped();
+        if dropped > 0 {
+            return ("ok", Some(format!("prints more than the log takes (200 lines/s): {dropped} lines of output were dropped, no points")));
+        }
+        ("ok", None)
+    }
+}
+
+/// What a person calls the failure: a missing module by its name.
+fn what_failed(fatal: &Fatal) -> String {
+    let raised = fatal.raised();
+    match fatal.code.as_str() {
+        "PD0201" => format!("syntax error: {}", fatal.msg),
+        "PD0204" => fatal.msg.clone(),
+        _ => raised,
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// A file of the script by its path below its root, others by their full path.
+fn name_of(file: &Path, spec: &WorkerSpec) -> String {
+    let short = spec.roots.iter().find_map(|root| file.strip_prefix(root.parent()?).ok());
+    short.unwrap_or(file).display().to_string()
+}
+
+fn tell_frame(frame: &Frame, spec: &WorkerSpec) -> String {
+    format!("{}:{} in {}", name_of(&frame.file, spec), frame.line, frame.func)
+}
+
+/// The innermost frame of the user's own code in a dump of `faulthandler` (most recent call first).
+fn user_frame(stack: &str, spec: &WorkerSpec) -> Option<String> {
+    stack.lines().find_map(|line| {
+        let rest = line.trim().strip_prefix("File \"")?;
+        let (file, rest) = rest.split_once("\", line ")?;
+        let (number, function) = rest.split_once(" in ")?;
+        let file = Path::new(file);
+        let is_user = file == spec.script || spec.roots.iter().any(|root| file.starts_with(root));
+        is_user.then(|| format!("{}:{number} in {function}", name_of(file, spec)))
+    })
+}

@@ -1,0 +1,64 @@
+//! A script as the status shows it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// A snapshot of one script.
+#[derive(Debug, Clone)]
+pub struct WorkerView {
+    pub id: String,
+    pub input: String,
+    pub script: PathBuf,
+    /// `starting ok running failing refused silent hung crashed load-error stopping stopped unkillable`.
+    pub state: &'static str,
+    pub since: Instant,
+    /// What happened, in plain words; `None` when all is well.
+    pub why: Option<String>,
+    /// What comes next, and when.
+    pub next: Option<(&'static str, Instant)>,
+    pub pid: Option<u32>,
+    pub restarts: u64,
+    pub runs_ok: u64,
+    pub runs_failed: u64,
+    pub skipped_ticks: u64,
+    pub last_run: Option<LastRun>,
+    pub jobs: Vec<JobView>,
+    pub points_accepted: u64,
+    pub points_refused: u64,
+    pub last_refusal: Option<String>,
+    pub last_error: Option<LastError>,
+    /// The last lines the script wrote.
+    pub last_words: Vec<String>,
+    /// The Python stack of the last hang or crash.
+    pub stack: Option<String>,
+    pub output_dropped: u64,
+    pub memory: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct LastRun {
+    pub at: Instant,
+    pub ms: f64,
+    pub points: u64,
+    pub ok: bool,
+}
+
+/// One collector class.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    pub name: String,
+    pub class: String,
+    /// Seconds.
+    pub interval: f64,
+}
+
+#[derive(Debug, Clone)]
+pub struct LastError {
+    /// `KeyError: 'await'`.
+    pub text: String,
+    /// `disk.py:22 in parse`.
+    pub place: Option<String>,
+    pub traceback: String,
+    pub times: u64,
+    pub last: Instant,
+}
