@@ -113,6 +113,10 @@ impl Cursor {
         if wake || trim {
             self.shared.work.notify_one();
         }
+        if mark.is_none() {
+            // As in `new`.
+            let _ = self.settle();
+        }
         self.shared.save_cursor(&self.name)
     }
 

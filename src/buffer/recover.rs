@@ -312,6 +312,8 @@ impl Recovery<'_> {
         if let Some((at, _)) = next {
             self.set_piece_aside(reading, at, "damaged between good records");
             reading.at = at;
+            // A file that has lost bytes once gets nothing more, so that later starts find the same damage and need no new copy.
+            reading.whole = false;
             return true;
         }
         let copied = self.set_piece_aside(reading, len, "a tail that is no whole record");

@@ -2,11 +2,17 @@
 //!
 //! `raw` is the file as written, `resolve` turns it into [`Config`] and collects every fault, `sinks` holds one settings struct per sink
 //! kind, `quantity` the values with units. No other module reads a settings file or the environment.
+//!
+//! On the way: `listing` says which files count, `expand` fills in `$NAME` and `${env:NAME}`, `section` takes typed values out of a
+//! table and records what is wrong with them. Every default stands here and in `sinks`, in a function named `default…`, and nowhere else.
 
 pub mod diagnostic;
+mod expand;
+mod listing;
 pub mod quantity;
 mod raw;
 mod resolve;
+mod section;
 pub mod sinks;
 
 use std::collections::BTreeMap;
@@ -65,6 +71,26 @@ pub struct Input {
     pub origin: Origin,
 }
 
+impl Input {
+    /// Gives the input that runs one folder or file with every default.
+    pub fn plain(name: &str, cmd: &str, dir: PathBuf) -> Self {
+        Self {
+            name: name.to_owned(),
+            cmd: cmd.to_owned(),
+            dirs: vec![dir],
+            envs: Vec::new(),
+            tags: BTreeMap::new(),
+            enabled: true,
+            run_timeout: None,
+            stop_grace: Duration::from_secs(5),
+            memory_max: None,
+            nice: 5,
+            config: serde_json::Value::Object(serde_json::Map::new()),
+            origin: Origin::default(),
+        }
+    }
+}
+
 /// Where a setting was written; line and column start at 1.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
@@ -74,7 +100,7 @@ pub struct Origin {
 }
 
 /// `[http_api]`: where reports come in and status goes out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HttpApi {
     /// `127.0.0.1:9529` by default. Beyond loopback `tokens` must be set.
     pub listen: SocketAddr,
@@ -92,17 +118,40 @@ pub struct HttpApi {
     pub tls: Option<Tls>,
 }
 
+impl HttpApi {
+    /// Gives the settings without an `[http_api]` table.
+    pub fn default_in(root: &Path) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9529)),
+            socket: root.join("data/run/pythond.sock"),
+            tokens: Vec::new(),
+            max_body: 32 << 20,
+            timeout: Duration::from_secs(30),
+            max_connections: 1024,
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            tls: None,
+        }
+    }
+}
+
 /// `[http_api.tls]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tls {
     pub cert: PathBuf,
     pub key: PathBuf,
 }
 
 /// `[ingest]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ingest {
     pub integers: Integers,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self { integers: Integers::Float }
+    }
 }
 
 /// What an integer in a JSON body becomes.
@@ -114,11 +163,17 @@ pub enum Integers {
 }
 
 /// `[events]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Events {
     pub on_invalid: OnInvalid,
     pub extra_status: Vec<String>,
     pub extra_source: Vec<String>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { on_invalid: OnInvalid::Refuse, extra_status: Vec::new(), extra_source: Vec::new() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +183,7 @@ pub enum OnInvalid {
 }
 
 /// `[buffer]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Buffer {
     /// `<root>/data/buffer`.
     pub dir: PathBuf,
@@ -136,6 +191,13 @@ pub struct Buffer {
     pub max_size: u64,
     pub at_cap: AtCap,
     pub sync: Sync,
+}
+
+impl Buffer {
+    /// Gives the settings without a `[buffer]` table.
+    pub fn default_in(root: &Path) -> Self {
+        Self { dir: root.join("data/buffer"), max_size: 2 << 30, at_cap: AtCap::Refuse, sync: Sync::Group }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,11 +217,19 @@ pub enum Sync {
 }
 
 /// `[logging]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Logging {
     pub level: Level,
     /// Where the `_datakit_pythond_*` logs lie: the home directory, as DataKit; `<root>/data/log` without HOME.
     pub dir: PathBuf,
+}
+
+impl Logging {
+    /// Gives the settings without a `[logging]` table.
+    pub fn default_in(root: &Path, around: &Surroundings) -> Self {
+        let dir = around.home().unwrap_or_else(|| root.join("data/log"));
+        Self { level: Level::Info, dir }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,6 +248,8 @@ pub struct ConfigError {
     pub faults: Vec<Diagnostic>,
     /// Odd but not wrong.
     pub warnings: Vec<Diagnostic>,
+    /// The inputs without a fault, so that their scripts can be checked all the same.
+    pub inputs: Vec<Input>,
 }
 
 /// What the settings may look at besides their files, as a value so that tests choose it.
@@ -190,7 +262,15 @@ pub struct Surroundings {
 impl Surroundings {
     /// Takes the environment and host name of this process.
     pub fn of_this_process() -> Self {
-        todo!("config")
+        let env = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect();
+        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self { env, hostname }
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        self.env.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
     }
 }
 

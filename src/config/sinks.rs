@@ -1,13 +1,13 @@
 //! The settings of each sink kind: what every sink has, and what only its kind has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Origin, Secret};
 use crate::point::Category;
 
 /// One `[sinks.<kind>.<name>]` table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SinkSettings {
     /// The table's name; unique over all kinds.
     pub name: String,
@@ -25,7 +25,28 @@ pub struct SinkSettings {
     pub origin: Origin,
 }
 
-#[derive(Debug, Clone)]
+impl SinkSettings {
+    /// Gives a sink with the default of every key that all kinds share.
+    pub fn default_of(name: &str, kind: SinkKind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            categories: None,
+            required: true,
+            linger: Duration::from_millis(20),
+            timeout: Duration::from_secs(10),
+            max_batch: 1 << 20,
+            origin: Origin::default(),
+        }
+    }
+
+    /// Gives the sink that is used when the settings name none.
+    pub fn default_in(root: &Path) -> Self {
+        Self::default_of("local", SinkKind::File(FileSink::default_in(root)))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
 pub enum SinkKind {
     File(FileSink),
     Influxdb(InfluxdbSink),
@@ -44,7 +65,7 @@ impl SinkKind {
 }
 
 /// `[sinks.file.<name>]`: one file per category (`metric.lp`, `keyevent.lp` …).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FileSink {
     /// `<root>/data/points` by default.
     pub dir: PathBuf,
@@ -54,8 +75,18 @@ pub struct FileSink {
     pub keep: usize,
 }
 
+impl FileSink {
+    /// Gives a file sink without any key.
+    pub fn default_in(root: &Path) -> Self {
+        Self { dir: root.join("data/points"), max_file: 64 << 20, keep: 10 }
+    }
+}
+
+/// Whether HTTP sinks compress what they send.
+pub(super) const GZIP: bool = true;
+
 /// `[sinks.influxdb.<name>]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InfluxdbSink {
     /// Base URL, `http://host:8086`, without a trailing slash.
     pub url: String,
@@ -64,7 +95,7 @@ pub struct InfluxdbSink {
     pub ca_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum InfluxdbApi {
     V1 {
         database: String,
@@ -83,7 +114,7 @@ pub enum InfluxdbApi {
 }
 
 /// `[sinks.dataway.<name>]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DatawaySink {
     /// With `?token=`; secret as a whole, since it carries the token.
     pub url: Secret,

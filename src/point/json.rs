@@ -46,7 +46,7 @@ pub fn encode(points: &[Point]) -> Vec<u8> {
         out.extend_from_slice(b"{\"measurement\":");
         write_json(&mut out, point.measurement());
         out.extend_from_slice(b",\"tags\":");
-        encode_map(&mut out, point.tags(), |out, value| write_json(out, value));
+        encode_map(&mut out, point.tags(), write_json);
         out.extend_from_slice(b",\"fields\":");
         encode_map(&mut out, point.fields(), encode_value);
         out.extend_from_slice(b",\"time\":");
@@ -807,6 +807,8 @@ fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Val
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::point::{Category, Precision, line};
 
@@ -1112,5 +1114,67 @@ mod tests {
         let points: Vec<Point> = read(body, &KEPT).points.into_iter().map(|(_, point)| point).collect();
         assert_eq!(String::from_utf8(encode(&points)).unwrap(), body);
         assert_eq!(encode(&[]), b"[]");
+    }
+
+    /// Elements that look like points more often than chance would have it.
+    fn element() -> impl Strategy<Value = String> {
+        let text = || prop::sample::select(vec!["\"v\"", "\"time\"", "\"\"", r#""\ud800\n""#, r#""a\\,""#, "\"a.b\"", "\"\u{7f}é\""]);
+        let scalar = prop::sample::select(vec![
+            "1",
+            "-1",
+            "1.5",
+            "1e400",
+            "18446744073709551616",
+            "true",
+            "null",
+            "\"x\"",
+            "[]",
+            "[1,{}]",
+            "{\"i\":\"1\"}",
+        ]);
+        let value = prop_oneof![scalar, text()];
+        let map = prop::collection::vec((text(), value.clone()), 0..4).prop_map(|entries| {
+            let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+            format!("{{{}}}", entries.join(","))
+        });
+        let list = Just(r#"[{"key":"a","i":"7"},{"key":"t","s":"x","is_tag":true}]"#.to_owned());
+        let part = prop_oneof![3 => map, 1 => list, 1 => value.prop_map(str::to_owned)];
+        let key = prop::sample::select(vec!["measurement", "tags", "fields", "Fields", "time", "name", "other"]);
+        prop::collection::vec((key, part), 0..5).prop_map(|entries| {
+            let entries: Vec<String> = entries.iter().map(|(key, part)| format!("\"{key}\": {part}")).collect();
+            format!("{{{}}}", entries.join(", "))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_element_is_a_point_or_a_refusal(elements in prop::collection::vec(element(), 1..5), keep in any::<bool>()) {
+            let body = format!("[{}]", elements.join(","));
+            let decoded = read(&body, if keep { &KEPT } else { &HOW });
+            let mut seen: Vec<usize> = decoded.points.iter().map(|(index, _)| *index).chain(decoded.refused.iter().map(|r| r.index)).collect();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..elements.len()).collect::<Vec<_>>());
+            for refusal in &decoded.refused {
+                prop_assert_eq!(&refusal.raw, &elements[refusal.index]);
+                prop_assert!(!refusal.reason.is_empty());
+            }
+            for (_, point) in &decoded.points {
+                let mut line = Vec::new();
+                line::encode(point, &mut line);
+                let back = line::decode(&line, &Decoding { precision: Some(Precision::Ns), ..HOW }).unwrap();
+                prop_assert_eq!(&back.points[0].1, point);
+            }
+        }
+
+        #[test]
+        fn a_cut_or_changed_body_never_panics(elements in prop::collection::vec(element(), 1..3), cut in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut body = format!("[{}]", elements.join(",")).into_bytes();
+            let at = cut.index(body.len());
+            prop_assert!(decode(&body[..at], &HOW).is_err(), "half a body is never taken");
+            body[at] = byte;
+            if let Err(fault) = decode(&body, &HOW) {
+                prop_assert!(fault.error_code.starts_with("datakit."));
+            }
+        }
     }
 }

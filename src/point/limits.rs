@@ -280,7 +280,8 @@ fn tag_value_fits(key: &str, value: &mut String, warnings: &mut Warnings) -> boo
 }
 
 fn is_tag(key: &str, tags: &[(String, String)], warnings: &mut Warnings) -> bool {
-    let taken = holds_sorted(tags, key);
+    // To compare a few for equality is faster than to search among them by order.
+    let taken = if tags.len() <= 8 { holds(tags, key) } else { holds_sorted(tags, key) };
     if taken {
         warnings.add("tag_and_field", &format!("field `{}` was dropped: a tag has the same key", shown(key)));
     }
@@ -357,7 +358,9 @@ fn is_control(byte: u8) -> bool {
 
 /// The name in its encodable form, and whether it had to be changed.
 fn clean(raw: String, part: Part, warnings: &mut Warnings) -> (String, bool) {
-    if raw.len() <= part.max() && !raw.bytes().any(|byte| is_control(byte) || byte == b'\\') {
+    // No early exit: this way the compiler looks at many bytes at a time.
+    let is_special = raw.bytes().fold(false, |found, byte| found | is_control(byte) | (byte == b'\\'));
+    if raw.len() <= part.max() && !is_special {
         return (raw, false);
     }
     let mut name = without_controls(&raw);

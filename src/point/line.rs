@@ -93,7 +93,7 @@ fn is_measurement_separator(byte: u8) -> bool {
     matches!(byte, b',' | b' ')
 }
 
-fn push_name(out: &mut Vec<u8>, name: &str, needs_escape: fn(u8) -> bool) {
+fn push_name(out: &mut Vec<u8>, name: &str, needs_escape: impl Fn(u8) -> bool) {
     if !name.bytes().any(is_separator) {
         out.extend_from_slice(name.as_bytes());
         return;
@@ -350,7 +350,7 @@ impl<'t> Scan<'t> {
     }
 
     /// A name up to a bare separator or the end of the line, without its escapes.
-    fn name(&mut self, is_escapable: fn(u8) -> bool) -> Cow<'t, str> {
+    fn name(&mut self, is_escapable: impl Fn(u8) -> bool) -> Cow<'t, str> {
         let bytes = self.text.as_bytes();
         let start = self.at;
         let mut unescaped: Option<String> = None;
@@ -381,7 +381,7 @@ impl<'t> Scan<'t> {
     }
 
     /// Text up to one of these bytes, without the `\r` of a line that ends in `\r\n`.
-    fn word(&mut self, is_end: fn(u8) -> bool) -> &'t str {
+    fn word(&mut self, is_end: impl Fn(u8) -> bool) -> &'t str {
         let rest = &self.text[self.at..];
         let end = rest.bytes().position(is_end).unwrap_or(rest.len());
         let is_last = rest.as_bytes().get(end).is_none_or(|&byte| byte == b'\n');

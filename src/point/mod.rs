@@ -226,11 +226,12 @@ const RAW_MAX: usize = 64 * 1024;
 /// The body as text: invalid UTF-8 becomes U+FFFD, as in DataKit, and a byte order mark is left out.
 fn text_of<'a>(body: &'a [u8], warnings: &mut Warnings) -> std::borrow::Cow<'a, str> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = String::from_utf8_lossy(body);
-    if matches!(text, std::borrow::Cow::Owned(_)) {
-        warnings.add("invalid_utf8", "the body is not UTF-8; the bytes at fault became U+FFFD");
+    // `from_utf8` is several times faster than `from_utf8_lossy`, and nearly every body is good.
+    if let Ok(text) = std::str::from_utf8(body) {
+        return text.into();
     }
-    text
+    warnings.add("invalid_utf8", "the body is not UTF-8; the bytes at fault became U+FFFD");
+    String::from_utf8_lossy(body)
 }
 
 impl Refusal {

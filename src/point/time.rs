@@ -59,8 +59,8 @@ pub(super) fn spread(points: &mut [(usize, Point)], untimed: &[usize], now_ns: i
 fn guess(number: i128) -> Precision {
     match number {
         ..10_000_000_000 => Precision::S,
-        ..10_000_000_000_000 => Precision::Ms,
-        ..10_000_000_000_000_000 => Precision::Us,
+        10_000_000_000..10_000_000_000_000 => Precision::Ms,
+        10_000_000_000_000..10_000_000_000_000_000 => Precision::Us,
         _ => Precision::Ns,
     }
 }

@@ -1,1 +1,45 @@
-//! One worker: its spec, finding scripts, the state machine, the process, the frames and the output.
+//! One worker: a `python3` process that runs one script.
+//!
+//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `control` is what agent and
+//! worker say to each other, `output` drains what a script prints, `roster` tells ingest who sends, `sdk` is the Python package.
+
+pub mod control;
+pub mod discover;
+pub mod life;
+pub mod output;
+pub mod process;
+pub mod roster;
+pub mod sdk;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that decides how a script runs; two equal specs need no restart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerSpec {
+    /// Unique; `mytest.test` for `python.d/mytest/test.py`.
+    pub id: String,
+    /// Name of the `[[inputs.pythond]]` block.
+    pub input: String,
+    pub script: PathBuf,
+    /// The name under which the script is loaded: its stem, or `<folder>.<stem>` one level down.
+    pub module: String,
+    /// Folders that come first on the script's module path.
+    pub roots: Vec<PathBuf>,
+    /// The interpreter as written in the settings.
+    pub cmd: String,
+    /// Added to the environment.
+    pub envs: Vec<(String, String)>,
+    /// Added to the script's points where absent.
+    pub tags: BTreeMap<String, String>,
+    /// Handed to the script as `self.config`.
+    pub config: serde_json::Value,
+    pub nice: i32,
+    /// Bytes of data memory at most.
+    pub memory_max: Option<u64>,
+    /// Wall time one run may take; `None`: silence decides.
+    pub run_timeout: Option<Duration>,
+    /// How long a run may go on after a stop.
+    pub stop_grace: Duration,
+}

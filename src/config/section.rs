@@ -1,0 +1,493 @@
+//! Takes typed values out of one table and records everything that is wrong with it.
+//!
+//! A [`Section`] learns its vocabulary from what is asked of it: the keys nobody asked for are the unknown ones, and the suggestion for
+//! a misspelt key comes from those that were.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::diagnostic::Diagnostic;
+use super::expand::{self, Reference};
+use super::quantity::{self, A_DURATION, A_SIZE, Secret};
+use super::raw::{Entry, Files, Node, Span, Value};
+use super::{Origin, Surroundings};
+
+/// What goes along while the tables are read: what may be looked at, and what was found.
+pub struct Reading<'a> {
+    pub root: &'a Path,
+    pub around: &'a Surroundings,
+    pub files: &'a Files,
+    pub faults: Vec<Diagnostic>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub struct At<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+/// Why a value cannot be taken.
+pub enum Wrong {
+    /// The end of the sentence "it must be …".
+    MustBe(String),
+    /// A sentence of its own.
+    Because { code: &'static str, message: String, help: Option<String> },
+    /// It has been said already.
+    Known,
+}
+
+/// What a value becomes.
+pub type Taken<T> = Result<T, Wrong>;
+
+pub fn must_be<T>(what: impl Into<String>) -> Taken<T> {
+    Err(Wrong::MustBe(what.into()))
+}
+
+pub fn because<T>(code: &'static str, message: impl Into<String>) -> Taken<T> {
+    Err(Wrong::Because { code, message: message.into(), help: None })
+}
+
+pub fn because_with_help<T>(code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Taken<T> {
+    Err(Wrong::Because { code, message: message.into(), help: Some(help.into()) })
+}
+
+impl Reading<'_> {
+    /// Records a fault, unless it only follows from a syntax error.
+    pub fn fault(&mut self, code: &'static str, span: Span, message: impl Into<String>) {
+        self.say(Diagnostic::error(code, message), span);
+    }
+
+    pub fn fault_with_help(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.say(Diagnostic::error(code, message).with_help(help), span);
+    }
+
+    pub fn twice(&mut self, name: &str, first: Span, second: Span) {
+        let fault = self.files.twice(name, first, second);
+        self.faults.push(fault);
+    }
+
+    fn say(&mut self, fault: Diagnostic, span: Span) {
+        if !self.files.is_in_broken_line(span) {
+            let place = self.files.place(span);
+            self.faults.push(fault.at(place));
+        }
+    }
+
+    pub fn warn(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        let place = self.files.place(span);
+        self.warnings.push(Diagnostic::warning(code, message).at(place).with_help(help));
+    }
+
+    /// A path as a setting means it: `~` is the home directory, a relative one stands below `base`.
+    pub fn path_below(&self, base: &Path, text: &str) -> PathBuf {
+        let home = self.around.home();
+        match (text.strip_prefix('~'), home) {
+            (Some(""), Some(home)) => home,
+            (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+            _ => base.join(text).components().collect(),
+        }
+    }
+}
+
+/// One table while its keys are taken.
+pub struct Section {
+    /// How messages call it: `[buffer]`.
+    title: String,
+    entries: Vec<Entry>,
+    span: Span,
+    known: Vec<&'static str>,
+}
+
+impl Section {
+    /// Opens a table; anything else under its name is a fault.
+    pub fn open(title: &str, node: Node, reading: &mut Reading<'_>) -> Option<Self> {
+        match node.value {
+            Value::Table(table) => {
+                Some(Self { title: title.to_owned(), entries: table.entries, span: node.span, known: Vec::new() })
+            }
+            Value::Broken => None,
+            value => {
+                reading.fault("PD0103", node.span, format!("`{title}` is {}; it must be a table", shown(&value)));
+                None
+            }
+        }
+    }
+
+    pub fn origin(&self, reading: &Reading<'_>) -> Origin {
+        reading.files.origin(self.span)
+    }
+
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Takes a key as it is.
+    pub fn take(&mut self, key: &'static str) -> Option<Entry> {
+        self.known.push(key);
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.remove(at))
+    }
+
+    /// Takes all that is left, for tables whose keys the user chooses.
+    pub fn take_rest(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// Takes a key and reads its value; what is wrong with it is recorded.
+    pub fn read<T>(
+        &mut self,
+        reading: &mut Reading<'_>,
+        key: &'static str,
+        reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
+    ) -> Option<At<T>> {
+        let entry = self.take(key)?;
+        read_value(reading, key, &entry.node, reader)
+    }
+
+    /// Reads a key into a place that holds the default.
+    pub fn set<T>(
+        &mut self,
+        reading: &mut Reading<'_>,
+        key: &'static str,
+        reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
+        slot: &mut T,
+    ) {
+        if let Some(at) = self.read(reading, key, reader) {
+            *slot = at.value;
+        }
+    }
+
+    /// Reads a key that must be there.
+    pub fn require<T>(
+        &mut self,
+        reading: &mut Reading<'_>,
+        key: &'static str,
+        example: &str,
+        reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
+    ) -> Option<At<T>> {
+        let missing = !self.entries.iter().any(|entry| entry.key == key);
+        if missing && !self.has_misspelt(key) && !reading.files.is_broken(self.span) {
+            let message = format!("`{key}` is missing in `{}`", self.title);
+            reading.fault_with_help("PD0104", self.span, message, format!("add `{key} = {example}`"));
+        }
+        self.read(reading, key, reader)
+    }
+
+    /// Reads a list; each element that is wrong is a fault of its own.
+    pub fn list<T>(
+        &mut self,
+        reading: &mut Reading<'_>,
+        key: &'static str,
+        mut reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
+    ) -> Option<At<Vec<At<T>>>> {
+        let Entry { node, .. } = self.take(key)?;
+        let Value::List(nodes) = &node.value else {
+            if !matches!(node.value, Value::Broken) {
+                let message = format!("`{key}` is {}; it must be a list such as [\"a\", \"b\"]", shown_unless_secret(key, &node.value));
+                reading.fault("PD0103", node.span, message);
+            }
+            return None;
+        };
+        let value = nodes.iter().filter_map(|node| read_value(reading, key, node, &mut reader)).collect();
+        Some(At { value, span: node.span })
+    }
+
+    /// Says what nobody asked for.
+    pub fn finish(self, reading: &mut Reading<'_>) {
+        for entry in &self.entries {
+            let fault = Diagnostic::error("PD0102", format!("unknown key `{}`", entry.key));
+            let keys = format!("the keys of `{}` are {}", self.title, listed(&self.known));
+            let hint = nearest(&entry.key, &self.known).map(|known| format!("did you mean `{known}`?"));
+            if !reading.files.is_in_broken_line(entry.key_span) {
+                let place = reading.files.place(entry.key_span);
+                let place = place.with_label(hint.unwrap_or_default());
+                reading.faults.push(fault.at(place).with_note(keys));
+            }
+        }
+    }
+
+    /// A key that is not known and looks like this one; the message about it is enough.
+    fn has_misspelt(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| !self.known.contains(&entry.key.as_str()) && nearest(&entry.key, &[key]).is_some())
+    }
+}
+
+/// Reads one value; what is wrong with it is recorded.
+pub fn read_value<T>(
+    reading: &mut Reading<'_>,
+    key: &str,
+    node: &Node,
+    mut reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
+) -> Option<At<T>> {
+    if matches!(node.value, Value::Broken) {
+        return None;
+    }
+    match reader(node, reading) {
+        Ok(value) => return Some(At { value, span: node.span }),
+        Err(Wrong::MustBe(what)) => {
+            let message = format!("`{key}` is {}; it must be {what}", shown_unless_secret(key, &node.value));
+            reading.fault("PD0103", node.span, message);
+        }
+        Err(Wrong::Because { code, message, help: None }) => reading.fault(code, node.span, message),
+        Err(Wrong::Because { code, message, help: Some(help) }) => reading.fault_with_help(code, node.span, message, help),
+        Err(Wrong::Known) => {}
+    }
+    None
+}
+
+// --- readers ---
+
+/// Text with its variables filled in; secrets have no place in it.
+pub fn text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let Value::Text(text) = &node.value else {
+        return must_be("text in quotes");
+    };
+    if expand::has_reference(text) {
+        return because_with_help(
+            "PD0103",
+            "`${env:…}` and `${file:…}` stand for secrets; they work in the settings of sinks and in `tokens` only",
+            "write `$NAME` for a variable that is no secret",
+        );
+    }
+    let text = expand::in_string(text, &reading.around.env);
+    if text.contains('\0') { must_be("text without a NUL") } else { Ok(text) }
+}
+
+/// Text of at least one character that is no white space.
+pub fn filled_text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let text = text(node, reading)?;
+    if text.trim().is_empty() { must_be("text that is not empty") } else { Ok(text) }
+}
+
+/// Text in which `${env:NAME}` and `${file:path}` are filled in too.
+pub fn text_with_secrets(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let Value::Text(text) = &node.value else {
+        return must_be("text in quotes");
+    };
+    let around = reading.around;
+    expand::with_references(text, &around.env, |reference| match reference {
+        Reference::Env(name) => match around.env.get(name) {
+            Some(value) => Ok(value.clone()),
+            None => because("PD0108", format!("the environment variable `{name}` is not set")),
+        },
+        Reference::File(path) => secret_file(path, node.span, reading),
+    })
+}
+
+/// A secret that is not empty.
+pub fn secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
+    let text = text_with_secrets(node, reading)?;
+    if text.trim().is_empty() {
+        return because("PD0103", "the secret is empty");
+    }
+    if text.contains(['\n', '\r', '\0']) {
+        return because("PD0103", "the secret has more than one line");
+    }
+    Ok(Secret::new(text))
+}
+
+fn secret_file(path: &str, span: Span, reading: &mut Reading<'_>) -> Taken<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = reading.path_below(reading.root, path);
+    let content = match std::fs::read_to_string(&path) {
+        Ok(content) => content,
+        Err(error) => return because("PD0108", format!("could not read the secret in `{}`: {error}", path.display())),
+    };
+    let mode = std::fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
+    if mode & 0o004 != 0 {
+        let help = format!("chmod o-rwx {}", path.display());
+        reading.warn("PD0109", span, format!("the secret in `{}` can be read by every user", path.display()), help);
+    }
+    Ok(content.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+pub fn yes_or_no(node: &Node, _: &mut Reading<'_>) -> Taken<bool> {
+    match node.value {
+        Value::Bool(yes) => Ok(yes),
+        _ => must_be("true or false"),
+    }
+}
+
+/// A whole number within a range.
+pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<T>
+where
+    T: TryFrom<i128> + PartialOrd + std::fmt::Display,
+{
+    move |node, _| {
+        let given = match node.value {
+            Value::Integer(given) => T::try_from(given).ok().filter(|given| range.contains(given)),
+            _ => None,
+        };
+        given.map_or_else(|| must_be(format!("a whole number from {} to {}", range.start(), range.end())), Ok)
+    }
+}
+
+pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<Duration> {
+    move |node, reading| {
+        let given = match &node.value {
+            Value::Integer(secs) => u64::try_from(*secs).ok().map(Duration::from_secs),
+            Value::Text(text) => quantity::duration(&expand::in_string(text, &reading.around.env)),
+            _ => None,
+        };
+        match given {
+            Some(given) if range.contains(&given) => Ok(given),
+            Some(_) => {
+                let show = quantity::show_duration;
+                must_be(format!("a duration from {} to {}", show(*range.start()), show(*range.end())))
+            }
+            None => must_be(A_DURATION),
+        }
+    }
+}
+
+pub fn size(range: RangeInclusive<u64>) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<u64> {
+    move |node, reading| {
+        let given = match &node.value {
+            Value::Integer(bytes) => u64::try_from(*bytes).ok(),
+            Value::Text(text) => quantity::size(&expand::in_string(text, &reading.around.env)),
+            _ => None,
+        };
+        match given {
+            Some(given) if range.contains(&given) => Ok(given),
+            Some(_) => {
+                let show = quantity::show_size;
+                must_be(format!("a size from {} to {}", show(*range.start()), show(*range.end())))
+            }
+            None => must_be(A_SIZE),
+        }
+    }
+}
+
+/// One of a few words.
+pub fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<T> {
+    move |node, reading| {
+        let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
+        let given = match &node.value {
+            Value::Text(text) => expand::in_string(text, &reading.around.env),
+            _ => return must_be(one_of(&names)),
+        };
+        match words.iter().find(|(name, _)| *name == given) {
+            Some((_, value)) => Ok(*value),
+            None => must_be(one_of(&names)),
+        }
+    }
+}
+
+/// A path; a relative one stands below the root.
+pub fn path(node: &Node, reading: &mut Reading<'_>) -> Taken<PathBuf> {
+    let text = filled_text(node, reading)?;
+    Ok(reading.path_below(reading.root, &text))
+}
+
+// --- words for messages ---
+
+fn one_of(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// `` `a`, `b` and `c` ``.
+pub fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => "none".to_owned(),
+    }
+}
+
+fn shown_unless_secret(key: &str, value: &Value) -> String {
+    // A URL may carry a token or a password.
+    if ["token", "tokens", "password", "ssh_private_key_password", "url"].contains(&key) { kind(value).to_owned() } else { shown(value) }
+}
+
+fn shown(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = match value {
+        Value::Text(text) => format!("`\"{text}\"`"),
+        Value::Integer(number) => format!("`{number}`"),
+        Value::Float(number) => format!("`{number}`"),
+        Value::Bool(yes) => format!("`{yes}`"),
+        other => return kind(other).to_owned(),
+    };
+    if text.chars().count() > LONGEST { kind(value).to_owned() } else { text }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Text(_) => "text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Bool(_) => "true or false",
+        Value::Date(_) => "a date",
+        Value::List(_) => "a list",
+        Value::Table(_) => "a table",
+        Value::Broken => "unreadable",
+    }
+}
+
+/// The known word that was probably meant.
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    let close = |word: &&str| {
+        let tolerance = (word.chars().count() / 3).max(1);
+        let distance = distance(&given, word);
+        (distance <= tolerance).then_some(distance)
+    };
+    known.iter().filter_map(|word| Some((close(word)?, *word))).min().map(|(_, word)| word)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that make `a` of `b` (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_word_finds_the_one_that_was_meant() {
+        let known = ["name", "cmd", "dirs", "envs", "run_timeout"];
+        assert_eq!(nearest("dris", &known), Some("dirs"));
+        assert_eq!(nearest("Name", &known), Some("name"));
+        assert_eq!(nearest("timeout", &known), None);
+        assert_eq!(nearest("run-timeout", &known), Some("run_timeout"));
+        assert_eq!(nearest("zzzz", &known), None);
+    }
+
+    #[test]
+    fn the_distance_counts_edits() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", "abc"), 0);
+        assert_eq!(distance("acb", "abc"), 1);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn words_are_listed_as_in_a_sentence() {
+        assert_eq!(listed(&["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(one_of(&["a", "b", "c"]), "\"a\", \"b\" or \"c\"");
+        assert_eq!(listed(&["a"]), "`a`");
+    }
+}

@@ -1,0 +1,276 @@
+//! What agent and worker say to each other: one JSON datagram per frame over a SEQPACKET socket.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::net::{RecvFlags, SendFlags};
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+
+use super::WorkerSpec;
+
+/// A frame is at most this long.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// What the worker is to do with its script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// On schedule until a stop.
+    Worker,
+    /// Each job `times` times, then the end.
+    Once,
+    /// Load and construct only.
+    Check,
+}
+
+/// A frame for the worker.
+#[derive(Debug, Serialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Down<'a> {
+    Spec(Spec<'a>),
+    Stop { grace_ms: u64 },
+    RunNow { i: usize },
+}
+
+/// The first frame: all that the worker knows.
+#[derive(Debug, Serialize)]
+pub struct Spec<'a> {
+    pub v: u32,
+    pub mode: Mode,
+    pub id: &'a str,
+    #[serde(rename = "gen")]
+    pub incarnation: u64,
+    pub dialect: &'a str,
+    pub script: &'a PathBuf,
+    pub module: &'a str,
+    pub roots: &'a [PathBuf],
+    pub input: &'a str,
+    pub socket: &'a PathBuf,
+    pub host: String,
+    pub port: u16,
+    pub token: &'a str,
+    pub config: &'a serde_json::Value,
+    pub times: u32,
+}
+
+/// Where reports go, as the worker is told.
+#[derive(Debug, Clone)]
+pub struct Address {
+    pub socket: PathBuf,
+    pub tcp: std::net::SocketAddr,
+}
+
+impl<'a> Spec<'a> {
+    pub fn new(spec: &'a WorkerSpec, mode: Mode, times: u32, incarnation: u64, address: &'a Address, token: &'a str) -> Self {
+        Self {
+            v: 1,
+            mode,
+            id: &spec.id,
+            incarnation,
+            dialect: "datakit",
+            script: &spec.script,
+            module: &spec.module,
+            roots: &spec.roots,
+            input: &spec.input,
+            socket: &address.socket,
+            host: address.tcp.ip().to_string(),
+            port: address.tcp.port(),
+            token,
+            config: &spec.config,
+            times,
+        }
+    }
+}
+
+/// A frame from the worker; what is not known is counted and passed over, so that versions may differ.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub enum Up {
+    Hello(Hello),
+    Ready { jobs: Vec<Job> },
+    Run { i: usize, k: u64 },
+    End(RunEnded),
+    Refused(Refused),
+    Warn(Warn),
+    Fatal(Fatal),
+    Bye { reason: String },
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Hello {
+    pub pid: u32,
+    pub py: String,
+    pub exe: String,
+}
+
+/// One collector class.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Job {
+    pub i: usize,
+    pub name: String,
+    pub class: String,
+    /// Seconds.
+    pub interval: f64,
+    #[serde(default)]
+    pub line: u32,
+    #[serde(default)]
+    pub next_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct RunEnded {
+    pub i: usize,
+    pub k: u64,
+    pub ms: f64,
+    pub ok: bool,
+    #[serde(default)]
+    pub points: u64,
+    #[serde(default)]
+    pub refused: u64,
+    #[serde(default)]
+    pub next_ms: u64,
+    #[serde(default)]
+    pub exc: String,
+    #[serde(default)]
+    pub msg: String,
+    #[serde(default)]
+    pub tb: String,
+    #[serde(default, rename = "where")]
+    pub places: Vec<Frame>,
+    #[serde(default)]
+    pub hint: Option<String>,
+}
+
+/// A frame of the user's own code, innermost first.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Frame {
+    pub file: PathBuf,
+    pub line: usize,
+    #[serde(default)]
+    pub col: Option<usize>,
+    #[serde(default)]
+    pub end_col: Option<usize>,
+    #[serde(default)]
+    pub func: String,
+    #[serde(default)]
+    pub src: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Refused {
+    pub category: String,
+    pub status: u16,
+    pub text: String,
+    #[serde(default)]
+    pub caller: Option<Caller>,
+}
+
+/// The line of the script that reported.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Caller {
+    pub file: PathBuf,
+    pub line: usize,
+    #[serde(default)]
+    pub func: String,
+    #[serde(default)]
+    pub src: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Warn {
+    pub code: String,
+    pub msg: String,
+    #[serde(default)]
+    pub line: usize,
+}
+
+/// Why the script cannot run.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Fatal {
+    pub exc: String,
+    pub msg: String,
+    #[serde(default)]
+    pub tb: String,
+    pub permanent: bool,
+    #[serde(default)]
+    pub code: String,
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    #[serde(default)]
+    pub line: Option<usize>,
+    #[serde(default)]
+    pub col: Option<usize>,
+    #[serde(default)]
+    pub end_col: Option<usize>,
+    #[serde(default)]
+    pub src: Option<String>,
+    #[serde(default)]
+    pub notes: Vec<String>,
+    #[serde(default)]
+    pub help: Option<String>,
+}
+
+impl RunEnded {
+    /// `KeyError: 'await'`.
+    pub fn raised(&self) -> String {
+        join(&self.exc, &self.msg)
+    }
+}
+
+impl Fatal {
+    /// `SyntaxError: expected ':'`.
+    pub fn raised(&self) -> String {
+        join(&self.exc, &self.msg)
+    }
+}
+
+fn join(exc: &str, msg: &str) -> String {
+    if msg.is_empty() { exc.to_owned() } else { format!("{exc}: {msg}") }
+}
+
+/// The agent's end of a worker's control socket.
+pub struct Channel {
+    socket: AsyncFd<OwnedFd>,
+}
+
+impl Channel {
+    /// # Errors
+    /// When the descriptor cannot be watched.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket: AsyncFd::new(socket)? })
+    }
+
+    /// Sends a frame without waiting: a worker that does not read is judged by its silence, not by a blocked agent.
+    ///
+    /// # Errors
+    /// When the worker is gone or its socket is full.
+    pub fn send(&self, frame: &Down<'_>) -> io::Result<()> {
+        let text = serde_json::to_vec(frame).map_err(io::Error::other)?;
+        if text.len() > FRAME_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a frame of {} bytes is too long; is the table `config` of the input that large?", text.len())));
+        }
+        rustix::net::send(self.socket.get_ref(), &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        Ok(())
+    }
+
+    /// Waits for a frame; `None` once the worker has closed its end. What is no frame comes as `Unknown`.
+    pub async fn receive(&self) -> io::Result<Option<Up>> {
+        let mut buffer = vec![0; FRAME_BYTES];
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let read = ready.try_io(|socket| Ok(rustix::net::recv(socket.get_ref(), &mut buffer[..], RecvFlags::empty())?));
+            match read {
+                Err(_would_block) => {}
+                Ok(Ok((0, _))) => return Ok(None),
+                Ok(Ok((length, _))) => return Ok(Some(serde_json::from_slice(&buffer[..length.min(FRAME_BYTES)]).unwrap_or(Up::Unknown))),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+                Ok(Err(error)) => return Err(error),
+            }
+        }
+    }
+}

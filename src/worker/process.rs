@@ -1,0 +1,489 @@
+//! Starts and ends worker processes, and finds everything that one has left behind.
+//!
+//! All workers are started by one thread that never ends: the kernel sends the parent-death signal when the parent *thread* ends, so a
+//! thread of a pool would take its workers with it. The agent is a child subreaper: what a script leaves behind becomes a child of the agent,
+//! where it is found, ended and reaped. What a worker started is known by its process group, by its session, and by a cookie in the
+//! environment that survives `setsid` and double forks.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions,
+};
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+
+use super::WorkerSpec;
+use super::control::Channel;
+
+/// In the environment of a worker and of everything it starts: whose run directory, and which worker.
+const RUN_COOKIE: &str = "PYTHOND_RUN";
+const WORKER_COOKIE: &str = "PYTHOND_WORKER";
+
+/// What workers get of open files; `select` in scripts fails above.
+const OPEN_FILES: u64 = 1024;
+
+/// Asks the thread that starts all workers.
+#[derive(Clone)]
+pub struct Spawner {
+    orders: mpsc::Sender<(Launch, oneshot::Sender<Result<Process, StartError>>)>,
+}
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub program: PathBuf,
+    /// The `core` directory that holds the Python package.
+    pub core: PathBuf,
+    pub run_dir: PathBuf,
+    pub token: String,
+    pub envs: Vec<(String, String)>,
+    pub nice: i32,
+    pub memory_max: Option<u64>,
+    pub cwd: PathBuf,
+}
+
+impl Launch {
+    pub fn new(spec: &WorkerSpec, program: PathBuf, core: &Path, run_dir: &Path, token: &str) -> Self {
+        Self {
+            program,
+            core: core.to_owned(),
+            run_dir: run_dir.to_owned(),
+            token: token.to_owned(),
+            envs: spec.envs.clone(),
+            nice: spec.nice,
+            memory_max: spec.memory_max,
+            cwd: spec.script.parent().map(Path::to_owned).unwrap_or_default(),
+        }
+    }
+}
+
+/// A started worker; dropping it does not end the process.
+pub struct Process {
+    pub pid: u32,
+    pub control: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    /// Stacks of `faulthandler`.
+    pub trace: OwnedFd,
+    pidfd: OwnedFd,
+}
+
+/// Why a worker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Trying again changes nothing until somebody changes the machine.
+    #[error("{0}")]
+    Permanent(String),
+    #[error("could not start `{}`", program.display())]
+    Passing { program: PathBuf, source: io::Error },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Exited(i32),
+    Killed(i32),
+}
+
+impl Ended {
+    /// `exited with code 3`, `killed by signal 11 (SIGSEGV)`.
+    pub fn tell(self) -> String {
+        match self {
+            Self::Exited(code) => format!("exited with code {code}"),
+            Self::Killed(signal) => format!("killed by signal {signal}{}", signal_name(signal).map_or(String::new(), |name| format!(" ({name})"))),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
+impl Spawner {
+    /// Starts the thread and makes this process the reaper of what its descendants leave behind.
+    ///
+    /// # Errors
+    /// When the system refuses the thread.
+    pub fn start() -> io::Result<Self> {
+        // Without it (an old kernel) only orphans in the worker's own group and session are found.
+        if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+            tracing::warn!(target: "worker", "not a child subreaper: {error}");
+        }
+        let (orders, taken) = mpsc::channel::<(Launch, oneshot::Sender<Result<Process, StartError>>)>();
+        std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
+            for (launch, answer) in taken {
+                if let Err(Ok(process)) = answer.send(start(&launch)) {
+                    // Nobody waits for it any more.
+                    kill_tree(&launch.token, process.pid);
+                    process.reap();
+                }
+            }
+        })?;
+        Ok(Self { orders })
+    }
+
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// When there is nothing to start, or the system has no room.
+    pub async fn spawn(&self, launch: Launch) -> Result<Process, StartError> {
+        let program = launch.program.clone();
+        let gone = || StartError::Passing { program: program.clone(), source: io::Error::other("the spawner thread has ended") };
+        let (answer, answered) = oneshot::channel();
+        self.orders.send((launch, answer)).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Finds the interpreter: an absolute path, or a name on the PATH of the settings' environment.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn find_program(cmd: &str, envs: &[(String, String)]) -> Result<PathBuf, StartError> {
+    let path = envs.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone());
+    let path = path.map(Into::into).or_else(|| std::env::var_os("PATH"));
+    which::which_in(cmd, path, "/").map_err(|_| StartError::Permanent(why_not(cmd)))
+}
+
+fn why_not(cmd: &str) -> String {
+    let path = Path::new(cmd);
+    match std::fs::metadata(path) {
+        _ if !cmd.contains('/') => format!("the interpreter `{cmd}` is not on the PATH"),
+        Err(error) => format!("the interpreter `{cmd}` cannot be used: {error}"),
+        Ok(meta) if meta.is_dir() => format!("the interpreter `{cmd}` is a directory"),
+        Ok(_) => format!("the interpreter `{cmd}` is not executable"),
+    }
+}
+
+fn start(launch: &Launch) -> Result<Process, StartError> {
+    if !launch.cwd.is_dir() {
+        return Err(StartError::Permanent(format!("the folder {} is not there", launch.cwd.display())));
+    }
+    launched(launch).map_err(|source| match source.raw_os_error() {
+        Some(code) if [libc_enoexec(), rustix::io::Errno::ACCESS.raw_os_error(), rustix::io::Errno::NOENT.raw_os_error()].contains(&code) => {
+            StartError::Permanent(format!("`{}` cannot be executed: {source}", launch.program.display()))
+        }
+        _ => StartError::Passing { program: launch.program.clone(), source },
+    })
+}
+
+fn libc_enoexec() -> i32 {
+    rustix::io::Errno::NOEXEC.raw_os_error()
+}
+
+fn launched(launch: &Launch) -> io::Result<Process> {
+    let (control, control_theirs) = rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let (trace, trace_theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let mut command = Command::new(&launch.program);
+    command
+        .arg(launch.core.join("pythond"))
+        .current_dir(&launch.cwd)
+        .envs(launch.envs.iter().map(|(key, value)| (key, value)))
+        .env(RUN_COOKIE, &launch.run_dir)
+        .env(WORKER_COOKIE, &launch.token)
+        .env("PYTHOND_CONTROL_FD", control_theirs.as_raw_fd().to_string())
+        .env("PYTHOND_TRACE_FD", trace_theirs.as_raw_fd().to_string())
+        .env("PYTHONUNBUFFERED", "1")
+        .env("PYTHONIOENCODING", "utf-8:backslashreplace")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let prepare = Preparation {
+        control: control_theirs.as_raw_fd(),
+        trace: trace_theirs.as_raw_fd(),
+        parent: rustix::process::getpid(),
+        nice: launch.nice,
+        memory_max: launch.memory_max,
+    };
+    let mut child = spawn_prepared(&mut command, prepare)?;
+    let pid = child.id();
+    let (stdout, stderr) = (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
+    // The child is ours and not reaped yet, so the number is still its own.
+    let pidfd = rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK)?;
+    Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd })
+}
+
+/// What the child does between fork and exec.
+#[derive(Clone, Copy)]
+struct Preparation {
+    control: i32,
+    trace: i32,
+    parent: Pid,
+    nice: i32,
+    memory_max: Option<u64>,
+}
+
+#[expect(unsafe_code, reason = "a child is prepared between fork and exec")]
+fn spawn_prepared(command: &mut Command, prepare: Preparation) -> io::Result<std::process::Child> {
+    // SAFETY: `Preparation::run` only makes system calls and touches no lock and no heap, as is required after a fork. The descriptors
+    // borrowed in it are open in the parent, which holds them until after the spawn.
+    unsafe {
+        command.pre_exec(move || prepare.run(|raw| std::os::fd::BorrowedFd::borrow_raw(raw)));
+    }
+    command.spawn()
+}
+
+impl Preparation {
+    fn run(self, borrow: impl Fn(i32) -> std::os::fd::BorrowedFd<'static>) -> io::Result<()> {
+        rustix::process::setsid()?;
+        for fd in [self.control, self.trace] {
+            rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
+        }
+        // The agent must outlive its workers when memory runs out; where /proc is not writable this is a wish.
+        if let Ok(file) = rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty()) {
+            let _ = rustix::io::write(file, b"500");
+        }
+        limit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+        let files = rustix::process::getrlimit(Resource::Nofile);
+        limit(Resource::Nofile, Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum })?;
+        if let Some(bytes) = self.memory_max {
+            limit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
+        }
+        // A lower value than ours needs a right that we may not have; the script runs all the same.
+        let _ = rustix::process::setpriority_process(None, self.nice);
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The agent may have died before the line above.
+        if rustix::process::getppid() != Some(self.parent) {
+            return Err(io::Error::from_raw_os_error(rustix::io::Errno::CHILD.raw_os_error()));
+        }
+        Ok(())
+    }
+}
+
+fn limit(resource: Resource, limit: Rlimit) -> io::Result<()> {
+    Ok(rustix::process::setrlimit(resource, limit)?)
+}
+
+fn raw(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).expect("a process has a positive number")
+}
+
+impl Process {
+    /// Takes the process apart into what the supervisor's tasks need.
+    ///
+    /// # Errors
+    /// When a descriptor cannot be watched.
+    pub fn into_parts(self) -> io::Result<Parts> {
+        Ok(Parts {
+            pid: self.pid,
+            death: Death { pidfd: AsyncFd::new(self.pidfd)? },
+            channel: Channel::new(self.control)?,
+            stdout: pipe::Receiver::from_owned_fd(self.stdout)?,
+            stderr: pipe::Receiver::from_owned_fd(self.stderr)?,
+            trace: pipe::Receiver::from_owned_fd(self.trace)?,
+        })
+    }
+
+    fn reap(&self) {
+        let _ = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd)), WaitIdOptions::EXITED);
+    }
+}
+
+/// A process with its descriptors watched.
+pub struct Parts {
+    pub pid: u32,
+    pub death: Death,
+    pub channel: Channel,
+    pub stdout: pipe::Receiver,
+    pub stderr: pipe::Receiver,
+    pub trace: pipe::Receiver,
+}
+
+/// Tells when a process has ended, and how.
+pub struct Death {
+    pidfd: AsyncFd<OwnedFd>,
+}
+
+impl Death {
+    /// Waits for the end without reaping, so that group and session can still be ended under their number.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be watched.
+    pub async fn wait(&self) -> io::Result<()> {
+        self.pidfd.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    /// Takes the exit status; call it after `wait`.
+    pub fn reap(&self) -> Ended {
+        let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref()));
+        match rustix::process::waitid(id, WaitIdOptions::EXITED) {
+            Ok(Some(status)) => ended(&status),
+            // Somebody else took the status; what is known is that it is over.
+            Ok(None) | Err(_) => Ended::Exited(-1),
+        }
+    }
+}
+
+fn ended(status: &WaitIdStatus) -> Ended {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Exited(code),
+        (None, Some(signal)) => Ended::Killed(signal),
+        (None, None) => Ended::Exited(-1),
+    }
+}
+
+/// Sends a signal to the worker alone.
+pub fn signal(pid: u32, signal: Signal) {
+    // It may have ended already.
+    let _ = rustix::process::kill_process(raw(pid), signal);
+}
+
+/// Sends a signal to the worker's group: scripts start children of their own.
+pub fn signal_group(pid: u32, signal: Signal) {
+    // It may have ended already.
+    let _ = rustix::process::kill_process_group(raw(pid), signal);
+}
+
+/// Kills the worker and all it has started: its group, its session, and whoever carries its cookie. Returns how many were found beside
+/// the worker itself.
+pub fn kill_tree(token: &str, pid: u32) -> usize {
+    signal_group(pid, Signal::KILL);
+    let cookie = format!("{WORKER_COOKIE}={token}");
+    let mut killed = HashSet::new();
+    // Twice, for what was being forked while the first look went by.
+    for _ in 0..2 {
+        let found: Vec<u32> = processes()
+            .into_iter()
+            .filter(|other| *other != std::process::id() && (*other == pid || session_of(*other) == Some(pid) || has_cookie(*other, &cookie)))
+            .collect();
+        for other in &found {
+            signal(*other, Signal::KILL);
+        }
+        killed.extend(found.into_iter().filter(|other| *other != pid));
+    }
+    killed.len()
+}
+
+/// Ends everything that an earlier agent on this run directory has left behind, and waits until it is gone.
+pub async fn sweep_leftovers(run_dir: &Path) {
+    let mut cookie = std::ffi::OsString::from(RUN_COOKIE);
+    cookie.push("=");
+    cookie.push(run_dir);
+    let bytes = cookie.as_encoded_bytes().to_vec();
+    let own = std::process::id();
+    let find = || -> Vec<u32> { processes().into_iter().filter(|pid| *pid != own && environment_has(*pid, &bytes) && is_running(*pid)).collect() };
+    let mut told = false;
+    for _ in 0..250 {
+        let left = find();
+        if left.is_empty() {
+            return;
+        }
+        if !told {
+            tracing::warn!(target: "worker", "ending {} processes that an earlier agent left behind", left.len());
+            told = true;
+        }
+        for pid in left {
+            signal(pid, Signal::KILL);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tracing::error!(target: "worker", "processes of an earlier agent cannot be ended: {:?}", find());
+}
+
+/// Reaps orphans that were left to this process; `ours` are the workers, whose status somebody waits for.
+pub fn reap_orphans(ours: &HashSet<u32>) {
+    // Bounded: one that belongs to somebody stays first in the line until it is taken.
+    for _ in 0..1000 {
+        let peek = rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
+        let Ok(Some(status)) = peek else { return };
+        let Some(pid) = status.pid() else { return };
+        if ours.contains(&pid.as_raw_pid().cast_unsigned()) {
+            return;
+        }
+        if rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).is_err() {
+            return;
+        }
+    }
+}
+
+/// Kills adopted children that belong to no live worker of this agent.
+pub fn kill_adopted(ours: &HashSet<u32>, live_tokens: &HashSet<String>) {
+    for pid in children() {
+        if ours.contains(&pid) {
+            continue;
+        }
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let token = environment
+            .split(|byte| *byte == 0)
+            .find_map(|entry| entry.strip_prefix(format!("{WORKER_COOKIE}=").as_bytes()))
+            .map(|token| String::from_utf8_lossy(token).into_owned());
+        // A daemon of a live worker may live as long as it does.
+        if token.is_some_and(|token| !live_tokens.contains(&token)) {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+fn children() -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
+/// Resident memory of a process, in bytes.
+pub fn memory(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+fn processes() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The fields of `/proc/<pid>/stat` behind the name, which may hold anything.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let behind = &text[text.rfind(')')? + 1..];
+    Some(behind.split_whitespace().map(str::to_owned).collect())
+}
+
+fn session_of(pid: u32) -> Option<u32> {
+    stat(pid)?.get(3)?.parse().ok()
+}
+
+fn is_running(pid: u32) -> bool {
+    stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
+}
+
+fn has_cookie(pid: u32, cookie: &str) -> bool {
+    environment_has(pid, OsStr::new(cookie).as_encoded_bytes())
+}
+
+fn environment_has(pid: u32, entry: &[u8]) -> bool {
+    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
+}

@@ -1,0 +1,123 @@
+//! Who sends: the tokens of the live workers, shared by the supervisor (which hands them out) and ingest (which is shown them).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use super::WorkerSpec;
+
+/// The members by token; clones share them.
+#[derive(Clone, Default)]
+pub struct Roster {
+    members: Arc<RwLock<HashMap<String, Arc<Member>>>>,
+}
+
+/// One script as ingest sees it; it outlives the incarnations of its worker, so the counts do too.
+#[derive(Debug)]
+pub struct Member {
+    pub id: String,
+    pub input: String,
+    pub tags: BTreeMap<String, String>,
+    born: Instant,
+    /// Milliseconds after `born`.
+    last_activity: AtomicU64,
+    points_accepted: AtomicU64,
+    points_refused: AtomicU64,
+    last_refusal: Mutex<Option<String>>,
+}
+
+impl Roster {
+    /// Lets a new incarnation of `member` in and returns its token.
+    pub fn admit(&self, member: &Arc<Member>) -> String {
+        let token = token();
+        self.members.write().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), Arc::clone(member));
+        token
+    }
+
+    /// Forgets a token; what is sent with it later counts as sent by a stranger.
+    pub fn dismiss(&self, token: &str) {
+        self.members.write().unwrap_or_else(PoisonError::into_inner).remove(token);
+    }
+
+    pub fn find(&self, token: &str) -> Option<Arc<Member>> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
+}
+
+/// 128 bits that nobody can guess, as hex.
+fn token() -> String {
+    let mut bytes = [0_u8; 16];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    // Sixteen bytes come whole or not at all.
+    assert_eq!(got.ok(), Some(bytes.len()), "the kernel has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Member {
+    pub fn new(spec: &WorkerSpec) -> Arc<Self> {
+        Arc::new(Self {
+            id: spec.id.clone(),
+            input: spec.input.clone(),
+            tags: spec.tags.clone(),
+            born: Instant::now(),
+            last_activity: AtomicU64::new(0),
+            points_accepted: AtomicU64::new(0),
+            points_refused: AtomicU64::new(0),
+            last_refusal: Mutex::new(None),
+        })
+    }
+
+    /// Notes a sign of life.
+    pub fn touch(&self) {
+        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_activity.store(millis, Ordering::Relaxed);
+    }
+
+    pub fn last_activity(&self) -> Instant {
+        self.born + std::time::Duration::from_millis(self.last_activity.load(Ordering::Relaxed))
+    }
+
+    /// Counts points that are on disk now.
+    pub fn accepted(&self, points: u64) {
+        self.points_accepted.fetch_add(points, Ordering::Relaxed);
+    }
+
+    /// Counts a refused point and remembers why.
+    pub fn refused(&self, category: &str, field: &str, reason: &str) {
+        self.points_refused.fetch_add(1, Ordering::Relaxed);
+        let text = if field.is_empty() { format!("{category}: {reason}") } else { format!("{category}, {field}: {reason}") };
+        *self.refusal() = Some(text);
+    }
+
+    /// Adds the place in the script to the last refusal, which only the worker knows.
+    pub fn refused_at(&self, place: &str) {
+        if let Some(text) = self.refusal().as_mut()
+            && !text.ends_with(place)
+        {
+            text.push_str(" at ");
+            text.push_str(place);
+        }
+    }
+
+    /// A report that never reached ingest.
+    pub fn undelivered(&self, why: &str) {
+        *self.refusal() = Some(why.to_owned());
+    }
+
+    pub fn points_accepted(&self) -> u64 {
+        self.points_accepted.load(Ordering::Relaxed)
+    }
+
+    pub fn points_refused(&self) -> u64 {
+        self.points_refused.load(Ordering::Relaxed)
+    }
+
+    pub fn last_refusal(&self) -> Option<String> {
+        self.refusal().clone()
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
