@@ -43,7 +43,7 @@ impl Dataway {
         let mut url = self.base.clone();
         url.set_path(&format!("/v1/write/{}", batch.category().as_str()));
         match self.client.post(url, headers(batch, self.run), batch.text()).await {
-            Err(why) => Verdict::TryAgain { after: None, why },
+            Err(verdict) => verdict,
             Ok(answer) if answer.status == 415 && self.client.is_compressing() => {
                 self.client.stop_compressing();
                 Verdict::TryAgain { after: Some(Duration::ZERO), why: answer.words() }

@@ -85,8 +85,8 @@ impl Client {
     /// Sends one request.
     ///
     /// # Errors
-    /// The reason why there is no answer: nothing is known about what the far end did.
-    pub async fn post(&self, url: Url, mut headers: HeaderMap, text: Bytes) -> Result<Answer, String> {
+    /// The verdict where there is no answer to judge.
+    pub async fn post(&self, url: Url, mut headers: HeaderMap, text: Bytes) -> Result<Answer, Verdict> {
         let body = if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             compress(text).await
@@ -97,7 +97,7 @@ impl Client {
         if let Some((user, password)) = &self.login {
             request = request.basic_auth(user, Some(password.expose()));
         }
-        let mut response = request.send().await.map_err(|error| causes(&error.without_url()))?;
+        let mut response = request.send().await.map_err(|error| unanswered(&error.without_url()))?;
         let status = response.status().as_u16();
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
@@ -165,6 +165,18 @@ impl Answer {
             Err(_) => cut_off_message(&self.body),
         }
     }
+}
+
+/// Nothing is known about what the far end did, so the same goes again. Except where it answered and the answer is no HTTP that can be read:
+/// the point that it quotes may be what spoils the answer (a NUL in a header), and the same would go again for ever.
+fn unanswered(error: &reqwest::Error) -> Verdict {
+    let why = causes(error);
+    if is_unreadable(error) { Verdict::Refused { why } } else { Verdict::TryAgain { after: None, why } }
+}
+
+fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_parse = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse);
+    is_parse || error.source().is_some_and(is_unreadable)
 }
 
 /// The text after `"error":"` in JSON that ends too early.

@@ -65,7 +65,7 @@ impl Influxdb {
         let converted = if self.api == Api::V1 { fields::without_unsigned(batch) } else { None };
         let batch = converted.as_ref().unwrap_or(batch);
         match self.client.post(self.url.clone(), self.headers.clone(), batch.text()).await {
-            Err(why) => Verdict::TryAgain { after: None, why },
+            Err(verdict) => verdict,
             Ok(answer) if answer.status == 415 && self.client.is_compressing() => {
                 self.client.stop_compressing();
                 Verdict::TryAgain { after: Some(Duration::ZERO), why: answer.words() }
