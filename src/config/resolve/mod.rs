@@ -98,8 +98,9 @@ fn no_input() -> Diagnostic {
 
 fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
     let is_table = matches!(&entry.node.value, Value::Table(_) | Value::List(_));
-    // Keys below a header that could not be read end up without a table.
-    if reading.files.is_in_broken_line(entry.key_span) || (!is_table && reading.files.is_broken(entry.key_span)) {
+    // Behind a header that could not be read the parser takes words for what they are not.
+    let broken = |span| reading.files.is_in_broken_line(span);
+    if broken(entry.key_span) || broken(entry.node.span) || (!is_table && reading.files.is_broken(entry.key_span)) {
         return;
     }
     let what = if is_table { format!("unknown table `[{}]`", entry.key) } else { format!("unknown key `{}`", entry.key) };
