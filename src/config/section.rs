@@ -124,6 +124,10 @@ impl Section {
         self.span
     }
 
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     /// Takes a key as it is.
     pub fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
@@ -168,8 +172,7 @@ impl Section {
         example: &str,
         reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
     ) -> Option<At<T>> {
-        let missing = !self.entries.iter().any(|entry| entry.key == key);
-        if missing && !self.has_misspelt(key) && !reading.files.is_broken(self.span) {
+        if !self.has(key) && !self.has_misspelt(key) && !reading.files.is_broken(self.span) {
             let message = format!("`{key}` is missing in `{}`", self.title);
             reading.fault_with_help("PD0104", self.span, message, format!("add `{key} = {example}`"));
         }

@@ -1,0 +1,222 @@
+//! `[[inputs.pythond]]`: which scripts run, and how.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{DAY, Reading, Section, Taken, no_input, tags_of};
+use crate::config::Input;
+use crate::config::raw::{Entry, Node, Value, as_list};
+use crate::config::section::{
+    At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text, yes_or_no,
+};
+
+/// The name is part of the name of a log file, whose length is limited.
+const LONGEST_NAME: usize = 200;
+/// Beneath this Python does not even start.
+const SMALLEST_MEMORY: u64 = 16 << 20;
+/// Where programs are looked for when the environment has no PATH.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// DataKit deletes white space of these kinds from anywhere in a name.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Reads every input; those with a fault are left out.
+pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
+    let pythond = table.take("pythond");
+    for other in table.take_rest() {
+        foreign_input(&other, reading);
+    }
+    let Some(Entry { node, .. }) = pythond else {
+        reading.warnings.push(no_input());
+        return Vec::new();
+    };
+    let mut names: Vec<At<String>> = Vec::new();
+    let mut inputs = Vec::new();
+    for node in as_list(node.value, node.span) {
+        if let Some(section) = Section::open("[[inputs.pythond]]", node, reading) {
+            let faults_before = reading.faults.len();
+            let input = input(section, reading, &mut names);
+            if reading.faults.len() == faults_before {
+                inputs.extend(input);
+            }
+        }
+    }
+    inputs
+}
+
+fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
+    let message = format!("unknown input `{}`; this agent runs Python collectors only", entry.key);
+    let help = match nearest(&entry.key, &["pythond"]) {
+        Some(_) => "write `[[inputs.pythond]]`",
+        None => "leave it to DataKit or another agent",
+    };
+    reading.fault_with_help("PD0102", entry.key_span, message, help);
+}
+
+fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<String>>) -> Option<Input> {
+    let origin = section.origin(reading);
+    let enabled = section.read(reading, "enabled", yes_or_no).is_none_or(|at| at.value);
+    let name = section.require(reading, "name", "\"my-inputs\"", name);
+    if let Some(name) = &name {
+        check_unique(name, names, reading);
+    }
+    let cmd = section.require(reading, "cmd", "\"python3\"", |node, reading| command(node, reading, enabled));
+    let dirs = dirs(&mut section, reading, enabled);
+    let plain = Input::plain(name.as_ref().map_or("", |name| &name.value), cmd.as_ref().map_or("", |cmd| &cmd.value), PathBuf::new());
+    let mut input = Input { enabled, origin, ..plain };
+    input.dirs = dirs.clone().unwrap_or_default();
+    if let Some(envs) = section.list(reading, "envs", env) {
+        input.envs = envs.value.into_iter().map(|at| at.value).collect();
+    }
+    if let Some(Entry { node, .. }) = section.take("tags")
+        && let Some(mut tags) = Section::open("tags", node, reading)
+    {
+        input.tags = tags_of(tags.take_rest(), reading);
+    }
+    let some_time = duration(Duration::from_millis(1)..=DAY);
+    input.run_timeout = section.read(reading, "run_timeout", some_time).map(|at| at.value);
+    section.set(reading, "stop_grace", duration(Duration::ZERO..=DAY), &mut input.stop_grace);
+    input.memory_max = section.read(reading, "memory_max", size(SMALLEST_MEMORY..=1 << 50)).map(|at| at.value);
+    section.set(reading, "nice", number(-20..=19), &mut input.nice);
+    section.set(reading, "config", script_config, &mut input.config);
+    section.read(reading, "isolation", isolation);
+    if let Some(entry) = section.take("user") {
+        let message = "this version cannot run scripts as another user yet; `user` must go";
+        reading.fault_with_help("PD0103", entry.key_span, message, "start the agent as the user that the scripts need");
+    }
+    section.finish(reading);
+    (name.is_some() && cmd.is_some() && dirs.is_some()).then_some(input)
+}
+
+fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let mut name = text(node, reading)?;
+    name.retain(|c| !WHITE_SPACE.contains(&c));
+    if name.is_empty() {
+        must_be("a name that is not empty")
+    } else if name.contains('/') || name.contains(char::is_control) {
+        must_be("a name without `/` and control characters, since a log file is named after it")
+    } else if name.len() > LONGEST_NAME {
+        must_be(format!("a name of at most {LONGEST_NAME} bytes, since a log file is named after it"))
+    } else {
+        Ok(name)
+    }
+}
+
+fn check_unique(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Reading<'_>) {
+    match names.iter().find(|known| known.value == name.value) {
+        Some(first) => reading.twice(&format!("name = \"{}\"", name.value), first.span, name.span),
+        None => names.push(name.clone()),
+    }
+}
+
+/// An interpreter that can be started; a disabled input may wait for one.
+fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<String> {
+    let written = filled_text(node, reading)?;
+    let path = reading.path_below(Path::new(""), written.trim());
+    let cmd = path.to_string_lossy().into_owned();
+    if cmd.contains('/') && !path.is_absolute() {
+        return must_be("a name on PATH such as \"python3\", or an absolute path");
+    }
+    let search = reading.around.env.get("PATH").map_or(USUAL_PATH, String::as_str);
+    if !enabled || which::which_in(&cmd, Some(search), reading.root).is_ok() {
+        return Ok(cmd);
+    }
+    if path.is_absolute() {
+        let state = if path.exists() { "is not a program that can be run" } else { "does not exist" };
+        return because("PD0107", format!("the interpreter `{cmd}` {state}"));
+    }
+    let help = match cmd.split_whitespace().next() {
+        Some(first) if first != cmd => format!("`cmd` takes no arguments; write `cmd = \"{first}\"`"),
+        _ => "install it, or give its absolute path".to_owned(),
+    };
+    because_with_help("PD0107", format!("the interpreter `{cmd}` is not on PATH; searched {search}"), help)
+}
+
+/// The folders and files, each once.
+fn dirs(section: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<Vec<PathBuf>> {
+    const EXAMPLE: &str = "[\"mytest\"]";
+    let before = section.require(reading, "dirs", EXAMPLE, |node, _| match &node.value {
+        Value::List(nodes) if nodes.is_empty() => because("PD0103", "`dirs` is empty; name at least one folder below python.d"),
+        Value::List(nodes) => Ok(nodes.clone()),
+        _ => must_be(format!("a list of folders below python.d such as {EXAMPLE}")),
+    })?;
+    let mut dirs: Vec<PathBuf> = Vec::new();
+    for node in before.value {
+        let dir = read_value(reading, "dirs", &node, |node, reading| dir(node, reading, enabled))?.value;
+        if !dirs.contains(&dir) {
+            dirs.push(dir);
+        }
+    }
+    Some(dirs)
+}
+
+fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
+    let entry = filled_text(node, reading)?;
+    let python_d = reading.root.join("python.d");
+    let path = reading.path_below(&python_d, &entry);
+    if path.starts_with(python_d.join("core")) {
+        return because("PD0106", format!("`{entry}` holds the agent's own Python code and is no place for scripts"));
+    }
+    if !enabled || path.is_dir() || (path.is_file() && path.extension().is_some_and(|ending| ending == "py")) {
+        return Ok(path);
+    }
+    if path.exists() {
+        return because("PD0106", format!("`{}` is neither a folder nor a `.py` file", path.display()));
+    }
+    let message = format!("the folder `{entry}` does not exist; looked for {}", path.display());
+    because_with_help("PD0106", message, format!("mkdir -p {}", path.display()))
+}
+
+/// `NAME=value`; a value that starts with `~/` means the home directory.
+fn env(node: &Node, reading: &mut Reading<'_>) -> Taken<(String, String)> {
+    let text = text(node, reading)?;
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            let from_home = value == "~" || value.starts_with("~/");
+            let value = if from_home { reading.path_below(Path::new(""), value).display().to_string() } else { value.to_owned() };
+            Ok((name.trim().to_owned(), value))
+        }
+        _ => must_be("`NAME=value`"),
+    }
+}
+
+fn isolation(node: &Node, _: &mut Reading<'_>) -> Taken<()> {
+    match &node.value {
+        Value::Text(word) if word == "script" => Ok(()),
+        Value::Text(word) if word == "class" || word == "input" => {
+            because("PD0103", format!("`isolation` is `\"{word}\"`; this version has one process per script, which is \"script\""))
+        }
+        _ => must_be("\"script\""),
+    }
+}
+
+/// The table `config` as JSON, for the script.
+fn script_config(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Value> {
+    match &node.value {
+        Value::Table(_) => as_json(node, reading),
+        _ => must_be("a table such as { url = \"http://localhost\" }"),
+    }
+}
+
+fn as_json(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Value> {
+    use serde_json::Value as Json;
+    let no_json = |what: String| because("PD0103", format!("{what}, which a script cannot be given"));
+    Ok(match &node.value {
+        Value::Text(_) => Json::String(text(node, reading)?),
+        Value::Integer(number) => match i64::try_from(*number) {
+            Ok(number) => number.into(),
+            Err(_) => return no_json(format!("`{number}` needs more than 64 bits")),
+        },
+        Value::Float(number) => match serde_json::Number::from_f64(*number) {
+            Some(number) => Json::Number(number),
+            None => return no_json(format!("`{number}` is no number")),
+        },
+        Value::Bool(yes) => Json::Bool(*yes),
+        Value::Date(date) => Json::String(date.clone()),
+        Value::List(nodes) => Json::Array(nodes.iter().map(|node| as_json(node, reading)).collect::<Result<_, _>>()?),
+        Value::Table(table) => {
+            let pair = |entry: &Entry, reading: &mut Reading<'_>| Ok((entry.key.clone(), as_json(&entry.node, reading)?));
+            Json::Object(table.entries.iter().map(|entry| pair(entry, reading)).collect::<Result<_, _>>()?)
+        }
+        Value::Broken => return Err(Wrong::Known),
+    })
+}

@@ -1,0 +1,343 @@
+//! `[sinks.<kind>.<name>]`: where points go.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::{Reading, Section, Taken, directory};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::quantity::Secret;
+use crate::config::raw::{Entry, Node, Span, Value};
+use crate::config::section::{
+    At, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, path, secret, size, text_with_secrets,
+    word, yes_or_no,
+};
+use crate::config::sinks::{DatawaySink, FileSink, GZIP, InfluxdbApi, InfluxdbSink, SinkKind, SinkSettings};
+use crate::point::Category;
+
+const KINDS: [&str; 3] = ["file", "influxdb", "dataway"];
+const LINGER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+const BATCH: RangeInclusive<u64> = 4 << 10..=64 << 20;
+const FILE: RangeInclusive<u64> = 1 << 10..=1 << 50;
+const KEPT_FILES: RangeInclusive<usize> = 1..=100_000;
+/// The name of a sink is the name of a directory of dead letters; ingest has its own there.
+const INGEST: &str = "ingest";
+
+/// Reads every sink; without one, the default file sink, which the second value says.
+pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> (Vec<SinkSettings>, bool) {
+    let mut sinks: Vec<(SinkSettings, Span)> = Vec::new();
+    let mut names: Vec<At<String>> = Vec::new();
+    let mut any = false;
+    for kind in table.map_or_else(Vec::new, |mut table| table.take_rest()) {
+        any = true;
+        let Some(known) = KINDS.iter().find(|known| **known == kind.key) else {
+            unknown_kind(&kind, reading);
+            continue;
+        };
+        for (name, section) in named_sinks(known, kind, reading) {
+            check_name(&name, &mut names, reading);
+            let span = section.span();
+            sinks.extend(sink(known, &name.value, section, reading).map(|sink| (sink, span)));
+        }
+    }
+    check_directories(&sinks, reading);
+    if !any {
+        return (vec![SinkSettings::default_in(reading.root)], true);
+    }
+    (sinks.into_iter().map(|(sink, _)| sink).collect(), false)
+}
+
+fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
+    if reading.files.is_in_broken_line(entry.key_span) {
+        return;
+    }
+    let mut fault = Diagnostic::error("PD0102", format!("unknown kind of sink `{}`", entry.key));
+    let mut place = reading.files.place(entry.key_span);
+    if let Some(known) = nearest(&entry.key, &KINDS) {
+        place = place.with_label(format!("did you mean `{known}`?"));
+    }
+    if entry.key == "victoriametrics" {
+        fault = fault.with_help("VictoriaMetrics takes what InfluxDB 1 takes: write `[sinks.influxdb.main]` with its URL and any `database`");
+    }
+    reading.faults.push(fault.at(place).with_note(format!("the kinds are {}", listed(&KINDS))));
+}
+
+/// The tables below `[sinks.<kind>]`.
+fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<String>, Section)> {
+    let Value::Table(table) = entry.node.value else {
+        reading.fault("PD0103", entry.node.span, format!("`sinks.{kind}` must be a table with a name: `[sinks.{kind}.main]`"));
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for Entry { key, key_span, node } in table.entries {
+        if !matches!(node.value, Value::Table(_)) {
+            let message = format!("`{key}` stands in `[sinks.{kind}]`; a sink needs a name: `[sinks.{kind}.main]`");
+            reading.fault("PD0103", key_span, message);
+            break;
+        }
+        let name = At { value: key, span: key_span };
+        let title = format!("[sinks.{kind}.{}]", name.value);
+        found.extend(Section::open(&title, node, reading).map(|section| (name, section)));
+    }
+    found
+}
+
+fn check_name(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Reading<'_>) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if name.value.is_empty() || name.value.len() > 100 || name.value.starts_with('.') || !name.value.chars().all(plain) {
+        let message = format!("the sink is called `{}`; a name has letters, digits, `_`, `-` and `.`", name.value);
+        reading.fault("PD0103", name.span, message);
+    } else if name.value == INGEST {
+        reading.fault("PD0103", name.span, "a sink cannot be called `ingest`; the agent keeps what it refused under that name");
+    }
+    match names.iter().find(|known| known.value == name.value) {
+        Some(first) => reading.twice(&format!("sink {}", name.value), first.span, name.span),
+        None => names.push(name.clone()),
+    }
+}
+
+/// Two sinks that write the same files would tear each other's lines.
+fn check_directories(sinks: &[(SinkSettings, Span)], reading: &mut Reading<'_>) {
+    let mut seen: Vec<(&PathBuf, Span)> = Vec::new();
+    for (sink, span) in sinks {
+        let SinkKind::File(file) = &sink.kind else { continue };
+        match seen.iter().find(|(dir, _)| *dir == &file.dir) {
+            Some((dir, first)) => reading.twice(&format!("dir = \"{}\"", dir.display()), *first, *span),
+            None => seen.push((&file.dir, *span)),
+        }
+    }
+}
+
+fn sink(kind: &str, name: &str, mut section: Section, reading: &mut Reading<'_>) -> Option<SinkSettings> {
+    let origin = section.origin(reading);
+    let kind = match kind {
+        "file" => Some(SinkKind::File(file(&mut section, reading))),
+        "influxdb" => influxdb(&mut section, reading).map(SinkKind::Influxdb),
+        _ => dataway(&mut section, reading).map(SinkKind::Dataway),
+    };
+    let stand_in = || SinkKind::File(FileSink::default_in(reading.root));
+    let mut sink = SinkSettings::default_of(name, kind.clone().unwrap_or_else(stand_in));
+    sink.origin = origin;
+    let faults_before = reading.faults.len();
+    if let Some(categories) = section.list(reading, "categories", category) {
+        if categories.value.is_empty() && reading.faults.len() == faults_before {
+            reading.fault("PD0103", categories.span, "`categories` holds no category; leave it out to take all");
+        }
+        sink.categories = Some(categories.value.into_iter().map(|at| at.value).collect());
+    }
+    section.set(reading, "required", yes_or_no, &mut sink.required);
+    section.set(reading, "linger", duration(LINGER), &mut sink.linger);
+    section.set(reading, "timeout", duration(TIMEOUT), &mut sink.timeout);
+    section.set(reading, "max_batch", size(BATCH), &mut sink.max_batch);
+    section.finish(reading);
+    kind.map(|_| sink)
+}
+
+fn category(node: &Node, reading: &mut Reading<'_>) -> Taken<Category> {
+    let name = filled_text(node, reading)?;
+    let names = Category::ALL.map(Category::as_str);
+    match (Category::from_name(&name), nearest(&name, &names)) {
+        (Some(category), _) => Ok(category),
+        (None, Some(near)) => because_with_help("PD0103", format!("unknown category `{name}`"), format!("did you mean `{near}`?")),
+        (None, None) => because("PD0103", format!("unknown category `{name}`; the categories are {}", listed(&names))),
+    }
+}
+
+fn file(section: &mut Section, reading: &mut Reading<'_>) -> FileSink {
+    let mut file = FileSink::default_in(reading.root);
+    section.set(reading, "dir", directory, &mut file.dir);
+    section.set(reading, "max_file", size(FILE), &mut file.max_file);
+    section.set(reading, "keep", number(KEPT_FILES), &mut file.keep);
+    file
+}
+
+fn dataway(section: &mut Section, reading: &mut Reading<'_>) -> Option<DatawaySink> {
+    const EXAMPLE: &str = "\"https://openway.example?token=${file:/etc/pythond/dataway.token}\"";
+    let url = section.require(reading, "url", EXAMPLE, dataway_url);
+    let (gzip, ca_file) = transport(section, reading, url.as_ref().map(|url| url.value.expose()));
+    Some(DatawaySink { url: url?.value, gzip, ca_file })
+}
+
+fn dataway_url(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
+    let text = text_with_secrets(node, reading)?;
+    let url = http_url(&text)?;
+    if !url.query_pairs().any(|(key, value)| key == "token" && !value.is_empty()) {
+        return because_with_help("PD0110", "`url` has no token", "end it with `?token=…`, or `?token=${file:/etc/pythond/dataway.token}`");
+    }
+    Ok(Secret::new(text.trim()))
+}
+
+fn influxdb(section: &mut Section, reading: &mut Reading<'_>) -> Option<InfluxdbSink> {
+    let url = section.require(reading, "url", "\"http://127.0.0.1:8086\"", influxdb_url);
+    let (gzip, ca_file) = transport(section, reading, url.as_ref().map(|url| url.value.as_str()));
+    let api = influxdb_api(section, reading);
+    Some(InfluxdbSink { url: url?.value, api: api?, gzip, ca_file })
+}
+
+fn influxdb_url(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let text = text_with_secrets(node, reading)?;
+    let url = http_url(&text)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return because("PD0110", "`url` holds a login; it belongs into `username` and `password`");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return because_with_help("PD0110", "`url` has a `?` or `#`; it must end before", "the database, bucket and token have keys of their own");
+    }
+    Ok(text.trim().trim_end_matches('/').to_owned())
+}
+
+/// Checks a URL without showing it: it may carry a token.
+fn http_url(text: &str) -> Taken<Url> {
+    let url = match Url::parse(text.trim()) {
+        Ok(url) => url,
+        Err(error) => {
+            return because_with_help("PD0110", format!("`url` is no URL: {error}"), "write it as `http://host:port` or `https://host`");
+        }
+    };
+    if !["http", "https"].contains(&url.scheme()) {
+        return because("PD0110", format!("`url` starts with `{}:`; it must start with http:// or https://", url.scheme()));
+    }
+    Ok(url)
+}
+
+/// What all kinds share that speak HTTP.
+fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>) -> (bool, Option<PathBuf>) {
+    let mut gzip = GZIP;
+    section.set(reading, "gzip", yes_or_no, &mut gzip);
+    let ca_file = section.read(reading, "ca_file", certificates);
+    if let (Some(ca_file), Some(url)) = (&ca_file, url)
+        && url.trim_start().to_ascii_lowercase().starts_with("http:")
+    {
+        reading.fault("PD0103", ca_file.span, "`ca_file` has no meaning for `http://`; it must go, or `url` must start with https://");
+    }
+    (gzip, ca_file.map(|at| at.value))
+}
+
+fn certificates(node: &Node, reading: &mut Reading<'_>) -> Taken<PathBuf> {
+    let path = path(node, reading)?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(path),
+        Ok(_) => because("PD0103", format!("`{}` holds no certificate in PEM form", path.display())),
+        Err(error) => because("PD0103", format!("could not read the certificates in `{}`: {error}", path.display())),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+    V3,
+}
+
+impl Version {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+            Self::V3 => "v3",
+        }
+    }
+
+    /// Which versions know a key.
+    fn knows(self, key: &str) -> bool {
+        match key {
+            "retention_policy" | "username" | "password" => self == Self::V1,
+            "org" | "bucket" => self == Self::V2,
+            "database" => self != Self::V2,
+            _ => self != Self::V1,
+        }
+    }
+}
+
+/// The keys of all versions as given.
+struct Given {
+    database: Option<At<String>>,
+    retention_policy: Option<At<String>>,
+    username: Option<At<String>>,
+    password: Option<At<Secret>>,
+    org: Option<At<String>>,
+    bucket: Option<At<String>>,
+    token: Option<At<Secret>>,
+}
+
+fn influxdb_api(section: &mut Section, reading: &mut Reading<'_>) -> Option<InfluxdbApi> {
+    let faults_before = reading.faults.len();
+    let versions = word(&[("v1", Version::V1), ("v2", Version::V2), ("v3", Version::V3)]);
+    let version_given = section.has("version");
+    let bucket_given = section.has("bucket");
+    let version = section.read(reading, "version", versions).map(|at| at.value);
+    if version.is_none() && version_given {
+        for key in ["database", "retention_policy", "username", "password", "org", "bucket", "token"] {
+            section.take(key);
+        }
+        return None;
+    }
+    let version = version.unwrap_or(if bucket_given { Version::V2 } else { Version::V1 });
+    refuse_foreign_keys(section, reading, version, version_given);
+    let required: &[(&'static str, &str)] = match version {
+        Version::V1 | Version::V3 => &[("database", "\"metrics\"")],
+        Version::V2 => &[("org", "\"my-org\""), ("bucket", "\"metrics\"")],
+    };
+    let mut one = |key: &'static str, reading: &mut Reading<'_>| match required.iter().find(|(name, _)| *name == key) {
+        Some((_, example)) => section.require(reading, key, example, filled_secret_text),
+        None => section.read(reading, key, filled_secret_text),
+    };
+    let (database, retention_policy, username) = (one("database", reading), one("retention_policy", reading), one("username", reading));
+    let (org, bucket) = (one("org", reading), one("bucket", reading));
+    let (password, token) = (section.read(reading, "password", secret), section.read(reading, "token", secret));
+    let given = Given { database, retention_policy, username, password, org, bucket, token };
+    if reading.faults.len() > faults_before {
+        return None;
+    }
+    given.into_api(version, reading)
+}
+
+/// Names, which may come from `${env:…}` as well in the settings of a sink.
+fn filled_secret_text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let text = text_with_secrets(node, reading)?;
+    if text.trim().is_empty() { must_be("text that is not empty") } else { Ok(text) }
+}
+
+/// A key that belongs to another version is a fault; it is taken, so that it is not called unknown as well.
+fn refuse_foreign_keys(section: &mut Section, reading: &mut Reading<'_>, version: Version, version_given: bool) {
+    for key in ["database", "retention_policy", "username", "password", "org", "bucket", "token"] {
+        if version.knows(key) {
+            continue;
+        }
+        if let Some(entry) = section.take(key) {
+            let homes: Vec<&str> = [Version::V1, Version::V2, Version::V3].into_iter().filter(|v| v.knows(key)).map(Version::as_str).collect();
+            let message = format!("`{key}` belongs to InfluxDB {}, but this sink speaks {}", homes.join(" and "), version.as_str());
+            let help = if version_given { "remove it, or change `version`".to_owned() } else { format!("add `version = \"{}\"`, or remove it", homes[0]) };
+            reading.fault_with_help("PD0103", entry.key_span, message, help);
+        }
+    }
+}
+
+impl Given {
+    fn into_api(self, version: Version, reading: &mut Reading<'_>) -> Option<InfluxdbApi> {
+        let value = |at: At<String>| at.value;
+        let token = self.token.map(|at| at.value);
+        match version {
+            Version::V1 => {
+                let login = match (self.username, self.password) {
+                    (Some(username), Some(password)) => Some((username.value, password.value)),
+                    (Some(username), None) => {
+                        reading.fault("PD0104", username.span, "`username` is given without `password`");
+                        None
+                    }
+                    (None, Some(password)) => {
+                        reading.fault("PD0104", password.span, "`password` is given without `username`");
+                        None
+                    }
+                    (None, None) => None,
+                };
+                Some(InfluxdbApi::V1 { database: value(self.database?), retention_policy: self.retention_policy.map(value), login })
+            }
+            Version::V2 => Some(InfluxdbApi::V2 { org: value(self.org?), bucket: value(self.bucket?), token }),
+            Version::V3 => Some(InfluxdbApi::V3 { database: value(self.database?), token }),
+        }
+    }
+}
