@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 
 use super::WorkerSpec;
 
@@ -234,15 +234,17 @@ fn join(exc: &str, msg: &str) -> String {
 
 /// The agent's end of a worker's control socket.
 pub struct Channel {
-    socket: AsyncFd<OwnedFd>,
+    /// Sends and receives whole messages like a datagram socket, and tells the end like a stream.
+    socket: UnixDatagram,
 }
 
 impl Channel {
     /// # Errors
     /// When the descriptor cannot be watched.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket: AsyncFd::register(socket).map_err(|refused| refused.into_parts().1)? })
+        let socket = std::os::unix::net::UnixDatagram::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: UnixDatagram::from_std(socket)? })
     }
 
     /// Sends a frame without waiting: a worker that does not read is judged by its silence, not by a blocked agent.
@@ -252,25 +254,25 @@ impl Channel {
     pub fn send(&self, frame: &Down<'_>) -> io::Result<()> {
         let text = serde_json::to_vec(frame).map_err(io::Error::other)?;
         if text.len() > FRAME_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a frame of {} bytes is too long; is the table `config` of the input that large?", text.len())));
+            let why = format!("a frame of {} bytes is too long; is the table `config` of the input that large?", text.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        rustix::net::send(self.socket.get_ref(), &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        // Not `try_send` of the runtime, which may not have seen yet that a new socket is writable.
+        rustix::net::send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
         Ok(())
     }
 
     /// Waits for a frame; `None` once the worker has closed its end. What is no frame comes as `Unknown`.
+    ///
+    /// # Errors
+    /// When the socket cannot be read.
     pub async fn receive(&self) -> io::Result<Option<Up>> {
         let mut buffer = vec![0; FRAME_BYTES];
-        loop {
-            let mut ready = self.socket.readable().await?;
-            let read = ready.try_io(|socket| Ok(rustix::net::recv(socket.get_ref(), &mut buffer[..], RecvFlags::empty())?));
-            match read {
-                Err(_would_block) => {}
-                Ok(Ok((0, _))) => return Ok(None),
-                Ok(Ok((length, _))) => return Ok(Some(serde_json::from_slice(&buffer[..length.min(FRAME_BYTES)]).unwrap_or(Up::Unknown))),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-                Ok(Err(error)) => return Err(error),
-            }
+        match self.socket.recv(&mut buffer).await {
+            Ok(0) => Ok(None),
+            Ok(length) => Ok(Some(serde_json::from_slice(&buffer[..length]).unwrap_or(Up::Unknown))),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

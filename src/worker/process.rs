@@ -309,7 +309,7 @@ impl Process {
     pub fn into_parts(self) -> io::Result<Parts> {
         Ok(Parts {
             pid: self.pid,
-            death: Death { pid: self.pid, pidfd: AsyncFd::register(self.pidfd).map_err(|refused| refused.into_parts().1)?, workers: self.workers },
+            death: Death { pid: self.pid, pidfd: watched(self.pidfd)?, workers: self.workers },
             channel: Channel::new(self.control)?,
             stdout: pipe::Receiver::from_owned_fd(self.stdout)?,
             stderr: pipe::Receiver::from_owned_fd(self.stderr)?,
@@ -322,6 +322,12 @@ impl Process {
         let _ = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd)), WaitIdOptions::EXITED);
         self.workers.locked().remove(&self.pid);
     }
+}
+
+#[expect(unsafe_code, reason = "a descriptor is handed to the runtime")]
+fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
+    unsafe { AsyncFd::register(pidfd) }.map_err(|refused| refused.into_parts().1)
 }
 
 /// A process with its descriptors watched.
