@@ -104,6 +104,7 @@ impl Files {
         let (line, line_start) = position(&file.text, start);
         let line_end = file.text[line_start..].find('\n').map_or(file.text.len(), |length| line_start + length);
         let source = file.text[line_start..line_end].trim_end_matches('\r');
+        let start = start.min(line_start + source.len());
         let end = span.end.clamp(start, (line_start + source.len()).max(start));
         Place {
             file: file.path.clone(),
@@ -470,4 +471,60 @@ mod tests {
         assert!(sources.iter().all(|line| !line.contains("s3cret")), "{sources:?}");
         assert_eq!(sources[5], "token = \"${env:T}\" # ok");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(parts in proptest::collection::vec(0..PARTS.len(), 0..24)) {
+            let text: String = parts.iter().map(|part| PARTS[*part]).collect();
+            let (mut files, mut tree) = (Files::default(), Table::default());
+            for name in ["a", "b"] {
+                for fault in files.add(name.into(), text.clone().into_bytes(), &around(), &mut tree) {
+                    let place = fault.place.clone().unwrap();
+                    assert!(place.line >= 1 && place.line <= text.matches('\n').count() + 1, "{fault:?}");
+                    assert!(place.column <= place.source.chars().count() + 1, "{fault:?}");
+                    fault.render(std::path::Path::new("/"), true);
+                }
+            }
+        }
+    }
+
+    /// What settings are made of, whole and torn.
+    const PARTS: [&str; 36] = [
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "#",
+        "\"",
+        "'",
+        "\"\"\"",
+        "\'\'\'",
+        "\\",
+        "\n",
+        "\r\n",
+        "\t",
+        " ",
+        "a",
+        "é",
+        "「」",
+        "$LONG",
+        "${LONG}",
+        "$",
+        "1",
+        "-0x1F",
+        "1e400",
+        "true",
+        "1979-05-27",
+        "[a.b]\n",
+        "[[inputs.pythond]]\n",
+        "[inputs.pythond]\n",
+        "token = ",
+        "url = \"http://u:p@h?token=x\"",
+        "x = [1,\n",
+    ];
 }
