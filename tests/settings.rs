@@ -18,10 +18,16 @@ struct Root {
 impl Root {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let env = [("PATH", dir.path().join("bin").display().to_string()), ("HOME", dir.path().join("home").display().to_string())];
+        let env = [
+            ("PATH", dir.path().join("bin").display().to_string()),
+            ("HOME", dir.path().join("home").display().to_string()),
+        ];
         let env: BTreeMap<String, String> = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let root = Self { dir, around: Surroundings { env, hostname: "box".to_owned() } };
-        root.file("python.d/mytest/a.py", "").file("python.d/core/x.py", "").file("bin/python3", "#!/bin/sh\n").file("bin/no", "");
+        root.file("python.d/mytest/a.py", "")
+            .file("python.d/core/x.py", "")
+            .file("bin/python3", "#!/bin/sh\n")
+            .file("bin/no", "");
         root.mode("bin/python3", 0o755);
         root
     }
@@ -70,7 +76,10 @@ impl Root {
     fn shown(&self, diagnostics: &[Diagnostic]) -> Vec<String> {
         let root = format!("{}/", self.dir.path().display());
         let show = |diagnostic: &Diagnostic| {
-            let place = diagnostic.place.as_ref().map(|place| format!("{}:{}:{} ", place.file.display(), place.line, place.column));
+            let place = diagnostic
+                .place
+                .as_ref()
+                .map(|place| format!("{}:{}:{} ", place.file.display(), place.line, place.column));
             format!("{}{} {}", place.unwrap_or_default(), diagnostic.code, diagnostic.message).replace(&root, "")
         };
         diagnostics.iter().map(show).collect()
@@ -115,7 +124,8 @@ fn mistakes_in_several_files_are_all_found_in_one_pass() {
         ("d/e.conf", "[sinks.influxdb.main]\nurl = \"ftp://x\"\ndatabase = \"d\"\n"),
         ("f.conf", "[buffer]\nsync = \"group\"\n"),
     ]);
-    let starts: Vec<String> = root.faults().iter().map(|fault| fault.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    let starts: Vec<String> =
+        root.faults().iter().map(|fault| fault.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(
         starts,
         [
@@ -130,7 +140,8 @@ fn mistakes_in_several_files_are_all_found_in_one_pass() {
 
 #[test]
 fn a_fault_is_rendered_with_its_line_and_what_was_meant() {
-    let root = Root::with(&[("disk.conf", "[[inputs.pythond]]\nname = \"disk\"\ncmd = \"python3\"\n  dris = [\"disk\"]\n")]);
+    let root =
+        Root::with(&[("disk.conf", "[[inputs.pythond]]\nname = \"disk\"\ncmd = \"python3\"\n  dris = [\"disk\"]\n")]);
     let error = root.read().unwrap_err();
     let expected = "\
 error[PD0102]: unknown key `dris`
@@ -190,7 +201,7 @@ fn unknown_tables_and_keys_are_refused_with_a_suggestion() {
     assert_eq!(found("[bufer]\nx = 1"), "unknown table `[bufer]` / did you mean `buffer`?");
     assert_eq!(found("[[input.pythond]]\nx = 1"), "unknown table `[input]` / did you mean `inputs`?");
     assert_eq!(found("name = 1"), "unknown key `name` / ");
-    assert_eq!(found("[http_api]\nlisten_sock = \"/x\""), "unknown key `listen_sock` / ");
+    assert_eq!(found("[http_api]\nlisten_socket = \"/x\""), "unknown key `listen_socket` / did you mean `socket`?");
     assert_eq!(found("[http_api]\nlissten = \":1\""), "unknown key `lissten` / did you mean `listen`?");
     assert_eq!(found("[sinks.influx.x]"), "unknown kind of sink `influx` / did you mean `influxdb`?");
     assert_eq!(found("[sinks.file.x]\nkep = 1"), "unknown key `kep` / did you mean `keep`?");
@@ -207,7 +218,10 @@ fn a_table_given_twice_names_both_places() {
     assert!(other.file.ends_with("conf.d/a.conf"));
     assert_eq!(root.shown(&faults), ["conf.d/b.conf:1:1 PD0105 `[buffer]` is given twice"]);
     assert_eq!(fault("[buffer]\n[logging]\n[buffer]\n"), "3:2 PD0105 `[buffer]` is given twice");
-    assert_eq!(fault("[sinks.file.x]\n[sinks.dataway.x]\nurl = \"http://h?token=t\"\n"), "2:16 PD0105 `sink x` is given twice");
+    assert_eq!(
+        fault("[sinks.file.x]\n[sinks.dataway.x]\nurl = \"http://h?token=t\"\n"),
+        "2:16 PD0105 `sink x` is given twice"
+    );
     assert_eq!(fault(&format!("{}{}", input(""), input(""))), "7:8 PD0105 `name = \"a\"` is given twice");
 }
 
@@ -215,11 +229,23 @@ fn a_table_given_twice_names_both_places() {
 fn keys_and_tables_must_have_their_type() {
     assert_eq!(fault("buffer = 1"), "1:10 PD0103 `[buffer]` is `1`; it must be a table");
     assert_eq!(fault("[[buffer]]"), "1:1 PD0103 `[buffer]` is a list; it must be a table");
-    assert_eq!(fault("[logging]\nlevel = 3"), "2:9 PD0103 `level` is `3`; it must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"");
-    assert_eq!(fault("[http_api]\ntokens = \"x\""), "2:10 PD0103 `tokens` is text; it must be a list such as [\"a\", \"b\"]");
-    assert_eq!(fault("[sinks.file.x]\nrequired = \"yes\""), "2:12 PD0103 `required` is `\"yes\"`; it must be true or false");
+    assert_eq!(
+        fault("[logging]\nlevel = 3"),
+        "2:9 PD0103 `level` is `3`; it must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\""
+    );
+    assert_eq!(
+        fault("[http_api]\ntokens = \"x\""),
+        "2:10 PD0103 `tokens` is text; it must be a list such as [\"a\", \"b\"]"
+    );
+    assert_eq!(
+        fault("[sinks.file.x]\nrequired = \"yes\""),
+        "2:12 PD0103 `required` is `\"yes\"`; it must be true or false"
+    );
     assert_eq!(fault("[events]\nextra_status = [1]"), "2:17 PD0103 `extra_status` is `1`; it must be text in quotes");
-    assert_eq!(fault("[sinks.file]\ndir = \"x\""), "2:1 PD0103 `dir` stands in `[sinks.file]`; a sink needs a name: `[sinks.file.main]`");
+    assert_eq!(
+        fault("[sinks.file]\ndir = \"x\""),
+        "2:1 PD0103 `dir` stands in `[sinks.file]`; a sink needs a name: `[sinks.file.main]`"
+    );
 }
 
 #[test]
@@ -262,7 +288,10 @@ fn every_key_of_an_input_is_taken() {
     let home = root.path("home").display().to_string();
     let input = root.config().inputs.remove(0);
     assert_eq!(input.envs, [("A".to_owned(), "1=2".to_owned()), ("B".to_owned(), format!("{home}/lib:{home}"))]);
-    assert_eq!(input.tags, BTreeMap::from([("team".to_owned(), "web".to_owned()), ("node".to_owned(), "box".to_owned())]));
+    assert_eq!(
+        input.tags,
+        BTreeMap::from([("team".to_owned(), "web".to_owned()), ("node".to_owned(), "box".to_owned())])
+    );
     assert_eq!((input.run_timeout, input.stop_grace), (Some(Duration::from_secs(90)), Duration::from_secs(7)));
     assert_eq!((input.memory_max, input.nice, input.enabled), (Some(256 << 20), -3, false));
     assert_eq!(input.config, serde_json::json!({"url": home, "n": 1, "f": 1.5, "list": [true], "day": "2026-11-21"}));
@@ -277,7 +306,11 @@ fn both_forms_of_an_input_are_taken_from_any_file() {
 
 #[test]
 fn the_name_loses_its_white_space_as_in_datakit() {
-    assert_eq!(config("[[inputs.pythond]]\nname = \" my \\t in\\r\\nputs\"\ncmd = \"python3\"\ndirs = [\"mytest\"]").inputs[0].name, "myinputs");
+    assert_eq!(
+        config("[[inputs.pythond]]\nname = \" my \\t in\\r\\nputs\"\ncmd = \"python3\"\ndirs = [\"mytest\"]").inputs[0]
+            .name,
+        "myinputs"
+    );
     assert_eq!(input_fault("name = \" \""), "2:8 PD0103 `name` is `\" \"`; it must be a name that is not empty");
     for bad in ["a/b", "a\\u0000b", "a\\u001bb"] {
         assert!(input_fault(&format!("name = \"{bad}\"")).contains("PD0103 `name` is"), "{bad}");
@@ -305,11 +338,19 @@ fn dirs_are_found_below_python_d_or_absolute() {
 #[test]
 fn a_dir_that_cannot_be_used_says_which_path_was_looked_for() {
     let place = "2:9 PD0106";
-    assert_eq!(input_fault("dirs = [\"none\"]"), format!("{place} the folder `none` does not exist; looked for python.d/none"));
+    assert_eq!(
+        input_fault("dirs = [\"none\"]"),
+        format!("{place} the folder `none` does not exist; looked for python.d/none")
+    );
     assert!(input_fault("dirs = [\"core\"]").starts_with(&format!("{place} `core` holds the agent's own")));
     assert!(input_fault("dirs = [\"./core\"]").starts_with(place));
-    assert_eq!(input_fault("dirs = [\"../bin/no\"]"), format!("{place} `python.d/../bin/no` is neither a folder nor a `.py` file"));
+    assert_eq!(
+        input_fault("dirs = [\"../bin/no\"]"),
+        format!("{place} `python.d/../bin/no` is neither a folder nor a `.py` file")
+    );
     assert_eq!(input_fault("dirs = []"), "2:8 PD0103 `dirs` is empty; name at least one folder below python.d");
+    let both = input("").replace("\"mytest\"", "\"none\", \"mytest\", \"core\"");
+    assert_eq!(faults(&both).len(), 2);
     assert!(input_fault("dirs = \"mytest\"").starts_with("2:8 PD0103 `dirs` is `\"mytest\"`; it must be a list"));
     assert!(input_fault("dirs = [1]").starts_with("2:9 PD0103 `dirs` is `1`"));
 }
@@ -319,11 +360,17 @@ fn an_interpreter_that_cannot_start_is_a_fault() {
     assert_eq!(input_fault("cmd = \"python9\""), "2:7 PD0107 the interpreter `python9` is not on PATH; searched bin");
     assert_eq!(input_fault("cmd = \"no\""), "2:7 PD0107 the interpreter `no` is not on PATH; searched bin");
     assert_eq!(input_fault("cmd = \"/none/python3\""), "2:7 PD0107 the interpreter `/none/python3` does not exist");
-    assert_eq!(input_fault("cmd = \"/etc/passwd\""), "2:7 PD0107 the interpreter `/etc/passwd` is not a program that can be run");
+    assert_eq!(
+        input_fault("cmd = \"/etc/passwd\""),
+        "2:7 PD0107 the interpreter `/etc/passwd` is not a program that can be run"
+    );
     assert!(input_fault("cmd = \"venv/bin/python3\"").contains("it must be a name on PATH"));
     assert!(input_fault("cmd = \"\"").contains("it must be text that is not empty"));
     let root = Root::with(&[("t.conf", &input("").replace("\"python3\"", "\"python3 -u\""))]);
-    assert_eq!(root.read().unwrap_err().faults[0].help.as_deref(), Some("`cmd` takes no arguments; write `cmd = \"python3\"`"));
+    assert_eq!(
+        root.read().unwrap_err().faults[0].help.as_deref(),
+        Some("`cmd` takes no arguments; write `cmd = \"python3\"`")
+    );
 }
 
 #[test]
@@ -367,7 +414,10 @@ fn variables_are_filled_in_everywhere_and_places_stay_true() {
     assert_eq!(input.envs[1].1, "$UNSET");
     let root = Root::with(&[("t.conf", &format!("{}nice = [$N, $N] # x\nx = 1\n", input_head()))]).env("N", "1234567");
     let found = root.faults();
-    assert!(found[0].starts_with("conf.d/t.conf:5:8 PD0103") && found[1].starts_with("conf.d/t.conf:6:1 PD0102"), "{found:?}");
+    assert!(
+        found[0].starts_with("conf.d/t.conf:5:8 PD0103") && found[1].starts_with("conf.d/t.conf:6:1 PD0102"),
+        "{found:?}"
+    );
 }
 
 fn input_head() -> String {
@@ -395,15 +445,22 @@ fn secrets_come_from_the_environment_or_a_file() {
     assert!(!root.shown(&config.warnings).iter().any(|warning| warning.contains("PD0109")));
     root.mode("secret", 0o604);
     let warnings = root.shown(&root.config().warnings);
-    assert!(warnings.contains(&"conf.d/t.conf:7:9 PD0109 the secret in `secret` can be read by every user".to_owned()), "{warnings:?}");
+    assert!(
+        warnings.contains(&"conf.d/t.conf:7:9 PD0109 the secret in `secret` can be read by every user".to_owned()),
+        "{warnings:?}"
+    );
 }
 
 #[test]
 fn a_secret_that_cannot_be_had_is_a_fault() {
     assert_eq!(fault("[http_api]\ntokens = [\"${env:T}\"]"), "2:11 PD0108 the environment variable `T` is not set");
-    assert!(fault("[http_api]\ntokens = [\"${file:none}\"]").starts_with("2:11 PD0108 could not read the secret in `none`"));
+    assert!(
+        fault("[http_api]\ntokens = [\"${file:none}\"]").starts_with("2:11 PD0108 could not read the secret in `none`")
+    );
     assert_eq!(fault("[http_api]\ntokens = [\"\"]"), "2:11 PD0103 the secret is empty");
-    assert!(fault("[logging]\ndir = \"${env:HOME}\"").contains("they work in the settings of sinks and in `tokens` only"));
+    assert!(
+        fault("[logging]\ndir = \"${env:HOME}\"").contains("they work in the settings of sinks and in `tokens` only")
+    );
 }
 
 #[test]
@@ -417,7 +474,8 @@ fn no_fault_shows_a_secret() {
         "[http_api]\ntokens = [\"s3cret\", 1]\n",
     ] {
         let root = Root::with(&[("t.conf", text)]);
-        let rendered: Vec<String> = root.read().unwrap_err().faults.iter().map(|fault| fault.render(Path::new("/"), false)).collect();
+        let rendered: Vec<String> =
+            root.read().unwrap_err().faults.iter().map(|fault| fault.render(Path::new("/"), false)).collect();
         // The scheme is shown, since it is what is wrong.
         let shown = rendered.join("\n").replace("starts with `s3cret:`", "");
         assert!(!shown.contains("s3cret"), "{shown}");
@@ -447,7 +505,10 @@ fn addresses_are_taken_as_datakit_writes_them() {
 fn beyond_loopback_tokens_are_needed() {
     for listen in [":9529", "[::]:9529", "10.0.0.1:9529"] {
         assert!(fault(&format!("[http_api]\nlisten = \"{listen}\"")).starts_with("2:10 PD0110"), "{listen}");
-        assert!(fault(&format!("[http_api]\nlisten = \"{listen}\"\ntokens = []")).starts_with("2:10 PD0110"), "{listen}");
+        assert!(
+            fault(&format!("[http_api]\nlisten = \"{listen}\"\ntokens = []")).starts_with("2:10 PD0110"),
+            "{listen}"
+        );
     }
 }
 
@@ -477,9 +538,15 @@ fn the_small_tables_obey_what_is_written() {
     assert_eq!(config.ingest.integers, Integers::Keep);
     assert_eq!((config.events.on_invalid, &config.events.extra_status[..]), (OnInvalid::Warn, &["meh".to_owned()][..]));
     assert_eq!(config.events.extra_source, ["x"]);
-    assert_eq!((config.buffer.max_size, config.buffer.at_cap, config.buffer.sync), (16 << 20, AtCap::DropOldest, Sync::Interval));
+    assert_eq!(
+        (config.buffer.max_size, config.buffer.at_cap, config.buffer.sync),
+        (16 << 20, AtCap::DropOldest, Sync::Interval)
+    );
     assert_eq!((config.logging.level, config.logging.dir), (Level::Debug, root.path("home/logs")));
-    assert_eq!(config.global_tags, BTreeMap::from([("host".to_owned(), "h".to_owned()), ("zone".to_owned(), "box".to_owned())]));
+    assert_eq!(
+        config.global_tags,
+        BTreeMap::from([("host".to_owned(), "h".to_owned()), ("zone".to_owned(), "box".to_owned())])
+    );
 }
 
 #[test]
@@ -512,7 +579,10 @@ fn git_repositories_are_checked_but_not_pulled_yet() {
     let repo = "[git_repos]\npull_interval = \"1m\"\n[[git_repos.repo]]\nenable = false\nurl = \"\"\nssh_private_key_path = \"\"\n\
                 ssh_private_key_password = \"\"\nbranch = \"master\"\n";
     config(repo);
-    assert!(fault(&repo.replace("enable = false", "enable = true")).starts_with("4:10 PD0103 this version does not pull git repositories yet"));
+    assert!(
+        fault(&repo.replace("enable = false", "enable = true"))
+            .starts_with("4:10 PD0103 this version does not pull git repositories yet")
+    );
     assert!(fault(&repo.replace("url = \"\"", "url = \"file:///x\"")).contains("it must be a URL that starts with"));
     assert!(fault(&repo.replace("\"1m\"", "\"soon\"")).contains("`pull_interval` is `\"soon\"`"));
 }
@@ -556,11 +626,19 @@ fn each_version_of_influxdb_has_its_keys() {
 fn keys_of_another_version_of_influxdb_are_refused() {
     assert_eq!(influxdb_fault(""), "1:1 PD0104 `database` is missing in `[sinks.influxdb.x]`");
     assert_eq!(influxdb_fault("bucket = \"b\""), "1:1 PD0104 `org` is missing in `[sinks.influxdb.x]`");
-    assert!(influxdb_fault("database = \"d\"\ntoken = \"t\"").starts_with("4:1 PD0103 `token` belongs to InfluxDB v2 and v3, but this sink speaks v1"));
-    assert!(influxdb_fault("org = \"o\"\nbucket = \"b\"\ndatabase = \"d\"").starts_with("5:1 PD0103 `database` belongs to InfluxDB v1 and v3"));
+    assert!(
+        influxdb_fault("database = \"d\"\ntoken = \"t\"")
+            .starts_with("4:1 PD0103 `token` belongs to InfluxDB v2 and v3, but this sink speaks v1")
+    );
+    assert!(
+        influxdb_fault("org = \"o\"\nbucket = \"b\"\ndatabase = \"d\"")
+            .starts_with("5:1 PD0103 `database` belongs to InfluxDB v1 and v3")
+    );
     assert!(influxdb_fault("database = \"d\"\nusername = \"u\"").ends_with("`username` is given without `password`"));
     assert!(influxdb_fault("database = \"d\"\npassword = \"u\"").ends_with("`password` is given without `username`"));
-    assert!(influxdb_fault("version = 2\norg = \"o\"\nbucket = \"b\"").ends_with("it must be \"v1\", \"v2\" or \"v3\""));
+    assert!(
+        influxdb_fault("version = 2\norg = \"o\"\nbucket = \"b\"").ends_with("it must be \"v1\", \"v2\" or \"v3\"")
+    );
 }
 
 #[test]
@@ -629,14 +707,30 @@ fn the_shipped_settings_load_and_run_the_demo() {
 
 /// The sample with the `#` gone from every line `#key = value` and `#[table]`.
 fn uncommented(text: &str) -> String {
-    let is_setting = |line: &&str| line.starts_with("#[") || line[1..].split_once(" = ").is_some_and(|(key, _)| !key.is_empty() && !key.contains([' ', '`', '#']));
-    text.lines().map(|line| if line.starts_with('#') && is_setting(&line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
+    let is_setting = |line: &&str| {
+        line.starts_with("#[")
+            || line[1..].split_once(" = ").is_some_and(|(key, _)| !key.is_empty() && !key.contains([' ', '`', '#']))
+    };
+    text.lines()
+        .map(|line| if line.starts_with('#') && is_setting(&line) { &line[1..] } else { line })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
 fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     let text = uncommented(&shipped("agent.conf"));
-    for table in ["[http_api]", "[ingest]", "[events]", "[buffer]", "[logging]", "[global_tags]", "[sinks.file.local]", "[git_repos]", "[[git_repos.repo]]"] {
+    for table in [
+        "[http_api]",
+        "[ingest]",
+        "[events]",
+        "[buffer]",
+        "[logging]",
+        "[global_tags]",
+        "[sinks.file.local]",
+        "[git_repos]",
+        "[[git_repos.repo]]",
+    ] {
         assert!(text.lines().any(|line| line == table), "{table} is not in the sample");
     }
     let keys = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
@@ -666,9 +760,13 @@ fn every_example_in_the_sample_is_accepted() {
     let (input_keys, sink_keys, examples) = (&lines[..shared], &lines[shared..sinks], &lines[sinks..]);
     assert_eq!((input_keys.len(), sink_keys.len()), (9, 7));
     let mut text = input(&input_keys.join("\n")) + &examples.join("\n") + "\n";
-    text += &format!("[sinks.influxdb.all]\nurl = \"https://h\"\ndatabase = \"d\"\n{}\n", sink_keys.join("\n").replace("/etc/pythond/", ""));
+    text += &format!(
+        "[sinks.influxdb.all]\nurl = \"https://h\"\ndatabase = \"d\"\n{}\n",
+        sink_keys.join("\n").replace("/etc/pythond/", "")
+    );
     let text = text.replace("/etc/pythond/", "");
-    let root = Root::with(&[("t.conf", &text)]).env("INFLUX_PASSWORD", "p").env("INFLUX_TOKEN", "t").env("DATAWAY_TOKEN", "t");
+    let root =
+        Root::with(&[("t.conf", &text)]).env("INFLUX_PASSWORD", "p").env("INFLUX_TOKEN", "t").env("DATAWAY_TOKEN", "t");
     root.file("influx.token", "t").file("ca.pem", "-----BEGIN CERTIFICATE-----\n").mode("influx.token", 0o600);
     let config = root.config();
     assert_eq!((config.inputs.len(), config.sinks.len()), (1, 5));

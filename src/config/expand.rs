@@ -172,7 +172,11 @@ fn closed_at(text: &str, mark: &str, escapes: bool) -> Option<usize> {
             at += 2;
         } else if bytes[at..].starts_with(mark.as_bytes()) {
             // Up to two quotes may stand right before the closing mark: `""""a"""""`.
-            let extra = if mark.len() == 3 { bytes[at + 3..].iter().take(2).take_while(|b| **b == mark.as_bytes()[0]).count() } else { 0 };
+            let extra = if mark.len() == 3 {
+                bytes[at + 3..].iter().take(2).take_while(|b| **b == mark.as_bytes()[0]).count()
+            } else {
+                0
+            };
             return Some(at + mark.len() + extra);
         } else {
             at += 1;

@@ -24,7 +24,9 @@ pub fn read(conf_d: &Path) -> Listing {
     match std::fs::metadata(conf_d) {
         Ok(meta) if meta.is_dir() => listing.walk(conf_d, &mut BTreeSet::new(), &mut paths),
         _ => {
-            listing.faults.push(nothing_there(format!("the settings directory `{}` does not exist", conf_d.display()), conf_d));
+            listing
+                .faults
+                .push(nothing_there(format!("the settings directory `{}` does not exist", conf_d.display()), conf_d));
             return listing;
         }
     }
@@ -153,7 +155,8 @@ mod tests {
 
     #[test]
     fn every_conf_file_is_read_sorted_by_path() {
-        let tree = Tree::of(&[("b.conf", "b"), ("a/z.conf", "z"), ("a.conf", "a"), ("c.conf.sample", ""), ("d.conf.bak", "")]);
+        let tree =
+            Tree::of(&[("b.conf", "b"), ("a/z.conf", "z"), ("a.conf", "a"), ("c.conf.sample", ""), ("d.conf.bak", "")]);
         assert_eq!(tree.listed(), (vec!["a/z.conf".into(), "a.conf".into(), "b.conf".into()], vec![]));
     }
 
@@ -173,7 +176,10 @@ mod tests {
         assert_eq!(names, ["a.conf", "empty.conf", "void.conf"]);
         assert_eq!(
             said,
-            ["`b.conf` is not read: it has the same content as `a.conf`", "`c.conf` is not read: it is the same file as `a.conf`"]
+            [
+                "`b.conf` is not read: it has the same content as `a.conf`",
+                "`c.conf` is not read: it is the same file as `a.conf`"
+            ]
         );
     }
 
@@ -190,7 +196,10 @@ mod tests {
         let (names, said) = tree.listed();
         assert_eq!(names, ["a.conf"]);
         assert_eq!(said.len(), 3, "{said:?}");
-        assert!(said.contains(&"`b.toml` is not read: the names of settings files end in `.conf`".to_owned()), "{said:?}");
+        assert!(
+            said.contains(&"`b.toml` is not read: the names of settings files end in `.conf`".to_owned()),
+            "{said:?}"
+        );
     }
 
     #[test]

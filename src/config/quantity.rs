@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", " ", "s", "10x", "ten", "-1s", "1.s", "1..5s", "10s5", "1e3", "99999999999999999999", "600000d"] {
+        for text in
+            ["", " ", "s", "10x", "ten", "-1s", "1.s", "1..5s", "10s5", "1e3", "99999999999999999999", "600000d"]
+        {
             assert_eq!(duration(text), None, "{text}");
         }
     }

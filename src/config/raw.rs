@@ -104,6 +104,7 @@ impl Files {
         let (line, line_start) = position(&file.text, start);
         let line_end = file.text[line_start..].find('\n').map_or(file.text.len(), |length| line_start + length);
         let source = file.text[line_start..line_end].trim_end_matches('\r');
+        let start = start.min(line_start + source.len());
         let end = span.end.clamp(start, (line_start + source.len()).max(start));
         Place {
             file: file.path.clone(),
@@ -143,13 +144,23 @@ impl Files {
         let copy = Copy { file, expanded: &expanded };
         let root = copy.table(root.get_ref(), None);
         find_secrets(&root, &mut self.files[file].secrets);
-        let mut errors: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
+        let mut errors: Vec<_> =
+            errors.iter().map(|error| (error.span().unwrap_or_default(), error.message())).collect();
         errors.sort_by_key(|(span, _)| span.start);
         let mut faults = Vec::new();
         for (span, message) in errors {
             let at = copy.span(&step_back(&expanded.text, span.clone()));
             let line = position(&self.files[file].text, at.start).0;
-            if self.files[file].syntax_errors.insert(line) {
+            let is_new = self.files[file].syntax_errors.insert(line);
+            if is_new && is_behind_an_open_list(&expanded.text, span.start, message) {
+                let what = "a list is not closed before this line, expected `]`";
+                faults.push(Diagnostic::error("PD0101", what).at(self.place(at)));
+                // The parser takes all the rest for elements of the list.
+                let last = self.files[file].text.lines().count();
+                self.files[file].syntax_errors.extend(line..=last);
+                break;
+            }
+            if is_new {
                 faults.push(self.syntax_fault(&copy, &span, at, message));
             }
         }
@@ -163,9 +174,14 @@ impl Files {
             && let Some((name, first)) = first_given(text, span)
         {
             let first = self.place(copy.span(&first)).with_label("first given here");
-            let fault = Diagnostic::error("PD0105", format!("`{name}` is given twice")).at(self.place(at)).with_other(first);
+            let fault =
+                Diagnostic::error("PD0105", format!("`{name}` is given twice")).at(self.place(at)).with_other(first);
             let is_input = name == "[inputs.pythond]";
-            return if is_input { fault.with_help("write `[[inputs.pythond]]` for each of several inputs") } else { fault };
+            return if is_input {
+                fault.with_help("write `[[inputs.pythond]]` for each of several inputs")
+            } else {
+                fault
+            };
         }
         let fault = Diagnostic::error("PD0101", message).at(self.place(at));
         match text.get(span.clone()) {
@@ -227,7 +243,8 @@ impl File {
 fn secret_value_of_line(line: &str) -> Option<usize> {
     let (key, value) = line.split_once('=')?;
     let key = key.trim().rsplit('.').next().unwrap_or("").trim_matches(['"', '\'']);
-    let secret = (SECRET_KEYS.contains(&key) && !expand::has_reference(value)) || (key == "url" && url_has_secret(value));
+    let secret =
+        (SECRET_KEYS.contains(&key) && !expand::has_reference(value)) || (key == "url" && url_has_secret(value));
     secret.then_some(line.len() - value.len())
 }
 
@@ -240,7 +257,9 @@ fn find_secrets(table: &Table, found: &mut Vec<Range<usize>>) {
         let span = node.span.start..node.span.end;
         match &node.value {
             Value::Text(text) if key == "url" && url_has_secret(text) => found.push(span),
-            Value::Text(text) if SECRET_KEYS.contains(&key.as_str()) && !expand::has_reference(text) => found.push(span),
+            Value::Text(text) if SECRET_KEYS.contains(&key.as_str()) && !expand::has_reference(text) => {
+                found.push(span)
+            }
             Value::List(_) if SECRET_KEYS.contains(&key.as_str()) => found.push(span),
             Value::Table(inner) => find_secrets(inner, found),
             Value::List(nodes) => {
@@ -279,6 +298,16 @@ fn step_back(text: &str, span: Range<usize>) -> Range<usize> {
     if span.is_empty() && span.start > end { end..end } else { span }
 }
 
+/// Says whether an error is the first header or key behind a list without its `]`.
+fn is_behind_an_open_list(text: &str, at: usize, message: &str) -> bool {
+    let (_, line_start) = position(text, at);
+    let line = text[line_start..].lines().next().unwrap_or("");
+    let is_key = line
+        .split_once('=')
+        .is_some_and(|(key, _)| !key.trim().is_empty() && !key.contains(['"', '\'', '[', '{', ',']));
+    message.starts_with("missing comma between array elements") && (header_of(line).is_some() || is_key)
+}
+
 /// Finds what a duplicate repeats: its name for messages, and where it stands first.
 fn first_given(text: &str, again: &Range<usize>) -> Option<(String, Range<usize>)> {
     let (_, line_start) = position(text, again.start);
@@ -296,7 +325,8 @@ fn first_given(text: &str, again: &Range<usize>) -> Option<(String, Range<usize>
     }
     let key = text.get(again.clone())?;
     let same_table = earlier.into_iter().rev().take_while(|(_, line)| header_of(line).is_none());
-    let repeated = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+    let repeated =
+        |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
     let (start, first) = same_table.filter(|(_, line)| repeated(line)).last()?;
     let indent = first.len() - first.trim_start().len();
     Some((key.to_owned(), start + indent..start + indent + key.len()))
@@ -391,6 +421,14 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_is_never_closed_is_one_fault() {
+        let what = "a list is not closed before this line, expected `]`";
+        assert_eq!(faults(&[b"d = [\"a\"\n\n[[x]]\nn = 1\nm = 2\n"]), [format!("0:3:1: {what}")]);
+        assert_eq!(faults(&[b"d = [\"a\"\nn = 1\nm = 2\n"]), [format!("0:2:1: {what}")]);
+        assert!(faults(&[b"d = [\"a\"\n\"b\"]\n"])[0].contains("missing comma"));
+    }
+
+    #[test]
     fn columns_count_characters_also_with_crlf_tabs_and_a_byte_order_mark() {
         assert_eq!(faults(&["\u{feff}a = 1\r\n\t\"é\" = oops\r\n".as_bytes()])[0].split(": ").next(), Some("0:2:8"));
     }
@@ -425,10 +463,68 @@ mod tests {
         let (mut files, mut tree) = (Files::default(), Table::default());
         let text = "tokens = [\n  \"s3cret\",\n]\npassword = \"s3cret\nurl = \"https://u:s3cret@h\"\ntoken = \"${env:T}\" # ok\n";
         files.add("a".into(), text.as_bytes().to_vec(), &around(), &mut tree);
-        let lines = text.split_inclusive('\n').scan(0, |start, line| Some(std::mem::replace(start, *start + line.len())));
-        let sources: Vec<String> = lines.map(|start| files.place(Span { file: 0, start, end: start + 1 }).source).collect();
+        let lines =
+            text.split_inclusive('\n').scan(0, |start, line| Some(std::mem::replace(start, *start + line.len())));
+        let sources: Vec<String> =
+            lines.map(|start| files.place(Span { file: 0, start, end: start + 1 }).source).collect();
         assert_eq!(sources[1], "  \"******\",");
         assert!(sources.iter().all(|line| !line.contains("s3cret")), "{sources:?}");
         assert_eq!(sources[5], "token = \"${env:T}\" # ok");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(parts in proptest::collection::vec(0..PARTS.len(), 0..24)) {
+            let text: String = parts.iter().map(|part| PARTS[*part]).collect();
+            let (mut files, mut tree) = (Files::default(), Table::default());
+            for name in ["a", "b"] {
+                for fault in files.add(name.into(), text.clone().into_bytes(), &around(), &mut tree) {
+                    let place = fault.place.clone().unwrap();
+                    assert!(place.line >= 1 && place.line <= text.matches('\n').count() + 1, "{fault:?}");
+                    assert!(place.column <= place.source.chars().count() + 1, "{fault:?}");
+                    fault.render(std::path::Path::new("/"), true);
+                }
+            }
+        }
+    }
+
+    /// What settings are made of, whole and torn.
+    const PARTS: [&str; 36] = [
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "#",
+        "\"",
+        "'",
+        "\"\"\"",
+        "\'\'\'",
+        "\\",
+        "\n",
+        "\r\n",
+        "\t",
+        " ",
+        "a",
+        "é",
+        "「」",
+        "$LONG",
+        "${LONG}",
+        "$",
+        "1",
+        "-0x1F",
+        "1e400",
+        "true",
+        "1979-05-27",
+        "[a.b]\n",
+        "[[inputs.pythond]]\n",
+        "[inputs.pythond]\n",
+        "token = ",
+        "url = \"http://u:p@h?token=x\"",
+        "x = [1,\n",
+    ];
 }

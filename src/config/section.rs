@@ -60,7 +60,13 @@ impl Reading<'_> {
         self.say(Diagnostic::error(code, message), span);
     }
 
-    pub fn fault_with_help(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    pub fn fault_with_help(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.say(Diagnostic::error(code, message).with_help(help), span);
     }
 
@@ -131,6 +137,11 @@ impl Section {
     /// Takes a key as it is.
     pub fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.known.push(key);
+        self.take_refused(key)
+    }
+
+    /// Takes a key that the caller refuses with words of its own; no message offers it.
+    pub fn take_refused(&mut self, key: &str) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(at))
     }
@@ -189,7 +200,10 @@ impl Section {
         let Entry { node, .. } = self.take(key)?;
         let Value::List(nodes) = &node.value else {
             if !matches!(node.value, Value::Broken) {
-                let message = format!("`{key}` is {}; it must be a list such as [\"a\", \"b\"]", shown_unless_secret(key, &node.value));
+                let message = format!(
+                    "`{key}` is {}; it must be a list such as [\"a\", \"b\"]",
+                    shown_unless_secret(key, &node.value)
+                );
                 reading.fault("PD0103", node.span, message);
             }
             return None;
@@ -214,7 +228,9 @@ impl Section {
 
     /// A key that is not known and looks like this one; the message about it is enough.
     fn has_misspelt(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| !self.known.contains(&entry.key.as_str()) && nearest(&entry.key, &[key]).is_some())
+        self.entries
+            .iter()
+            .any(|entry| !self.known.contains(&entry.key.as_str()) && nearest(&entry.key, &[key]).is_some())
     }
 }
 
@@ -235,7 +251,9 @@ pub fn read_value<T>(
             reading.fault("PD0103", node.span, message);
         }
         Err(Wrong::Because { code, message, help: None }) => reading.fault(code, node.span, message),
-        Err(Wrong::Because { code, message, help: Some(help) }) => reading.fault_with_help(code, node.span, message, help),
+        Err(Wrong::Because { code, message, help: Some(help) }) => {
+            reading.fault_with_help(code, node.span, message, help)
+        }
         Err(Wrong::Known) => {}
     }
     None
@@ -408,7 +426,11 @@ pub fn listed(names: &[&str]) -> String {
 
 fn shown_unless_secret(key: &str, value: &Value) -> String {
     // A URL may carry a token or a password.
-    if ["token", "tokens", "password", "ssh_private_key_password", "url"].contains(&key) { kind(value).to_owned() } else { shown(value) }
+    if ["token", "tokens", "password", "ssh_private_key_password", "url"].contains(&key) {
+        kind(value).to_owned()
+    } else {
+        shown(value)
+    }
 }
 
 fn shown(value: &Value) -> String {
@@ -443,7 +465,10 @@ pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
         let distance = distance(&given, word);
         (distance <= tolerance).then_some(distance)
     };
-    known.iter().filter_map(|word| Some((close(word)?, *word))).min().map(|(_, word)| word)
+    let similar = known.iter().filter_map(|word| Some((close(word)?, *word))).min().map(|(_, word)| word);
+    // `listen_socket` is DataKit's word for what is `socket` here.
+    let longer = || known.iter().copied().find(|word| given.strip_suffix(word).is_some_and(|rest| rest.ends_with('_')));
+    similar.or_else(longer)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that make `a` of `b` (optimal string alignment).
@@ -475,6 +500,7 @@ mod tests {
         assert_eq!(nearest("dris", &known), Some("dirs"));
         assert_eq!(nearest("Name", &known), Some("name"));
         assert_eq!(nearest("timeout", &known), None);
+        assert_eq!(nearest("my_cmd", &known), Some("cmd"));
         assert_eq!(nearest("run-timeout", &known), Some("run_timeout"));
         assert_eq!(nearest("zzzz", &known), None);
     }

@@ -33,7 +33,8 @@ pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> HttpApi {
     if let Some(listen) = listen {
         api.listen = listen.value;
         if no_tokens && !listen.value.ip().is_loopback() {
-            let message = format!("`listen` is `{}`, which other machines can reach; that needs `tokens`", listen.value);
+            let message =
+                format!("`listen` is `{}`, which other machines can reach; that needs `tokens`", listen.value);
             let help = "add `tokens = [\"${file:/etc/pythond/token}\"]`, or listen on 127.0.0.1";
             reading.fault_with_help("PD0110", listen.span, message, help);
         }
@@ -47,7 +48,11 @@ fn address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddr> {
     let text = filled_text(node, reading)?;
     let text = text.trim();
     if text.starts_with('/') {
-        return because_with_help("PD0103", "`listen` is a path; it must be an address and port", format!("write `socket = \"{text}\"`"));
+        return because_with_help(
+            "PD0103",
+            "`listen` is a path; it must be an address and port",
+            format!("write `socket = \"{text}\"`"),
+        );
     }
     let full = match text.rsplit_once(':') {
         Some(("", port)) => format!("0.0.0.0:{port}"),
@@ -56,7 +61,9 @@ fn address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddr> {
     };
     match full.parse() {
         Ok(address) => Ok(address),
-        Err(_) => must_be("an IP address and a port such as \"127.0.0.1:9529\", \"localhost:9529\", \"[::1]:9529\" or \":9529\""),
+        Err(_) => must_be(
+            "an IP address and a port such as \"127.0.0.1:9529\", \"localhost:9529\", \"[::1]:9529\" or \":9529\"",
+        ),
     }
 }
 
@@ -73,8 +80,13 @@ fn origin(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
 
 /// The endpoint has no TLS yet; a setting that does nothing would be worse than none.
 fn refuse_tls(table: &mut Section, reading: &mut Reading<'_>) {
-    if let Some(entry) = table.take("tls") {
+    if let Some(entry) = table.take_refused("tls") {
         let help = "listen on 127.0.0.1 behind a proxy that speaks TLS";
-        reading.fault_with_help("PD0103", entry.key_span, "this version has no TLS for its endpoint yet; `[http_api.tls]` must go", help);
+        reading.fault_with_help(
+            "PD0103",
+            entry.key_span,
+            "this version has no TLS for its endpoint yet; `[http_api.tls]` must go",
+            help,
+        );
     }
 }

@@ -7,7 +7,8 @@ use super::{DAY, Reading, Section, Taken, no_input, tags_of};
 use crate::config::Input;
 use crate::config::raw::{Entry, Node, Value, as_list};
 use crate::config::section::{
-    At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text, yes_or_no,
+    At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text,
+    yes_or_no,
 };
 
 /// The name is part of the name of a log file, whose length is limited.
@@ -61,7 +62,11 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
     }
     let cmd = section.require(reading, "cmd", "\"python3\"", |node, reading| command(node, reading, enabled));
     let dirs = dirs(&mut section, reading, enabled);
-    let plain = Input::plain(name.as_ref().map_or("", |name| &name.value), cmd.as_ref().map_or("", |cmd| &cmd.value), PathBuf::new());
+    let plain = Input::plain(
+        name.as_ref().map_or("", |name| &name.value),
+        cmd.as_ref().map_or("", |cmd| &cmd.value),
+        PathBuf::new(),
+    );
     let mut input = Input { enabled, origin, ..plain };
     input.dirs = dirs.clone().unwrap_or_default();
     if let Some(envs) = section.list(reading, "envs", env) {
@@ -79,7 +84,7 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
     section.set(reading, "nice", number(-20..=19), &mut input.nice);
     section.set(reading, "config", script_config, &mut input.config);
     section.read(reading, "isolation", isolation);
-    if let Some(entry) = section.take("user") {
+    if let Some(entry) = section.take_refused("user") {
         let message = "this version cannot run scripts as another user yet; `user` must go";
         reading.fault_with_help("PD0103", entry.key_span, message, "start the agent as the user that the scripts need");
     }
@@ -135,18 +140,22 @@ fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Strin
 fn dirs(section: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<Vec<PathBuf>> {
     const EXAMPLE: &str = "[\"mytest\"]";
     let before = section.require(reading, "dirs", EXAMPLE, |node, _| match &node.value {
-        Value::List(nodes) if nodes.is_empty() => because("PD0103", "`dirs` is empty; name at least one folder below python.d"),
+        Value::List(nodes) if nodes.is_empty() => {
+            because("PD0103", "`dirs` is empty; name at least one folder below python.d")
+        }
         Value::List(nodes) => Ok(nodes.clone()),
         _ => must_be(format!("a list of folders below python.d such as {EXAMPLE}")),
     })?;
+    let given = before.value.len();
+    let read = |node: &Node| read_value(reading, "dirs", node, |node, reading| dir(node, reading, enabled));
+    let found: Vec<PathBuf> = before.value.iter().filter_map(read).map(|at| at.value).collect();
     let mut dirs: Vec<PathBuf> = Vec::new();
-    for node in before.value {
-        let dir = read_value(reading, "dirs", &node, |node, reading| dir(node, reading, enabled))?.value;
-        if !dirs.contains(&dir) {
-            dirs.push(dir);
+    for dir in &found {
+        if !dirs.contains(dir) {
+            dirs.push(dir.clone());
         }
     }
-    Some(dirs)
+    (found.len() == given).then_some(dirs)
 }
 
 fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
@@ -172,7 +181,11 @@ fn env(node: &Node, reading: &mut Reading<'_>) -> Taken<(String, String)> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => {
             let from_home = value == "~" || value.starts_with("~/");
-            let value = if from_home { reading.path_below(Path::new(""), value).display().to_string() } else { value.to_owned() };
+            let value = if from_home {
+                reading.path_below(Path::new(""), value).display().to_string()
+            } else {
+                value.to_owned()
+            };
             Ok((name.trim().to_owned(), value))
         }
         _ => must_be("`NAME=value`"),
@@ -182,9 +195,10 @@ fn env(node: &Node, reading: &mut Reading<'_>) -> Taken<(String, String)> {
 fn isolation(node: &Node, _: &mut Reading<'_>) -> Taken<()> {
     match &node.value {
         Value::Text(word) if word == "script" => Ok(()),
-        Value::Text(word) if word == "class" || word == "input" => {
-            because("PD0103", format!("`isolation` is `\"{word}\"`; this version has one process per script, which is \"script\""))
-        }
+        Value::Text(word) if word == "class" || word == "input" => because(
+            "PD0103",
+            format!("`isolation` is `\"{word}\"`; this version has one process per script, which is \"script\""),
+        ),
         _ => must_be("\"script\""),
     }
 }
@@ -214,7 +228,8 @@ fn as_json(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Value> {
         Value::Date(date) => Json::String(date.clone()),
         Value::List(nodes) => Json::Array(nodes.iter().map(|node| as_json(node, reading)).collect::<Result<_, _>>()?),
         Value::Table(table) => {
-            let pair = |entry: &Entry, reading: &mut Reading<'_>| Ok((entry.key.clone(), as_json(&entry.node, reading)?));
+            let pair =
+                |entry: &Entry, reading: &mut Reading<'_>| Ok((entry.key.clone(), as_json(&entry.node, reading)?));
             Json::Object(table.entries.iter().map(|entry| pair(entry, reading)).collect::<Result<_, _>>()?)
         }
         Value::Broken => return Err(Wrong::Known),

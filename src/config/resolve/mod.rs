@@ -15,8 +15,13 @@ use super::diagnostic::Diagnostic;
 use super::listing;
 use super::quantity::show_size;
 use super::raw::{Entry, Files, Node, Table, Value, as_list};
-use super::section::{self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, size, text, word, yes_or_no};
-use super::{AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Surroundings, Sync};
+use super::section::{
+    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, size, text, word,
+    yes_or_no,
+};
+use super::{
+    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Surroundings, Sync,
+};
 
 /// The tables of the vocabulary.
 const TABLES: [&str; 9] =
@@ -40,7 +45,11 @@ pub fn read(root: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
     let Reading { mut faults, mut warnings, .. } = reading;
     in_file_order(&mut faults, &files);
     in_file_order(&mut warnings, &files);
-    if faults.is_empty() { Ok(Config { warnings, ..config }) } else { Err(ConfigError { faults, warnings, inputs: config.inputs }) }
+    if faults.is_empty() {
+        Ok(Config { warnings, ..config })
+    } else {
+        Err(ConfigError { faults, warnings, inputs: config.inputs })
+    }
 }
 
 fn in_file_order(diagnostics: &mut [Diagnostic], files: &Files) {
@@ -92,8 +101,11 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
 }
 
 fn no_input() -> Diagnostic {
-    Diagnostic::warning("PD0104", "no `[[inputs.pythond]]` in any file: reports over HTTP are taken, but no script runs")
-        .with_help("add `[[inputs.pythond]]` with `name`, `cmd` and `dirs`")
+    Diagnostic::warning(
+        "PD0104",
+        "no `[[inputs.pythond]]` in any file: reports over HTTP are taken, but no script runs",
+    )
+    .with_help("add `[[inputs.pythond]]` with `name`, `cmd` and `dirs`")
 }
 
 fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
@@ -103,7 +115,8 @@ fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
     if broken(entry.key_span) || broken(entry.node.span) || (!is_table && reading.files.is_broken(entry.key_span)) {
         return;
     }
-    let what = if is_table { format!("unknown table `[{}]`", entry.key) } else { format!("unknown key `{}`", entry.key) };
+    let what =
+        if is_table { format!("unknown table `[{}]`", entry.key) } else { format!("unknown key `{}`", entry.key) };
     let mut fault = Diagnostic::error("PD0102", what);
     let mut place = reading.files.place(entry.key_span);
     if let Some(known) = nearest(&entry.key, &TABLES) {
@@ -144,7 +157,11 @@ fn buffer(table: Option<Section>, reading: &mut Reading<'_>) -> Buffer {
     if let Some(mut table) = table {
         let max_size = |node: &Node, reading: &mut Reading<'_>| {
             let given = size(0..=u64::MAX)(node, reading)?;
-            if given < SMALLEST_BUFFER { must_be(format!("at least {}", show_size(SMALLEST_BUFFER))) } else { Ok(given) }
+            if given < SMALLEST_BUFFER {
+                must_be(format!("at least {}", show_size(SMALLEST_BUFFER)))
+            } else {
+                Ok(given)
+            }
         };
         table.set(reading, "max_size", max_size, &mut buffer.max_size);
         let words = word(&[("refuse", AtCap::Refuse), ("drop_oldest", AtCap::DropOldest)]);
@@ -221,7 +238,8 @@ fn git_repo(mut repo: Section, reading: &mut Reading<'_>) {
     });
     repo.read(reading, "url", |node, reading| {
         let url = section::text_with_secrets(node, reading)?.to_ascii_lowercase();
-        let known = url.trim().is_empty() || ["http://", "https://", "ssh://", "git@"].iter().any(|kind| url.trim().starts_with(kind));
+        let known = url.trim().is_empty()
+            || ["http://", "https://", "ssh://", "git@"].iter().any(|kind| url.trim().starts_with(kind));
         if known { Ok(()) } else { must_be("a URL that starts with https://, http://, ssh:// or git@") }
     });
     repo.read(reading, "ssh_private_key_path", text);

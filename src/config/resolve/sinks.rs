@@ -11,8 +11,8 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, Value};
 use crate::config::section::{
-    At, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, path, secret, size, text_with_secrets,
-    word, yes_or_no,
+    At, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, path, secret, size,
+    text_with_secrets, word, yes_or_no,
 };
 use crate::config::sinks::{DatawaySink, FileSink, GZIP, InfluxdbApi, InfluxdbSink, SinkKind, SinkSettings};
 use crate::point::Category;
@@ -68,7 +68,11 @@ fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
 /// The tables below `[sinks.<kind>]`.
 fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<String>, Section)> {
     let Value::Table(table) = entry.node.value else {
-        reading.fault("PD0103", entry.node.span, format!("`sinks.{kind}` must be a table with a name: `[sinks.{kind}.main]`"));
+        reading.fault(
+            "PD0103",
+            entry.node.span,
+            format!("`sinks.{kind}` must be a table with a name: `[sinks.{kind}.main]`"),
+        );
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -87,11 +91,16 @@ fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<S
 
 fn check_name(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Reading<'_>) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-    if name.value.is_empty() || name.value.len() > 100 || name.value.starts_with('.') || !name.value.chars().all(plain) {
+    if name.value.is_empty() || name.value.len() > 100 || name.value.starts_with('.') || !name.value.chars().all(plain)
+    {
         let message = format!("the sink is called `{}`; a name has letters, digits, `_`, `-` and `.`", name.value);
         reading.fault("PD0103", name.span, message);
     } else if name.value == INGEST {
-        reading.fault("PD0103", name.span, "a sink cannot be called `ingest`; the agent keeps what it refused under that name");
+        reading.fault(
+            "PD0103",
+            name.span,
+            "a sink cannot be called `ingest`; the agent keeps what it refused under that name",
+        );
     }
     match names.iter().find(|known| known.value == name.value) {
         Some(first) => reading.twice(&format!("sink {}", name.value), first.span, name.span),
@@ -141,7 +150,9 @@ fn category(node: &Node, reading: &mut Reading<'_>) -> Taken<Category> {
     let names = Category::ALL.map(Category::as_str);
     match (Category::from_name(&name), nearest(&name, &names)) {
         (Some(category), _) => Ok(category),
-        (None, Some(near)) => because_with_help("PD0103", format!("unknown category `{name}`"), format!("did you mean `{near}`?")),
+        (None, Some(near)) => {
+            because_with_help("PD0103", format!("unknown category `{name}`"), format!("did you mean `{near}`?"))
+        }
         (None, None) => because("PD0103", format!("unknown category `{name}`; the categories are {}", listed(&names))),
     }
 }
@@ -165,7 +176,11 @@ fn dataway_url(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
     let text = text_with_secrets(node, reading)?;
     let url = http_url(&text)?;
     if !url.query_pairs().any(|(key, value)| key == "token" && !value.is_empty()) {
-        return because_with_help("PD0110", "`url` has no token", "end it with `?token=…`, or `?token=${file:/etc/pythond/dataway.token}`");
+        return because_with_help(
+            "PD0110",
+            "`url` has no token",
+            "end it with `?token=…`, or `?token=${file:/etc/pythond/dataway.token}`",
+        );
     }
     Ok(Secret::new(text.trim()))
 }
@@ -184,7 +199,11 @@ fn influxdb_url(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
         return because("PD0110", "`url` holds a login; it belongs into `username` and `password`");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return because_with_help("PD0110", "`url` has a `?` or `#`; it must end before", "the database, bucket and token have keys of their own");
+        return because_with_help(
+            "PD0110",
+            "`url` has a `?` or `#`; it must end before",
+            "the database, bucket and token have keys of their own",
+        );
     }
     Ok(text.trim().trim_end_matches('/').to_owned())
 }
@@ -194,11 +213,18 @@ fn http_url(text: &str) -> Taken<Url> {
     let url = match Url::parse(text.trim()) {
         Ok(url) => url,
         Err(error) => {
-            return because_with_help("PD0110", format!("`url` is no URL: {error}"), "write it as `http://host:port` or `https://host`");
+            return because_with_help(
+                "PD0110",
+                format!("`url` is no URL: {error}"),
+                "write it as `http://host:port` or `https://host`",
+            );
         }
     };
     if !["http", "https"].contains(&url.scheme()) {
-        return because("PD0110", format!("`url` starts with `{}:`; it must start with http:// or https://", url.scheme()));
+        return because(
+            "PD0110",
+            format!("`url` starts with `{}:`; it must start with http:// or https://", url.scheme()),
+        );
     }
     Ok(url)
 }
@@ -211,7 +237,11 @@ fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>
     if let (Some(ca_file), Some(url)) = (&ca_file, url)
         && url.trim_start().to_ascii_lowercase().starts_with("http:")
     {
-        reading.fault("PD0103", ca_file.span, "`ca_file` has no meaning for `http://`; it must go, or `url` must start with https://");
+        reading.fault(
+            "PD0103",
+            ca_file.span,
+            "`ca_file` has no meaning for `http://`; it must go, or `url` must start with https://",
+        );
     }
     (gzip, ca_file.map(|at| at.value))
 }
@@ -285,7 +315,8 @@ fn influxdb_api(section: &mut Section, reading: &mut Reading<'_>) -> Option<Infl
         Some((_, example)) => section.require(reading, key, example, filled_secret_text),
         None => section.read(reading, key, filled_secret_text),
     };
-    let (database, retention_policy, username) = (one("database", reading), one("retention_policy", reading), one("username", reading));
+    let (database, retention_policy, username) =
+        (one("database", reading), one("retention_policy", reading), one("username", reading));
     let (org, bucket) = (one("org", reading), one("bucket", reading));
     let (password, token) = (section.read(reading, "password", secret), section.read(reading, "token", secret));
     let given = Given { database, retention_policy, username, password, org, bucket, token };
@@ -308,9 +339,21 @@ fn refuse_foreign_keys(section: &mut Section, reading: &mut Reading<'_>, version
             continue;
         }
         if let Some(entry) = section.take(key) {
-            let homes: Vec<&str> = [Version::V1, Version::V2, Version::V3].into_iter().filter(|v| v.knows(key)).map(Version::as_str).collect();
-            let message = format!("`{key}` belongs to InfluxDB {}, but this sink speaks {}", homes.join(" and "), version.as_str());
-            let help = if version_given { "remove it, or change `version`".to_owned() } else { format!("add `version = \"{}\"`, or remove it", homes[0]) };
+            let homes: Vec<&str> = [Version::V1, Version::V2, Version::V3]
+                .into_iter()
+                .filter(|v| v.knows(key))
+                .map(Version::as_str)
+                .collect();
+            let message = format!(
+                "`{key}` belongs to InfluxDB {}, but this sink speaks {}",
+                homes.join(" and "),
+                version.as_str()
+            );
+            let help = if version_given {
+                "remove it, or change `version`".to_owned()
+            } else {
+                format!("add `version = \"{}\"`, or remove it", homes[0])
+            };
             reading.fault_with_help("PD0103", entry.key_span, message, help);
         }
     }
@@ -334,7 +377,11 @@ impl Given {
                     }
                     (None, None) => None,
                 };
-                Some(InfluxdbApi::V1 { database: value(self.database?), retention_policy: self.retention_policy.map(value), login })
+                Some(InfluxdbApi::V1 {
+                    database: value(self.database?),
+                    retention_policy: self.retention_policy.map(value),
+                    login,
+                })
             }
             Version::V2 => Some(InfluxdbApi::V2 { org: value(self.org?), bucket: value(self.bucket?), token }),
             Version::V3 => Some(InfluxdbApi::V3 { database: value(self.database?), token }),
