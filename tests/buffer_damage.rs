@@ -362,6 +362,19 @@ fn a_damaged_cursor_file_means_sending_again() {
 }
 
 #[test]
+fn a_sink_with_a_damaged_cursor_file_loses_nothing_to_a_faster_one_that_registers_first() {
+    let case = case();
+    case.disk.edit(&cursor_file(), |bytes| bytes[3] ^= 1);
+    for _ in 0..2 {
+        let (log, _) = open(&case.settings, &case.disk);
+        drain(&mut log.cursor("fast", true).unwrap());
+        append(&log, [50]);
+        log.close();
+    }
+    assert_eq!(read_main(&case).0, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 50, 50]);
+}
+
+#[test]
 fn a_cut_or_empty_or_huge_cursor_file_means_sending_again() {
     for len in [0, 1, 10, 30, 5000] {
         let case = at_record_four();

@@ -199,6 +199,36 @@ fn a_directory_that_cannot_be_synced_acknowledges_nothing() {
     );
 }
 
+#[test]
+fn a_segment_whose_name_was_not_made_durable_is_not_trusted_by_the_next_start() {
+    let (disk, log) = running(&settings(&dir()));
+    disk.fail_below(&log_dir(), Call::SyncDir, 0, 2, Fault::Errno(EIO));
+    assert!(try_append(&log, 66).is_err());
+    log.close();
+    let (log, _) = open(&settings(&dir()), &disk);
+    append(&log, [0]);
+    for seed in 0..20 {
+        // All cuts start from the same state: what is durable does not change by a cut.
+        let disk = disk.cut_power(seed);
+        let (log, _) = open(&settings(&dir()), &disk);
+        let mut probe = log.cursor(&format!("probe {seed}"), false).unwrap();
+        assert!(drain(&mut probe).contains(&0));
+    }
+}
+
+#[test]
+fn numbers_go_on_when_only_an_empty_segment_is_left() {
+    let (disk, log) = running(&small(&dir()));
+    append(&log, 0..5);
+    read_all(&log);
+    append(&log, 5..6);
+    log.close();
+    disk.edit(&segment(&dir(), 5), Vec::clear);
+    disk.remove(&dir().join("cursors/main"));
+    let (log, _) = open(&small(&dir()), &disk);
+    assert!(append(&log, [6])[0] >= 5);
+}
+
 fn by_interval() -> Settings {
     Settings {
         sync_each_commit: false,
@@ -217,6 +247,18 @@ fn a_sync_by_interval_that_fails_writes_all_it_should_have_kept_again() {
         after_a_power_cut(&by_interval(), &disk, log),
         (0..6).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn a_sync_that_fails_at_the_close_is_made_good_before_the_log_is_closed() {
+    for seed in 0..10 {
+        let (disk, log) = running(&by_interval());
+        append(&log, 0..3);
+        disk.fail_below(&log_dir(), Call::Sync, 0, 1, Fault::Errno(EIO));
+        log.close();
+        let (log, _) = open(&by_interval(), &disk.cut_power(seed));
+        assert_eq!(read_all(&log), [0, 1, 2], "seed {seed}");
+    }
 }
 
 #[test]

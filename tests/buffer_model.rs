@@ -283,7 +283,7 @@ fn check(ops: &[Op], sync_each_commit: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_acknowledged_is_lost_whatever_happens(ops in proptest::collection::vec(op(), 1..80)) {

@@ -197,8 +197,11 @@ fn prepare(disk: &dyn Disk, paths: &Paths, settings: &Settings) -> Result<LockGu
     let guard = guard.ok_or_else(|| OpenError::Locked {
         dir: settings.dir.clone(),
     })?;
-    disk.sync_dir(&settings.dir)
-        .map_err(open_error("sync the directory", &settings.dir))?;
+    // Also `log`: a segment whose name an earlier process could not make durable must not be written on.
+    for dir in [&settings.dir, &paths.log] {
+        disk.sync_dir(dir)
+            .map_err(open_error("sync the directory", dir))?;
+    }
     Ok(guard)
 }
 

@@ -1,7 +1,7 @@
 //! A cursor's file: one line of text, replaced by rename, that says how far a sink is.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Position;
 use super::disk::{Disk, DiskFile, read_up_to, write_all_at};
@@ -99,7 +99,7 @@ pub(super) fn save_durably(
     disk.sync_dir(dir)
 }
 
-fn write_new(disk: &dyn Disk, path: &PathBuf, place: &Place) -> io::Result<Box<dyn DiskFile>> {
+fn write_new(disk: &dyn Disk, path: &Path, place: &Place) -> io::Result<Box<dyn DiskFile>> {
     let file = match disk.create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             disk.unlink(path)?;

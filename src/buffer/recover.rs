@@ -37,10 +37,14 @@ pub(super) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<Found, OpenError
         floor: 1,
     };
     let (segments, last_is_whole) = recovery.segments()?;
-    let mut cursors = recovery.cursors()?;
     let end = segments
         .last()
         .map_or(recovery.floor, |last| last.end_seq.max(recovery.floor));
+    let oldest = segments
+        .iter()
+        .find(|segment| segment.records > 0)
+        .map_or(end, |segment| segment.first_seq);
+    let mut cursors = recovery.cursors(oldest)?;
     let next_seq = recovery.settle_cursors(&mut cursors, end);
     let goes_on = |last: &&Segment| last_is_whole && last.end_seq == next_seq;
     let active = segments.last().filter(goes_on).copied();
@@ -126,6 +130,7 @@ impl Recovery<'_> {
             let (segment, whole) = self.read(&candidate);
             if segment.records == 0 && !whole {
                 // Its name may be needed.
+                self.raise_floor(candidate.first_seq, 0);
                 self.set_file_aside::<()>(&path, "holds no whole record")
                     .map_err(open_error("set aside the segment", &path))?;
                 continue;
@@ -180,6 +185,7 @@ impl Recovery<'_> {
     /// Looks at a file's header; sets the file aside when there is nothing of ours in it.
     fn vet(&mut self, path: &Path, first_seq: u64, len: u64) -> io::Result<Option<Candidate>> {
         if len == 0 {
+            self.raise_floor(first_seq, 0);
             return self.set_file_aside(path, "is empty");
         }
         let file = self.disk.open(path)?;
@@ -202,9 +208,8 @@ impl Recovery<'_> {
             }
         };
         let Some(start) = start else {
-            if header != [0; SEGMENT_HEADER as usize] {
-                self.raise_floor(first_seq, len);
-            }
+            let is_zero = header == [0; SEGMENT_HEADER as usize];
+            self.raise_floor(first_seq, if is_zero { 0 } else { len });
             return self.set_file_aside(
                 path,
                 "is no segment of this name (other magic, zeros or damaged throughout)",
@@ -422,31 +427,54 @@ impl Recovery<'_> {
         ));
     }
 
-    fn cursors(&mut self) -> Result<BTreeMap<String, Place>, OpenError> {
+    /// The cursors by file name; those whose file makes no sense start at `oldest`.
+    ///
+    /// Such a file stays until the sink's next confirmation replaces it: were it gone, a start that dies before that would take the sink
+    /// for a new one, and others could let segments go that it still needs.
+    fn cursors(&mut self, oldest: u64) -> Result<BTreeMap<String, Place>, OpenError> {
         let files = self
             .disk
             .list(&self.paths.cursors)
             .map_err(open_error("list the directory", &self.paths.cursors))?;
         let mut cursors = BTreeMap::new();
-        for (name, _) in files
+        for (name, len) in files
             .into_iter()
             .filter(|(name, _)| !place::is_temporary(name))
         {
             let path = self.paths.cursors.join(&name);
             let loaded =
                 place::load(self.disk, &path).map_err(open_error("read the cursor", &path))?;
-            match loaded {
-                Some(place) => {
-                    cursors.insert(name, place);
+            let place = loaded.unwrap_or_else(|| {
+                self.copy_cursor(&path, &name, len);
+                Place {
+                    position: Position {
+                        seq: oldest,
+                        lines: 0,
+                    },
+                    skipped_points: 0,
                 }
-                None => {
-                    let why = "makes no sense; its sink starts again at the oldest record";
-                    self.set_file_aside::<()>(&path, why)
-                        .map_err(open_error("set aside the cursor", &path))?;
-                }
-            }
+            });
+            cursors.insert(name, place);
         }
         Ok(cursors)
+    }
+
+    fn copy_cursor(&mut self, path: &Path, name: &str, len: u64) {
+        let copied = self
+            .disk
+            .open(path)
+            .and_then(|file| self.copy_piece(file.as_ref(), 0..len, &format!("cursor-{name}")));
+        let why = format!(
+            "the cursor `{name}` makes no sense; its sink starts again at the oldest record"
+        );
+        match copied {
+            Ok(Some(copy)) => self.recovered.set_aside.push((copy, why)),
+            Ok(None) => self.recovered.notes.push(why),
+            Err(e) => self
+                .recovered
+                .notes
+                .push(format!("{why}; the file could not be copied aside ({e})")),
+        }
     }
 
     /// Says which cursors stand beyond the end, and returns a number that no record has had yet.
