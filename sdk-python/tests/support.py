@@ -40,9 +40,9 @@ class Worker:
         script = str(script)
         host, port = agent.address if agent else ("127.0.0.1", 1)
         self.send(
-            t="spec",
-            v=1,
             **{
+                "t": "spec",
+                "v": 1,
                 "mode": mode,
                 "id": "some.script",
                 "gen": 1,
