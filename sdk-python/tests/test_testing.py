@@ -46,5 +46,5 @@ def test_nothing_reported_is_said(agent):
 
 def test_rejections_are_named(agent):
     Disk().feed_system_event(df_status="bad", df_event_id="e", df_title="t")
-    with pytest.raises(AssertionError, match="keyevent.0.: `df_status` is `bad`"):
+    with pytest.raises(AssertionError, match=r"keyevent.0.: `df_status` is `bad`"):
         agent.assert_no_rejections()
