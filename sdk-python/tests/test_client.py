@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+
 from pythond import client
 from support import FarEnd, answer, read_request
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from support import CORE, frames_of, one
 
 SHIPPED = os.path.join(os.path.dirname(CORE), "python.d")

@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+
 from datakit_framework import DataKitFramework
 from pythond.testing import Answer
 from support import FarEnd, answer

@@ -4,6 +4,7 @@ import os
 import sys
 
 import pytest
+
 from support import CORE, frames_of, one
 
 HEAD = "from datakit_framework import DataKitFramework\n"

@@ -1,6 +1,7 @@
 """The test kit: what it shows when a point is missing."""
 
 import pytest
+
 from datakit_framework import DataKitFramework
 from pythond.testing import run_once
 
