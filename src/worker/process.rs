@@ -15,9 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions,
-};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
@@ -106,7 +104,10 @@ impl Ended {
     pub fn tell(self) -> String {
         match self {
             Self::Exited(code) => format!("exited with code {code}"),
-            Self::Killed(signal) => format!("killed by signal {signal}{}", signal_name(signal).map_or(String::new(), |name| format!(" ({name})"))),
+            Self::Killed(signal) => format!(
+                "killed by signal {signal}{}",
+                signal_name(signal).map_or(String::new(), |name| format!(" ({name})"))
+            ),
         }
     }
 }
@@ -163,7 +164,10 @@ impl Spawner {
     /// When there is nothing to start, or the system has no room.
     pub async fn spawn(&self, launch: Launch) -> Result<Process, StartError> {
         let program = launch.program.clone();
-        let gone = || StartError::Passing { program: program.clone(), source: io::Error::other("the spawner thread has ended") };
+        let gone = || StartError::Passing {
+            program: program.clone(),
+            source: io::Error::other("the spawner thread has ended"),
+        };
         let (answer, answered) = oneshot::channel();
         self.orders.send((launch, answer)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -195,7 +199,10 @@ fn start(launch: &Launch, workers: &Workers) -> Result<Process, StartError> {
         return Err(StartError::Permanent(format!("the folder {} is not there", launch.cwd.display())));
     }
     launched(launch, workers).map_err(|source| match source.raw_os_error() {
-        Some(code) if [libc_enoexec(), rustix::io::Errno::ACCESS.raw_os_error(), rustix::io::Errno::NOENT.raw_os_error()].contains(&code) => {
+        Some(code)
+            if [libc_enoexec(), rustix::io::Errno::ACCESS.raw_os_error(), rustix::io::Errno::NOENT.raw_os_error()]
+                .contains(&code) =>
+        {
             StartError::Permanent(format!("`{}` cannot be executed: {source}", launch.program.display()))
         }
         _ => StartError::Passing { program: launch.program.clone(), source },
@@ -240,7 +247,8 @@ fn launched(launch: &Launch, workers: &Workers) -> io::Result<Process> {
     let pid = child.id();
     known.insert(pid);
     drop(known);
-    let (stdout, stderr) = (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
+    let (stdout, stderr) =
+        (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
     // The child is ours and not reaped yet, so the number is still its own.
     let pidfd = rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK)?;
     Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, workers: workers.clone() })
@@ -273,12 +281,17 @@ impl Preparation {
             rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
         }
         // The agent must outlive its workers when memory runs out; where /proc is not writable this is a wish.
-        if let Ok(file) = rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty()) {
+        if let Ok(file) =
+            rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty())
+        {
             let _ = rustix::io::write(file, b"500");
         }
         limit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
         let files = rustix::process::getrlimit(Resource::Nofile);
-        limit(Resource::Nofile, Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum })?;
+        limit(
+            Resource::Nofile,
+            Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum },
+        )?;
         if let Some(bytes) = self.memory_max {
             limit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
         }
@@ -400,7 +413,10 @@ pub fn kill_tree(token: &str, pid: u32) -> usize {
     for _ in 0..2 {
         let found: Vec<u32> = processes()
             .into_iter()
-            .filter(|other| *other != std::process::id() && (*other == pid || session_of(*other) == Some(pid) || has_cookie(*other, &cookie)))
+            .filter(|other| {
+                *other != std::process::id()
+                    && (*other == pid || session_of(*other) == Some(pid) || has_cookie(*other, &cookie))
+            })
             .collect();
         for other in &found {
             signal(*other, Signal::KILL);
@@ -417,7 +433,9 @@ pub async fn sweep_leftovers(run_dir: &Path) {
     cookie.push(run_dir);
     let bytes = cookie.as_encoded_bytes().to_vec();
     let own = std::process::id();
-    let find = || -> Vec<u32> { processes().into_iter().filter(|pid| *pid != own && environment_has(*pid, &bytes) && is_running(*pid)).collect() };
+    let find = || -> Vec<u32> {
+        processes().into_iter().filter(|pid| *pid != own && environment_has(*pid, &bytes) && is_running(*pid)).collect()
+    };
     let mut told = false;
     for _ in 0..250 {
         let left = find();
@@ -499,5 +517,6 @@ fn has_cookie(pid: u32, cookie: &str) -> bool {
 }
 
 fn environment_has(pid: u32, entry: &[u8]) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
+    std::fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
 }
