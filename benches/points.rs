@@ -5,8 +5,12 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pythond::point::{Category, Decoded, Decoding, Precision, json, line};
 
-const HOW: Decoding =
-    Decoding { category: Category::Metric, precision: Some(Precision::S), now_ns: 1_700_000_000_000_000_000, integers_as_floats: true };
+const HOW: Decoding = Decoding {
+    category: Category::Metric,
+    precision: Some(Precision::S),
+    now_ns: 1_700_000_000_000_000_000,
+    integers_as_floats: true,
+};
 const HOW_LINES: Decoding = Decoding { precision: Some(Precision::Ns), ..HOW };
 
 fn body(points: usize) -> String {
@@ -57,7 +61,9 @@ fn points(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("line_decode", count), &lines, |bench, lines| {
             bench.iter(|| line::decode(black_box(lines), &HOW_LINES));
         });
-        group.bench_with_input(BenchmarkId::new("ends", count), &lines, |bench, lines| bench.iter(|| line::ends(black_box(lines))));
+        group.bench_with_input(BenchmarkId::new("ends", count), &lines, |bench, lines| {
+            bench.iter(|| line::ends(black_box(lines)))
+        });
         group.finish();
     }
 }

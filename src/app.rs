@@ -86,7 +86,8 @@ impl Agent {
         let core = write_sdk(&config.root)?;
         let log = open_buffer(&config)?;
         let dead_dir = config.root.join("data/dead");
-        let dead = DeadLetters::open(&dead_dir, DEAD_LETTER_CAP).with_context(|| format!("could not open {}", dead_dir.display()))?;
+        let dead = DeadLetters::open(&dead_dir, DEAD_LETTER_CAP)
+            .with_context(|| format!("could not open {}", dead_dir.display()))?;
 
         let (stop_pumps, stopped) = watch::channel(None);
         let (shown_sinks, pumps) = start_pumps(&config, &log, &dead, &counters, &stopped)?;
@@ -193,7 +194,10 @@ fn lock(run_dir: &Path) -> anyhow::Result<std::fs::File> {
         file.read_to_string(&mut holder).unwrap_or_default();
         anyhow::bail!("another agent (pid {}) runs on this directory and holds {}", holder.trim(), path.display());
     }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).with_context(|| format!("could not write {}", path.display()))?;
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .with_context(|| format!("could not write {}", path.display()))?;
     Ok(file)
 }
 
@@ -205,7 +209,8 @@ fn write_sdk(root: &Path) -> anyhow::Result<PathBuf> {
         Err(error) => {
             let other = root.join("data/core");
             tracing::warn!(target: "agent", "could not write {}: {error}; the package goes to {}", core.display(), other.display());
-            let aside = sdk::write(&other).with_context(|| format!("could not write the Python package to {}", other.display()))?;
+            let aside = sdk::write(&other)
+                .with_context(|| format!("could not write the Python package to {}", other.display()))?;
             (other, aside)
         }
     };
@@ -250,11 +255,13 @@ fn start_pumps(
     let mut shown = Vec::new();
     let mut tasks = Vec::new();
     for settings in &config.sinks {
-        let place = || format!("sink `{}` ({}:{})", settings.name, settings.origin.file.display(), settings.origin.line);
+        let place =
+            || format!("sink `{}` ({}:{})", settings.name, settings.origin.file.display(), settings.origin.line);
         let cursor = log.cursor(&settings.name, settings.required).with_context(place)?;
         let made = settings.clone();
         let make = move || sinks::build(&made);
-        let running = pump::start(settings, make, Box::new(cursor), dead.clone(), counters, stop.clone()).with_context(place)?;
+        let running =
+            pump::start(settings, make, Box::new(cursor), dead.clone(), counters, stop.clone()).with_context(place)?;
         shown.push(ShownSink { health: running.health, target: target(settings) });
         tasks.push(running.task);
     }
@@ -294,7 +301,11 @@ fn problem(diagnostic: &crate::config::Diagnostic) -> String {
 async fn bind_socket(socket: &Path) -> anyhow::Result<UnixListener> {
     let dir = socket.parent().unwrap_or(Path::new("/"));
     if !dir.exists() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| format!("could not make {}", dir.display()))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("could not make {}", dir.display()))?;
     }
     if dir.starts_with("/tmp") && std::fs::metadata(dir)?.uid() != rustix::process::getuid().as_raw() {
         anyhow::bail!("{} belongs to another user; set a shorter [http_api] socket", dir.display());
@@ -335,7 +346,8 @@ fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: R
 }
 
 fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, socket: &Path) {
-    let sinks: Vec<String> = config.sinks.iter().map(|sink| format!("{} ({}, {})", sink.name, sink.kind.as_str(), target(sink))).collect();
+    let sinks: Vec<String> =
+        config.sinks.iter().map(|sink| format!("{} ({}, {})", sink.name, sink.kind.as_str(), target(sink))).collect();
     let at = address.map_or_else(|| socket.display().to_string(), |address| format!("http://{address}/"));
     let scripts = if specs.len() == 1 { "1 script".to_owned() } else { format!("{} scripts", specs.len()) };
     tracing::info!(target: "agent", "pythond {} · {scripts} · points go to {} · page {at} · Ctrl-C to stop", env!("CARGO_PKG_VERSION"), sinks.join(", "));

@@ -43,7 +43,10 @@ impl FarEnd {
 
     fn sequence_numbers(&self) -> Vec<u64> {
         let lines = self.lines.lock().unwrap();
-        lines.iter().map(|line| line.split("n=").nth(1).unwrap().split(['.', ' ']).next().unwrap().parse().unwrap()).collect()
+        lines
+            .iter()
+            .map(|line| line.split("n=").nth(1).unwrap().split(['.', ' ']).next().unwrap().parse().unwrap())
+            .collect()
     }
 }
 
@@ -61,7 +64,8 @@ fn serve(mut stream: std::net::TcpStream, down: &AtomicBool, lines: &Mutex<Vec<S
             }
         };
         let text = String::from_utf8_lossy(&raw[..head]).to_ascii_lowercase();
-        let length: usize = text.split("content-length: ").nth(1).map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
+        let length: usize =
+            text.split("content-length: ").nth(1).map_or(0, |rest| rest.split("\r\n").next().unwrap().parse().unwrap());
         while raw.len() < head + length {
             match stream.read(&mut part) {
                 Ok(0) | Err(_) => return,
@@ -84,7 +88,8 @@ fn serve(mut stream: std::net::TcpStream, down: &AtomicBool, lines: &Mutex<Vec<S
 }
 
 fn body(from: u64, count: u64) -> Vec<u8> {
-    let points: Vec<serde_json::Value> = (from..from + count).map(|n| serde_json::json!({"measurement": "seq", "fields": {"n": n}})).collect();
+    let points: Vec<serde_json::Value> =
+        (from..from + count).map(|n| serde_json::json!({"measurement": "seq", "fields": {"n": n}})).collect();
     serde_json::to_vec(&points).unwrap()
 }
 
@@ -107,7 +112,10 @@ fn twenty_thousand_accepted_while_the_sink_is_down_survive_a_kill() {
         if there.len() == 20_000 { Ok(()) } else { Err(format!("{} are there", there.len())) }
     });
     let in_order = far.sequence_numbers();
-    assert!(in_order.windows(2).all(|pair| pair[1] <= pair[0] + 1), "order is kept; a repeated batch starts earlier, but nothing is jumped over");
+    assert!(
+        in_order.windows(2).all(|pair| pair[1] <= pair[0] + 1),
+        "order is kept; a repeated batch starts earlier, but nothing is jumped over"
+    );
 }
 
 #[test]
@@ -141,14 +149,20 @@ fn the_file_has_no_line_twice_after_a_kill() {
     for _ in 0..5 {
         let agent = root.agent();
         for _ in 0..20 {
-            assert_eq!(agent.post("/v1/write/metric", &[("Content-Type", "application/json")], &body(sent, 10)).status, 200);
+            assert_eq!(
+                agent.post("/v1/write/metric", &[("Content-Type", "application/json")], &body(sent, 10)).status,
+                200
+            );
             sent += 10;
         }
         agent.kill();
     }
     let agent = root.agent();
     agent.wait_delivered();
-    let numbers: Vec<u64> =
-        root.points("metric").lines().map(|line| line.split("n=").nth(1).unwrap().split(['.', ' ']).next().unwrap().parse().unwrap()).collect();
+    let numbers: Vec<u64> = root
+        .points("metric")
+        .lines()
+        .map(|line| line.split("n=").nth(1).unwrap().split(['.', ' ']).next().unwrap().parse().unwrap())
+        .collect();
     assert_eq!(numbers, (0..sent).collect::<Vec<_>>());
 }

@@ -51,24 +51,16 @@ fn errno(result: Result<u64, AppendError>) -> Option<i32> {
 
 #[test]
 fn a_failed_write_keeps_nothing_and_the_next_append_works() {
-    for fault in [
-        Fault::Errno(EIO),
-        Fault::Errno(EROFS),
-        Fault::Torn(0, ENOSPC),
-        Fault::Torn(50, ENOSPC),
-        Fault::Torn(123, EIO),
-    ] {
+    for fault in
+        [Fault::Errno(EIO), Fault::Errno(EROFS), Fault::Torn(0, ENOSPC), Fault::Torn(50, ENOSPC), Fault::Torn(123, EIO)]
+    {
         let (disk, log) = running(&settings(&dir()));
         append(&log, 0..2);
         disk.fail_below(&log_dir(), Call::Write, 0, 1, fault);
         errno(try_append(&log, 66));
         assert_eq!(append(&log, [2]), [3], "the number was not used up");
         assert_eq!(read_all(&log), [0, 1, 2]);
-        assert_eq!(
-            after_a_power_cut(&settings(&dir()), &disk, log),
-            [] as [u64; 0],
-            "all were confirmed"
-        );
+        assert_eq!(after_a_power_cut(&settings(&dir()), &disk, log), [] as [u64; 0], "all were confirmed");
     }
 }
 
@@ -89,10 +81,7 @@ fn what_cannot_be_cut_off_after_a_failed_write_ends_the_segment() {
     errno(try_append(&log, 66));
     append(&log, 2..4);
     assert_eq!(log.stats().segments, 2);
-    assert_eq!(
-        after_a_power_cut(&settings(&dir()), &disk, log),
-        [0, 1, 2, 3]
-    );
+    assert_eq!(after_a_power_cut(&settings(&dir()), &disk, log), [0, 1, 2, 3]);
 }
 
 #[test]
@@ -101,14 +90,9 @@ fn a_full_disk_refuses_and_takes_again_when_there_is_room() {
     append(&log, 0..3);
     for room in 0..2 * FRAME as u64 {
         disk.limit_space(Some(disk.used() + room));
-        let kept = (0..3)
-            .take_while(|_| try_append(&log, 1000 + room).is_ok())
-            .count();
+        let kept = (0..3).take_while(|_| try_append(&log, 1000 + room).is_ok()).count();
         assert!(kept < 3, "{room} bytes of room");
-        assert!(matches!(
-            try_append(&log, 66),
-            Err(AppendError::Disk(_) | AppendError::Full { .. })
-        ));
+        assert!(matches!(try_append(&log, 66), Err(AppendError::Disk(_) | AppendError::Full { .. })));
         disk.limit_space(None);
         let got = read_all(&log);
         assert!(!got.contains(&66));
@@ -142,11 +126,7 @@ fn a_failed_sync_writes_the_record_again_into_a_new_segment() {
     assert_eq!(append(&log, 2..4), [3, 4]);
     let stats = log.stats();
     assert_eq!((stats.segments, stats.poisoned), (2, None));
-    assert_eq!(
-        after_a_power_cut(&settings(&dir()), &disk, log),
-        [0, 1, 2, 3],
-        "the first file's bytes were gone"
-    );
+    assert_eq!(after_a_power_cut(&settings(&dir()), &disk, log), [0, 1, 2, 3], "the first file's bytes were gone");
 }
 
 #[test]
@@ -163,14 +143,8 @@ fn two_failed_syncs_poison_the_log_and_what_was_kept_is_still_delivered() {
     let (disk, log) = running(&settings(&dir()));
     append(&log, 0..2);
     disk.fail_below(&log_dir(), Call::Sync, 0, 2, Fault::Errno(EIO));
-    assert!(matches!(
-        try_append(&log, 66),
-        Err(AppendError::Poisoned(_))
-    ));
-    assert!(
-        matches!(try_append(&log, 67), Err(AppendError::Poisoned(_))),
-        "it is not tried again at once"
-    );
+    assert!(matches!(try_append(&log, 66), Err(AppendError::Poisoned(_))));
+    assert!(matches!(try_append(&log, 67), Err(AppendError::Poisoned(_))), "it is not tried again at once");
     assert!(log.stats().poisoned.is_some());
     assert_eq!(read_all(&log), [0, 1]);
     drop(log);
@@ -185,25 +159,46 @@ fn two_failed_syncs_poison_the_log_and_what_was_kept_is_still_delivered() {
 fn a_directory_that_cannot_be_synced_acknowledges_nothing() {
     let (disk, log) = running(&settings(&dir()));
     disk.fail_below(&log_dir(), Call::SyncDir, 0, 2, Fault::Errno(EIO));
-    assert!(matches!(
-        try_append(&log, 66),
-        Err(AppendError::Poisoned(_))
-    ));
+    assert!(matches!(try_append(&log, 66), Err(AppendError::Poisoned(_))));
     let disk = disk.kill();
     drop(log);
     let (log, _) = open(&settings(&dir()), &disk);
     append(&log, 0..2);
-    assert_eq!(
-        after_a_power_cut(&settings(&dir()), &disk, log).last(),
-        Some(&1)
-    );
+    assert_eq!(after_a_power_cut(&settings(&dir()), &disk, log).last(), Some(&1));
+}
+
+#[test]
+fn a_segment_whose_name_was_not_made_durable_is_not_trusted_by_the_next_start() {
+    let (disk, log) = running(&settings(&dir()));
+    disk.fail_below(&log_dir(), Call::SyncDir, 0, 2, Fault::Errno(EIO));
+    assert!(try_append(&log, 66).is_err());
+    log.close();
+    let (log, _) = open(&settings(&dir()), &disk);
+    append(&log, [0]);
+    for seed in 0..20 {
+        // All cuts start from the same state: what is durable does not change by a cut.
+        let disk = disk.cut_power(seed);
+        let (log, _) = open(&settings(&dir()), &disk);
+        let mut probe = log.cursor(&format!("probe {seed}"), false).unwrap();
+        assert!(drain(&mut probe).contains(&0));
+    }
+}
+
+#[test]
+fn numbers_go_on_when_only_an_empty_segment_is_left() {
+    let (disk, log) = running(&small(&dir()));
+    append(&log, 0..5);
+    read_all(&log);
+    append(&log, 5..6);
+    log.close();
+    disk.edit(&segment(&dir(), 5), Vec::clear);
+    disk.remove(&dir().join("cursors/main"));
+    let (log, _) = open(&small(&dir()), &disk);
+    assert!(append(&log, [6])[0] >= 5);
 }
 
 fn by_interval() -> Settings {
-    Settings {
-        sync_each_commit: false,
-        ..small(&dir())
-    }
+    Settings { sync_each_commit: false, ..small(&dir()) }
 }
 
 #[test]
@@ -213,10 +208,19 @@ fn a_sync_by_interval_that_fails_writes_all_it_should_have_kept_again() {
     disk.fail_below(&log_dir(), Call::Sync, 0, 1, Fault::Errno(EIO));
     append(&log, 0..6);
     log.close();
-    assert_eq!(
-        after_a_power_cut(&by_interval(), &disk, log),
-        (0..6).collect::<Vec<_>>()
-    );
+    assert_eq!(after_a_power_cut(&by_interval(), &disk, log), (0..6).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sync_that_fails_at_the_close_is_made_good_before_the_log_is_closed() {
+    for seed in 0..10 {
+        let (disk, log) = running(&by_interval());
+        append(&log, 0..3);
+        disk.fail_below(&log_dir(), Call::Sync, 0, 1, Fault::Errno(EIO));
+        log.close();
+        let (log, _) = open(&by_interval(), &disk.cut_power(seed));
+        assert_eq!(read_all(&log), [0, 1, 2], "seed {seed}");
+    }
 }
 
 #[test]
@@ -249,17 +253,10 @@ fn a_segment_that_cannot_be_read_at_the_start_is_kept() {
     drop(log);
     disk.fail_below(&segment(&dir(), 5), Call::Read, 2, 3, Fault::Errno(EIO));
     let (log, recovered) = open(&small(&dir()), &disk);
-    assert_eq!(
-        (recovered.records, recovered.notes.len()),
-        (6, 2),
-        "{recovered:?}"
-    );
+    assert_eq!((recovered.records, recovered.notes.len()), (6, 2), "{recovered:?}");
     assert_eq!(read_all(&log), [0, 1, 2, 3, 8, 9]);
     append(&log, [10]);
-    assert_eq!(
-        disk.names(&dir().join("set_aside")),
-        [dir().join("set_aside/00000000000000000005.log.bad")]
-    );
+    assert_eq!(disk.names(&dir().join("set_aside")), [dir().join("set_aside/00000000000000000005.log.bad")]);
 }
 
 #[test]
@@ -278,14 +275,9 @@ struct Mounted {
 impl Mounted {
     fn of_size(size: &str) -> Option<Mounted> {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = mount(
-            &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
-            dir.path(),
-        );
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], dir.path());
         if !mounted {
-            eprintln!(
-                "no file system can be mounted here; the same promise is tested with a disk in memory"
-            );
+            eprintln!("no file system can be mounted here; the same promise is tested with a disk in memory");
         }
         mounted.then_some(Mounted { dir })
     }
@@ -296,19 +288,14 @@ impl Mounted {
 }
 
 fn mount(args: &[&str], at: &Path) -> bool {
-    let done = std::process::Command::new("mount")
-        .args(args)
-        .arg(at)
-        .output();
+    let done = std::process::Command::new("mount").args(args).arg(at).output();
     done.is_ok_and(|done| done.status.success())
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         // Left mounted it would only cost a little memory.
-        let _ = std::process::Command::new("umount")
-            .arg(self.dir.path())
-            .output();
+        let _ = std::process::Command::new("umount").arg(self.dir.path()).output();
     }
 }
 
@@ -328,9 +315,7 @@ fn a_real_full_disk_refuses_and_takes_again_when_there_is_room() {
             Err(e) => break e,
         }
     };
-    let AppendError::Disk(e) = refused else {
-        panic!("{refused:?}")
-    };
+    let AppendError::Disk(e) = refused else { panic!("{refused:?}") };
     assert_eq!(e.kind(), io::ErrorKind::StorageFull);
     std::fs::remove_file(ballast).unwrap();
     append(&log, [kept.len() as u64]);

@@ -19,12 +19,7 @@ const CHILD_START: &str = "BUFFER_KILL_START";
 
 fn kill_settings(dir: &std::path::Path) -> Settings {
     // Small segments, so that the changes from one to the next are hit too.
-    Settings {
-        max_size: 64 << 20,
-        drop_oldest_at_cap: false,
-        sync_each_commit: true,
-        ..settings(dir)
-    }
+    Settings { max_size: 64 << 20, drop_oldest_at_cap: false, sync_each_commit: true, ..settings(dir) }
 }
 
 /// The child: appends for ever and says on its output what was acknowledged. Does nothing when run as a test.
@@ -37,9 +32,7 @@ fn child_that_appends() {
     let (log, _) = open(&kill_settings(dir.as_ref()), &RealDisk);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|task| tokio::spawn(append_for_ever(log.clone(), start + task)))
-            .collect();
+        let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(append_for_ever(log.clone(), start + task))).collect();
         for task in tasks {
             task.await.unwrap();
         }
@@ -50,11 +43,7 @@ async fn append_for_ever(log: Log, first: u64) {
     for n in (first..).step_by(TASKS as usize) {
         let seq = log.append(1, record(n)).await.unwrap();
         // One write call, so that lines of several tasks do not mix.
-        if std::io::stdout()
-            .lock()
-            .write_all(format!("acked {seq} {n}\n").as_bytes())
-            .is_err()
-        {
+        if std::io::stdout().lock().write_all(format!("acked {seq} {n}\n").as_bytes()).is_err() {
             return;
         }
     }
@@ -81,9 +70,7 @@ fn run_and_kill(dir: &std::path::Path, start: u64, patience: Duration) -> Vec<(u
         }
         acked.extend(parse(&line));
         // The time runs from the first record, not from the start of the process.
-        if !acked.is_empty()
-            && *deadline.get_or_insert_with(|| Instant::now() + patience) <= Instant::now()
-        {
+        if !acked.is_empty() && *deadline.get_or_insert_with(|| Instant::now() + patience) <= Instant::now() {
             // Killing again what is dead does no harm; the pipe is read to its end.
             let _ = child.kill();
         }
@@ -102,19 +89,13 @@ fn every_acknowledged_record_survives_kill_9_once_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let settings = kill_settings(dir.path());
     drop(open(&settings, &RealDisk).0.cursor("main", true).unwrap());
-    let clock = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .subsec_nanos();
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     let mut total = 0;
     for round in 0..ROUNDS {
         let start = round * 1_000_000_000;
         let patience = Duration::from_micros(u64::from(clock).wrapping_mul(round + 1) % 60_000);
         let acked = run_and_kill(dir.path(), start, patience);
-        assert!(
-            !acked.is_empty(),
-            "round {round}: the child appended nothing"
-        );
+        assert!(!acked.is_empty(), "round {round}: the child appended nothing");
         total += acked.len();
 
         let (log, recovered) = open(&settings, &RealDisk);
@@ -129,14 +110,8 @@ fn every_acknowledged_record_survives_kill_9_once_and_in_order() {
             assert_eq!(numbers[at], n, "round {round}: record {seq} is another one");
         }
         numbers.sort_unstable();
-        assert!(
-            numbers.windows(2).all(|pair| pair[0] != pair[1]),
-            "round {round}: a record is there twice"
-        );
-        assert!(
-            numbers.iter().all(|n| *n >= start),
-            "round {round}: a record of an earlier round came again"
-        );
+        assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "round {round}: a record is there twice");
+        assert!(numbers.iter().all(|n| *n >= start), "round {round}: a record of an earlier round came again");
     }
     eprintln!("{ROUNDS} kills, {total} acknowledged records, none lost");
 }

@@ -34,10 +34,7 @@ fn records_come_back_in_order_after_a_reopen_on_a_real_disk() {
     log.close();
     let (log, recovered) = open(&settings, &RealDisk);
     assert_eq!((recovered.records, recovered.lost_records), (10, 0));
-    assert!(
-        recovered.set_aside.is_empty() && recovered.notes.is_empty(),
-        "{recovered:?}"
-    );
+    assert!(recovered.set_aside.is_empty() && recovered.notes.is_empty(), "{recovered:?}");
     assert_eq!(append(&log, [10]), [11]);
     let mut cursor = log.cursor("main", true).unwrap();
     assert_eq!(drain(&mut cursor), (0..11).collect::<Vec<_>>());
@@ -49,11 +46,7 @@ fn the_same_records_come_until_they_are_confirmed() {
     let mut cursor = log.cursor("main", true).unwrap();
     append(&log, 0..5);
     let read = |cursor: &mut pythond::buffer::Cursor, max| {
-        run(cursor.next(max))
-            .unwrap()
-            .iter()
-            .map(|e| e.seq)
-            .collect::<Vec<_>>()
+        run(cursor.next(max)).unwrap().iter().map(|e| e.seq).collect::<Vec<_>>()
     };
     assert_eq!(read(&mut cursor, 300), [1, 2, 3]);
     assert_eq!(read(&mut cursor, 299), [1, 2]);
@@ -62,11 +55,7 @@ fn the_same_records_come_until_they_are_confirmed() {
     assert_eq!(cursor.position(), Position { seq: 2, lines: 1 });
     assert_eq!(read(&mut cursor, 1000), [2, 3, 4, 5]);
     cursor.confirm(Position { seq: 1, lines: 0 }).unwrap();
-    assert_eq!(
-        cursor.position(),
-        Position { seq: 2, lines: 1 },
-        "a place never goes back"
-    );
+    assert_eq!(cursor.position(), Position { seq: 2, lines: 1 }, "a place never goes back");
     assert!(cursor.confirm(Position { seq: 7, lines: 0 }).is_err());
     cursor.confirm(Position { seq: 6, lines: 0 }).unwrap();
     assert!(!cursor.waiting());
@@ -81,14 +70,7 @@ fn a_batch_fills_up_from_the_next_segment() {
     let mut cursor = log.cursor("main", true).unwrap();
     assert_eq!(run(cursor.next(900)).unwrap().len(), 9);
     cursor.confirm(Position { seq: 7, lines: 0 }).unwrap();
-    assert_eq!(
-        run(cursor.next(900))
-            .unwrap()
-            .iter()
-            .map(|e| e.seq)
-            .collect::<Vec<_>>(),
-        [7, 8, 9, 10]
-    );
+    assert_eq!(run(cursor.next(900)).unwrap().iter().map(|e| e.seq).collect::<Vec<_>>(), [7, 8, 9, 10]);
 }
 
 #[test]
@@ -101,10 +83,7 @@ fn a_waiting_reader_wakes_with_the_record() {
         log.append(3, record(7)).await.unwrap();
         reader.await.unwrap().unwrap()
     });
-    assert_eq!(
-        (batch[0].seq, batch[0].points, number(&batch[0].bytes)),
-        (1, 3, 7)
-    );
+    assert_eq!((batch[0].seq, batch[0].points, number(&batch[0].bytes)), (1, 3, 7));
 }
 
 #[test]
@@ -123,10 +102,7 @@ fn a_place_within_a_record_survives() {
 fn one_cursor_of_a_name_lives_at_a_time() {
     let (_disk, log) = fresh();
     let cursor = log.cursor("main", true).unwrap();
-    assert_eq!(
-        log.cursor("main", true).err().unwrap().kind(),
-        std::io::ErrorKind::AlreadyExists
-    );
+    assert_eq!(log.cursor("main", true).err().unwrap().kind(), std::io::ErrorKind::AlreadyExists);
     drop(cursor);
     log.cursor("main", true).unwrap();
 }
@@ -148,10 +124,7 @@ fn a_closed_log_takes_and_gives_nothing() {
     append(&log, [0]);
     log.close();
     log.close();
-    assert!(matches!(
-        run(log.append(1, record(1))),
-        Err(AppendError::Closed)
-    ));
+    assert!(matches!(run(log.append(1, record(1))), Err(AppendError::Closed)));
     assert!(matches!(run(cursor.next(1)), Err(ReadError::Closed)));
     assert!(cursor.confirm(Position { seq: 2, lines: 0 }).is_err());
     assert!(log.cursor("other", true).is_err());
@@ -194,33 +167,16 @@ fn large_and_empty_records_pass() {
     let (log, recovered) = open(&settings(dir.path()), &RealDisk);
     assert_eq!(recovered.records, sizes.len() as u64);
     let mut cursor = log.cursor("main", true).unwrap();
-    assert_eq!(
-        run(cursor.next(64 << 20))
-            .unwrap()
-            .iter()
-            .map(|e| e.bytes.len())
-            .collect::<Vec<_>>(),
-        sizes
-    );
+    assert_eq!(run(cursor.next(64 << 20)).unwrap().iter().map(|e| e.bytes.len()).collect::<Vec<_>>(), sizes);
     cursor.confirm(Position { seq: 3, lines: 0 }).unwrap();
-    assert_eq!(
-        run(cursor.next(2))
-            .unwrap()
-            .iter()
-            .map(|e| e.bytes.len())
-            .collect::<Vec<_>>(),
-        [1]
-    );
+    assert_eq!(run(cursor.next(2)).unwrap().iter().map(|e| e.bytes.len()).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
 fn a_segment_goes_once_all_cursors_passed_it() {
     let disk = FailingDisk::new();
     let (log, _) = open(&small(Path::new(DIR)), &disk);
-    let (mut fast, mut slow) = (
-        log.cursor("fast", true).unwrap(),
-        log.cursor("slow", false).unwrap(),
-    );
+    let (mut fast, mut slow) = (log.cursor("fast", true).unwrap(), log.cursor("slow", false).unwrap());
     append(&log, 0..9);
     drain(&mut fast);
     append(&log, [9]);
@@ -235,10 +191,7 @@ fn a_segment_goes_once_all_cursors_passed_it() {
 fn a_forgotten_cursor_holds_nothing() {
     let disk = FailingDisk::new();
     let (log, _) = open(&small(Path::new(DIR)), &disk);
-    let (mut fast, slow) = (
-        log.cursor("fast", true).unwrap(),
-        log.cursor("slow", true).unwrap(),
-    );
+    let (mut fast, slow) = (log.cursor("fast", true).unwrap(), log.cursor("slow", true).unwrap());
     append(&log, 0..9);
     drain(&mut fast);
     assert!(log.forget("slow").is_err(), "it is alive");
@@ -269,9 +222,7 @@ fn a_required_cursor_makes_the_log_refuse_at_the_cap_until_it_moves() {
     let mut cursor = log.cursor("main", true).unwrap();
     let (kept, refusal) = fill(&log);
     assert!((12..=16).contains(&kept), "{kept}");
-    assert!(
-        matches!(refusal, Some(AppendError::Full { retry_after, .. }) if retry_after > Duration::ZERO)
-    );
+    assert!(matches!(refusal, Some(AppendError::Full { retry_after, .. }) if retry_after > Duration::ZERO));
     assert!(log.stats().bytes <= settings.max_size);
     assert_eq!(drain(&mut cursor), (0..kept).collect::<Vec<_>>());
     append(&log, [kept]);
@@ -293,50 +244,31 @@ fn a_cursor_that_is_not_required_is_moved_over_the_oldest_segment() {
         assert!(log.stats().bytes <= settings.max_size);
     }
     let stats = log.stats();
-    let of = |name: &str| {
-        stats
-            .cursors
-            .iter()
-            .find(|cursor| cursor.name == name)
-            .unwrap()
-            .clone()
-    };
+    let of = |name: &str| stats.cursors.iter().find(|cursor| cursor.name == name).unwrap().clone();
     let got = drain(&mut lazy);
     assert_eq!(of("kind").skipped_points, 0);
     assert_eq!(of("lazy").skipped_points, 2 * (100 - got.len() as u64));
-    assert_eq!(
-        (of("lazy").behind_records, of("lazy").behind_points),
-        (got.len() as u64, 2 * got.len() as u64)
-    );
+    assert_eq!((of("lazy").behind_records, of("lazy").behind_points), (got.len() as u64, 2 * got.len() as u64));
     assert_eq!(got, (100 - got.len() as u64..100).collect::<Vec<_>>());
 }
 
 #[test]
 fn with_drop_oldest_even_a_required_cursor_is_moved() {
     let disk = FailingDisk::new();
-    let settings = Settings {
-        drop_oldest_at_cap: true,
-        ..small(Path::new(DIR))
-    };
+    let settings = Settings { drop_oldest_at_cap: true, ..small(Path::new(DIR)) };
     let (log, _) = open(&settings, &disk);
     let mut cursor = log.cursor("main", true).unwrap();
     let (kept, refusal) = fill(&log);
     assert!(refusal.is_none() && kept == 100);
     let got = drain(&mut cursor);
     assert_eq!(*got.last().unwrap(), 99);
-    assert_eq!(
-        log.stats().cursors[0].skipped_points,
-        2 * (100 - got.len() as u64)
-    );
+    assert_eq!(log.stats().cursors[0].skipped_points, 2 * (100 - got.len() as u64));
 }
 
 #[test]
 fn a_batch_read_before_the_move_does_no_harm_when_confirmed_after_it() {
     let disk = FailingDisk::new();
-    let settings = Settings {
-        drop_oldest_at_cap: true,
-        ..small(Path::new(DIR))
-    };
+    let settings = Settings { drop_oldest_at_cap: true, ..small(Path::new(DIR)) };
     let (log, _) = open(&settings, &disk);
     let mut cursor = log.cursor("main", true).unwrap();
     append(&log, 0..3);
@@ -353,10 +285,7 @@ fn a_cursor_file_whose_sink_is_not_there_yet_holds_its_segments_at_first() {
     let disk = FailingDisk::new();
     let settings = small(Path::new(DIR));
     let (log, _) = open(&settings, &disk);
-    let (mut a, b) = (
-        log.cursor("a", true).unwrap(),
-        log.cursor("b", true).unwrap(),
-    );
+    let (mut a, b) = (log.cursor("a", true).unwrap(), log.cursor("b", true).unwrap());
     append(&log, 0..9);
     drain(&mut a);
     drop((a, b, log));
@@ -381,10 +310,7 @@ fn a_new_cursor_starts_at_the_oldest_record_and_its_place_is_durable() {
     assert_eq!(b.position(), Position { seq: 9, lines: 0 });
     let disk = disk.cut_power(1);
     drop((a, b, log));
-    assert!(
-        disk.names(&Path::new(DIR).join("cursors"))
-            .contains(&Path::new(DIR).join("cursors/b"))
-    );
+    assert!(disk.names(&Path::new(DIR).join("cursors")).contains(&Path::new(DIR).join("cursors/b")));
 }
 
 #[test]
@@ -396,18 +322,9 @@ fn the_stats_tell_how_far_a_cursor_is_behind() {
     let check = |log: &Log| {
         let stats = log.stats();
         let main = &stats.cursors[0];
-        assert_eq!(
-            (main.behind_records, main.behind_points, main.behind_bytes),
-            (3, 6, 3 * FRAME as u64)
-        );
-        assert!(
-            main.oldest_age.unwrap() < Duration::from_secs(60)
-                && stats.oldest_age == main.oldest_age
-        );
-        assert_eq!(
-            (stats.next_seq, stats.segments, stats.bytes),
-            (6, 1, (SEGMENT_HEADER + 5 * FRAME) as u64)
-        );
+        assert_eq!((main.behind_records, main.behind_points, main.behind_bytes), (3, 6, 3 * FRAME as u64));
+        assert!(main.oldest_age.unwrap() < Duration::from_secs(60) && stats.oldest_age == main.oldest_age);
+        assert_eq!((stats.next_seq, stats.segments, stats.bytes), (6, 1, (SEGMENT_HEADER + 5 * FRAME) as u64));
     };
     check(&log);
     drop((cursor, log));
@@ -421,10 +338,7 @@ fn the_stats_tell_how_far_a_cursor_is_behind() {
 #[test]
 fn records_synced_by_interval_are_there_after_a_close() {
     let disk = FailingDisk::new();
-    let settings = Settings {
-        sync_each_commit: false,
-        ..small(Path::new(DIR))
-    };
+    let settings = Settings { sync_each_commit: false, ..small(Path::new(DIR)) };
     let (log, _) = open(&settings, &disk);
     append(&log, 0..6);
     log.close();

@@ -95,28 +95,16 @@ impl Model {
     }
 
     fn came(&mut self, cursor: usize, entry: &pythond::buffer::Entry) {
-        assert!(
-            self.submitted.contains(&entry.bytes),
-            "garbage came: {:?}",
-            entry.bytes
-        );
+        assert!(self.submitted.contains(&entry.bytes), "garbage came: {:?}", entry.bytes);
         if let Some(promised) = self.acked.get(&entry.seq) {
-            assert_eq!(
-                promised, &entry.bytes,
-                "record {} is another one",
-                entry.seq
-            );
+            assert_eq!(promised, &entry.bytes, "record {} is another one", entry.seq);
         }
         self.delivered[cursor].insert(entry.seq);
     }
 
     fn check_complete(&self) {
         for (name, delivered) in CURSORS.iter().zip(&self.delivered) {
-            let missed: Vec<_> = self
-                .acked
-                .keys()
-                .filter(|seq| !delivered.contains(seq))
-                .collect();
+            let missed: Vec<_> = self.acked.keys().filter(|seq| !delivered.contains(seq)).collect();
             assert!(missed.is_empty(), "cursor {name} missed {missed:?}");
         }
     }
@@ -132,22 +120,9 @@ struct Run {
 
 impl Run {
     fn new(sync_each_commit: bool) -> Run {
-        let settings = Settings {
-            max_size: 8000,
-            sync_each_commit,
-            ..settings(Path::new(DIR))
-        };
-        let model = Model {
-            delivered: vec![BTreeSet::new(); CURSORS.len()],
-            ..Model::default()
-        };
-        let mut run = Run {
-            disk: FailingDisk::new(),
-            settings,
-            log: None,
-            cursors: Vec::new(),
-            model,
-        };
+        let settings = Settings { max_size: 8000, sync_each_commit, ..settings(Path::new(DIR)) };
+        let model = Model { delivered: vec![BTreeSet::new(); CURSORS.len()], ..Model::default() };
+        let mut run = Run { disk: FailingDisk::new(), settings, log: None, cursors: Vec::new(), model };
         run.open();
         run
     }
@@ -191,11 +166,7 @@ impl Run {
     async fn apply(&mut self, op: &Op) {
         match *op {
             Op::Append(count, len) => self.append(count, len).await,
-            Op::Deliver {
-                cursor,
-                max,
-                confirm,
-            } => self.deliver(cursor, max, confirm).await,
+            Op::Deliver { cursor, max, confirm } => self.deliver(cursor, max, confirm).await,
             Op::Restart(cursor) => self.restart(cursor),
             Op::Reopen => {
                 self.cursors.clear();
@@ -214,13 +185,8 @@ impl Run {
     async fn append(&mut self, count: usize, len: usize) {
         let log = self.log.clone().expect("open");
         let payloads: Vec<Bytes> = (0..count).map(|_| self.model.payload(len)).collect();
-        let appends = payloads
-            .iter()
-            .map(|payload| log.append(1, payload.clone()));
-        for (payload, kept) in payloads
-            .iter()
-            .zip(futures_util::future::join_all(appends).await)
-        {
+        let appends = payloads.iter().map(|payload| log.append(1, payload.clone()));
+        for (payload, kept) in payloads.iter().zip(futures_util::future::join_all(appends).await) {
             match kept {
                 Ok(seq) => self.model.acked(seq, payload.clone()),
                 Err(AppendError::Closed | AppendError::TooLarge { .. }) => panic!("{kept:?}"),
@@ -235,25 +201,18 @@ impl Run {
             return;
         }
         // Behind damage at the very end nothing is left to read.
-        let Ok(Ok(batch)) =
-            tokio::time::timeout(Duration::from_millis(200), reader.next(max)).await
-        else {
+        let Ok(Ok(batch)) = tokio::time::timeout(Duration::from_millis(200), reader.next(max)).await else {
             return;
         };
         let from = reader.position();
         assert_eq!(batch[0].seq, from.seq);
         assert!(batch.windows(2).all(|pair| pair[0].seq + 1 == pair[1].seq));
-        assert!(
-            batch.len() == 1 || batch.iter().map(|entry| entry.bytes.len()).sum::<usize>() <= max
-        );
+        assert!(batch.len() == 1 || batch.iter().map(|entry| entry.bytes.len()).sum::<usize>() <= max);
         for entry in &batch {
             self.model.came(cursor, entry);
         }
         let upto = match batch.get(confirm) {
-            Some(entry) => Position {
-                seq: entry.seq,
-                lines: 1,
-            },
+            Some(entry) => Position { seq: entry.seq, lines: 1 },
             None => behind(batch.last().expect("a batch has records")),
         };
         // The place stands also when it could not be saved.
@@ -283,7 +242,7 @@ fn check(ops: &[Op], sync_each_commit: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_acknowledged_is_lost_whatever_happens(ops in proptest::collection::vec(op(), 1..80)) {

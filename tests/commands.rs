@@ -32,12 +32,17 @@ fn run_prints_the_points_of_the_demo_and_ends_with_0() {
     for line in lines.lines() {
         influxdb_line_protocol::parse_lines(line).next().unwrap().unwrap();
     }
-    assert!(!root.path().join("python.d/core").exists() && !root.path().join("data").exists(), "nothing is left behind");
+    assert!(
+        !root.path().join("python.d/core").exists() && !root.path().join("data").exists(),
+        "nothing is left behind"
+    );
 }
 
 #[test]
 fn run_shows_prints_and_repeats_as_asked() {
-    let text = format!("{HEAD}class A(DataKitFramework):\n    n = 0\n    def run(self):\n        self.n += 1\n        print('run number', self.n)\n        self.feed_metric(measurement='m', fields={{'n': self.n}})\n");
+    let text = format!(
+        "{HEAD}class A(DataKitFramework):\n    n = 0\n    def run(self):\n        self.n += 1\n        print('run number', self.n)\n        self.feed_metric(measurement='m', fields={{'n': self.n}})\n"
+    );
     let (code, stdout, _) = run_script(&text, &["--times", "3"]);
     assert_eq!(code, 0, "{stdout}");
     assert!(stdout.contains("run number 3") && stdout.contains("ok: 3 runs, 3 points"), "{stdout}");
@@ -49,30 +54,49 @@ fn run_shows_prints_and_repeats_as_asked() {
 
 #[test]
 fn a_wrong_status_is_named_with_the_line_of_the_script() {
-    let text = format!("{HEAD}class A(DataKitFramework):\n    def run(self):\n        self.feed_user_event(df_user_id='u', tags={{}}, df_date_range=10,\n            df_status='bad', df_event_id='e', df_title='t')\n");
+    let text = format!(
+        "{HEAD}class A(DataKitFramework):\n    def run(self):\n        self.feed_user_event(df_user_id='u', tags={{}}, df_date_range=10,\n            df_status='bad', df_event_id='e', df_title='t')\n"
+    );
     let (code, stdout, stderr) = run_script(&text, &[]);
     assert_eq!(code, 6, "{stdout}\n{stderr}");
-    for part in ["PD0401", "python.d/mine/mine.py:5", "df_status", "`bad`", "ok, info, warning, error, critical, nodata", "feed_user_event"] {
+    for part in [
+        "PD0401",
+        "python.d/mine/mine.py:5",
+        "df_status",
+        "`bad`",
+        "ok, info, warning, error, critical, nodata",
+        "feed_user_event",
+    ] {
         assert!(stderr.contains(part), "{part} in:\n{stderr}");
     }
 }
 
 #[test]
 fn an_exception_is_shown_with_its_source_line() {
-    let text = format!("{HEAD}class A(DataKitFramework):\n    def run(self):\n        self.parse({{'r_await': 1}})\n\n    def parse(self, row):\n        return row['await']\n");
+    let text = format!(
+        "{HEAD}class A(DataKitFramework):\n    def run(self):\n        self.parse({{'r_await': 1}})\n\n    def parse(self, row):\n        return row['await']\n"
+    );
     let (code, stdout, stderr) = run_script(&text, &[]);
     assert_eq!(code, 5, "{stdout}\n{stderr}");
-    for part in ["PD0301", "KeyError: 'await'", "python.d/mine/mine.py:8", "return row['await']", "python.d/mine/mine.py:5"] {
+    for part in
+        ["PD0301", "KeyError: 'await'", "python.d/mine/mine.py:8", "return row['await']", "python.d/mine/mine.py:5"]
+    {
         assert!(stderr.contains(part), "{part} in:\n{stderr}");
     }
 }
 
 #[test]
 fn a_death_and_a_hang_are_told_and_end_with_5() {
-    let (code, _, stderr) = run_script(&format!("{HEAD}import os\nclass A(DataKitFramework):\n    def run(self):\n        os._exit(7)\n"), &[]);
+    let (code, _, stderr) = run_script(
+        &format!("{HEAD}import os\nclass A(DataKitFramework):\n    def run(self):\n        os._exit(7)\n"),
+        &[],
+    );
     assert_eq!(code, 5);
     assert!(stderr.contains("code 7"), "{stderr}");
-    let (code, _, stderr) = run_script(&format!("{HEAD}import ctypes\nclass A(DataKitFramework):\n    def run(self):\n        ctypes.string_at(0)\n"), &[]);
+    let (code, _, stderr) = run_script(
+        &format!("{HEAD}import ctypes\nclass A(DataKitFramework):\n    def run(self):\n        ctypes.string_at(0)\n"),
+        &[],
+    );
     assert_eq!(code, 5);
     assert!(stderr.contains("SIGSEGV") && stderr.contains("mine.py"), "{stderr}");
     let hangs = format!("{HEAD}import time\nclass A(DataKitFramework):\n    def run(self):\n        time.sleep(1e6)\n");
@@ -99,7 +123,8 @@ fn a_script_that_cannot_be_loaded_ends_with_4() {
 
 #[test]
 fn a_run_without_data_ends_with_6() {
-    let (code, _, stderr) = run_script(&format!("{HEAD}class A(DataKitFramework):\n    def run(self):\n        pass\n"), &[]);
+    let (code, _, stderr) =
+        run_script(&format!("{HEAD}class A(DataKitFramework):\n    def run(self):\n        pass\n"), &[]);
     assert_eq!(code, 6);
     assert!(stderr.contains("no points"), "{stderr}");
 }
@@ -131,13 +156,27 @@ fn run_can_send_to_the_agent_and_says_when_there_is_none() {
 fn five_mistakes_give_five_diagnostics_and_the_agent_does_not_start() {
     let root = Root::new();
     root.script("a/a.py", "x = 1\n");
-    root.conf("one.conf", "[[inputs.pythond]]\nname = \"one\"\ncmd = \"python3\"\ndris = [\"a\"]\ndirs = [\"nowhere\"]\n");
-    root.conf("two.conf", "[buffer]\nmax_size = \"lots\"\n\n[sinks.influxdb.main]\nurl = \"ftp://x\"\ndatabase = \"d\"\n");
+    root.conf(
+        "one.conf",
+        "[[inputs.pythond]]\nname = \"one\"\ncmd = \"python3\"\ndris = [\"a\"]\ndirs = [\"nowhere\"]\n",
+    );
+    root.conf(
+        "two.conf",
+        "[buffer]\nmax_size = \"lots\"\n\n[sinks.influxdb.main]\nurl = \"ftp://x\"\ndatabase = \"d\"\n",
+    );
     root.conf("three.conf", "[logging]\nlevel = \"info\n");
     for args in [["check"], ["agent"]] {
         let (code, stdout, stderr) = root.run(&args);
         assert_eq!(code, 3, "{stdout}\n{stderr}");
-        for part in ["conf.d/one.conf:4:1", "did you mean `dirs`", "conf.d/one.conf:5:", "nowhere", "conf.d/two.conf:2:", "conf.d/two.conf:5:", "conf.d/three.conf:2:"] {
+        for part in [
+            "conf.d/one.conf:4:1",
+            "did you mean `dirs`",
+            "conf.d/one.conf:5:",
+            "nowhere",
+            "conf.d/two.conf:2:",
+            "conf.d/two.conf:5:",
+            "conf.d/three.conf:2:",
+        ] {
             assert!(stderr.contains(part) || stdout.contains(part), "{part} in:\n{stdout}{stderr}");
         }
         assert_eq!(format!("{stdout}{stderr}").matches("error[PD").count(), 5, "{stdout}{stderr}");

@@ -28,7 +28,11 @@ fn run_case(name: &str) {
         let wanted: BTreeSet<String> = std::fs::read_to_string(&expected).unwrap().lines().map(str::to_owned).collect();
         wait_for(&format!("{category} of {name}"), || {
             let got = with_times_as(&root.points(category), &wanted);
-            if got == wanted { Ok(()) } else { Err(format!("got {got:#?}\nwanted {wanted:#?}\n{:#}", agent.status()["scripts"])) }
+            if got == wanted {
+                Ok(())
+            } else {
+                Err(format!("got {got:#?}\nwanted {wanted:#?}\n{:#}", agent.status()["scripts"]))
+            }
         });
     }
 }

@@ -80,9 +80,11 @@ fn a_taken_port_costs_the_scripts_nothing() {
 fn the_page_and_its_parts_are_served() {
     let root = Root::new();
     let agent = root.agent();
-    for (path, content_type, part) in
-        [("/", "text/html", "<title>pythond</title>"), ("/page.js", "text/javascript", "/api/v1/status"), ("/page.css", "text/css", "body")]
-    {
+    for (path, content_type, part) in [
+        ("/", "text/html", "<title>pythond</title>"),
+        ("/page.js", "text/javascript", "/api/v1/status"),
+        ("/page.css", "text/css", "body"),
+    ] {
         let answer = agent.get(path);
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").unwrap().starts_with(content_type));
@@ -102,7 +104,12 @@ fn a_killed_agent_leaves_no_worker_and_the_next_one_starts_one_copy() {
         agent.wait_script(id, "a report", |script| script["points_accepted"].as_u64() > Some(0));
     }
     agent.wait_script("hang.hang", "in its run", |script| script["state"] == "running" || script["pid"].is_u64());
-    let workers: Vec<u32> = agent.status()["scripts"].as_array().unwrap().iter().map(|script| script["pid"].as_u64().unwrap() as u32).collect();
+    let workers: Vec<u32> = agent.status()["scripts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|script| script["pid"].as_u64().unwrap() as u32)
+        .collect();
     agent.kill();
     let killed = Instant::now();
     wait_for("all workers gone", || {

@@ -68,9 +68,13 @@ fn a_module_uses_lower_floors_only() {
     let mut broken = Vec::new();
     for file in files {
         let inside = file.strip_prefix(&src).unwrap();
-        let module = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let module =
+            inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
         let Some(own) = floor(&module) else {
-            assert!(["main", "lib"].contains(&module.as_str()), "`{module}` has no floor: add it to ARCHITECTURE.md and to this test");
+            assert!(
+                ["main", "lib"].contains(&module.as_str()),
+                "`{module}` has no floor: add it to ARCHITECTURE.md and to this test"
+            );
             continue;
         };
         for used in uses(&without_comments(&std::fs::read_to_string(&file).unwrap())) {
@@ -93,9 +97,14 @@ fn the_paths_that_architecture_names_exist() {
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter(|word| ["src/", "tests/", "sdk-python/", "python.d/", "conf.d/", "docs/", "benches/", ".ci/"].iter().any(|start| word.starts_with(start)))
+        .filter(|word| {
+            ["src/", "tests/", "sdk-python/", "python.d/", "conf.d/", "docs/", "benches/", ".ci/"]
+                .iter()
+                .any(|start| word.starts_with(start))
+        })
         .collect();
     assert!(named.len() > 20, "ARCHITECTURE.md names too few paths to be a map");
-    let missing: Vec<&&str> = named.iter().filter(|path| !root.join(path).exists() && !path.contains("python.d/core")).collect();
+    let missing: Vec<&&str> =
+        named.iter().filter(|path| !root.join(path).exists() && !path.contains("python.d/core")).collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md names what is not there: {missing:?}");
 }

@@ -71,7 +71,8 @@ fn numbers(points: &str) -> Vec<(u64, f64)> {
 #[test]
 fn four_misbehave_and_the_fifth_misses_no_run() {
     let root = Root::new();
-    for (name, text) in [("good", GOOD), ("hangs", HANGS), ("crashes", CRASHES), ("raises", RAISES), ("floods", FLOODS)] {
+    for (name, text) in [("good", GOOD), ("hangs", HANGS), ("crashes", CRASHES), ("raises", RAISES), ("floods", FLOODS)]
+    {
         root.script(&format!("{name}/{name}.py"), text);
     }
     root.input("others", &["good", "crashes", "raises", "floods"], "");
@@ -79,14 +80,17 @@ fn four_misbehave_and_the_fifth_misses_no_run() {
     let agent = root.agent();
 
     let hung = agent.wait_script("hangs.hangs", "was hung and says where", |script| {
-        script["restarts"].as_u64() > Some(0) && script["stack"].as_str().is_some_and(|stack| stack.contains("wait_for_ever"))
+        script["restarts"].as_u64() > Some(0)
+            && script["stack"].as_str().is_some_and(|stack| stack.contains("wait_for_ever"))
     });
     assert!(hung["why"].as_str().unwrap().contains("hangs.py"), "{hung:#}");
-    let crashed = agent.wait_script("crashes.crashes", "crashed several times", |script| script["restarts"].as_u64() >= Some(2));
+    let crashed =
+        agent.wait_script("crashes.crashes", "crashed several times", |script| script["restarts"].as_u64() >= Some(2));
     assert!(crashed["why"].as_str().unwrap().contains("3"), "the exit code is named: {crashed:#}");
     assert!(crashed["next"].is_string(), "{crashed:#}");
     assert!(crashed["last_words"].to_string().contains("about to go"), "{crashed:#}");
-    let raised = agent.wait_script("raises.raises", "raised several times", |script| script["runs_failed"].as_u64() >= Some(3));
+    let raised =
+        agent.wait_script("raises.raises", "raised several times", |script| script["runs_failed"].as_u64() >= Some(3));
     assert_eq!(raised["restarts"], 0, "an exception costs no process");
     assert_eq!(raised["state"], "failing");
     assert!(raised["why"].as_str().unwrap().contains("KeyError: 'await'"), "{raised:#}");
@@ -96,8 +100,16 @@ fn four_misbehave_and_the_fifth_misses_no_run() {
 
     let (code, text, _) = root.run(&["status"]);
     assert_eq!(code, 0);
-    for (id, part) in [("hangs.hangs", "hung"), ("crashes.crashes", "code 3"), ("raises.raises", "KeyError"), ("floods.floods", "dropped")] {
-        let about = text.split("▲ ").find(|part| part.starts_with(id)).unwrap_or_else(|| panic!("{id} is not explained in:\n{text}"));
+    for (id, part) in [
+        ("hangs.hangs", "hung"),
+        ("crashes.crashes", "code 3"),
+        ("raises.raises", "KeyError"),
+        ("floods.floods", "dropped"),
+    ] {
+        let about = text
+            .split("▲ ")
+            .find(|part| part.starts_with(id))
+            .unwrap_or_else(|| panic!("{id} is not explained in:\n{text}"));
         assert!(about.contains(part) && about.contains("next:"), "{about}");
     }
 
@@ -110,10 +122,16 @@ fn four_misbehave_and_the_fifth_misses_no_run() {
         assert_eq!(*number, index as u64 + 1, "no run is missed and none comes twice");
     }
     let good = agent.script("good.good");
-    assert_eq!((good["skipped_ticks"].as_u64(), good["runs_failed"].as_u64(), good["restarts"].as_u64()), (Some(0), Some(0), Some(0)));
+    assert_eq!(
+        (good["skipped_ticks"].as_u64(), good["runs_failed"].as_u64(), good["restarts"].as_u64()),
+        (Some(0), Some(0), Some(0))
+    );
 
     let cli_log = root.log("_datakit_pythond_cli.log");
-    assert!(cli_log.contains("KeyError: 'await'") && cli_log.contains("return row['await']"), "the traceback with its source:\n{cli_log}");
+    assert!(
+        cli_log.contains("KeyError: 'await'") && cli_log.contains("return row['await']"),
+        "the traceback with its source:\n{cli_log}"
+    );
     let (code, took) = agent.stop();
     assert_eq!(code, 0);
     assert!(took < Duration::from_secs(9) && took < PATIENCE);

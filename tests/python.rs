@@ -39,7 +39,9 @@ fn version_of(python: &Path) -> Option<((u32, u32), PathBuf)> {
 fn with_pytest(version: (u32, u32), python: &Path) -> PathBuf {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("venv-{}.{}", version.0, version.1));
     let inside = venv.join("bin/python");
-    let has_pytest = |python: &Path| Command::new(python).args(["-c", "import pytest"]).output().is_ok_and(|output| output.status.success());
+    let has_pytest = |python: &Path| {
+        Command::new(python).args(["-c", "import pytest"]).output().is_ok_and(|output| output.status.success())
+    };
     if !has_pytest(&inside) {
         run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv));
         run(Command::new(&inside).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "pytest"]));

@@ -18,17 +18,30 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 #[test]
 fn each_category_takes_json_and_line_protocol() {
     let (root, agent) = agent();
-    for category in ["metric", "network", "keyevent", "object", "custom_object", "logging", "tracing", "rum", "security"] {
+    for category in
+        ["metric", "network", "keyevent", "object", "custom_object", "logging", "tracing", "rum", "security"]
+    {
         let mut fields = json!({"v": 1.5, "message": "m"});
         if category == "keyevent" {
             fields = json!({"df_source": "system", "df_status": "ok", "df_event_id": "e", "df_title": "t", "df_date_range": 0});
         }
-        let answer = agent.post_json(&format!("/v1/write/{category}"), &json!([{"measurement": "j", "fields": fields}]));
-        assert_eq!((answer.status, answer.text().as_str(), answer.header("content-type")), (200, "", None), "{category}");
+        let answer =
+            agent.post_json(&format!("/v1/write/{category}"), &json!([{"measurement": "j", "fields": fields}]));
+        assert_eq!(
+            (answer.status, answer.text().as_str(), answer.header("content-type")),
+            (200, "", None),
+            "{category}"
+        );
         if category != "keyevent" {
-            assert_eq!(agent.post(&format!("/v1/write/{category}"), &[], b"l f=1i 1700000000000000000\n").status, 200, "{category}");
+            assert_eq!(
+                agent.post(&format!("/v1/write/{category}"), &[], b"l f=1i 1700000000000000000\n").status,
+                200,
+                "{category}"
+            );
         }
-        wait_until(&format!("both points of {category}"), || root.points(category).lines().count() == if category == "keyevent" { 1 } else { 2 });
+        wait_until(&format!("both points of {category}"), || {
+            root.points(category).lines().count() == if category == "keyevent" { 1 } else { 2 }
+        });
     }
     assert!(root.points("metric").contains("l,host=testhost f=1i 1700000000000000000\n"));
 }
@@ -49,8 +62,20 @@ fn every_no_has_datakits_code() {
         ("/v1/write/metric?precision=d", vec![], "m f=1", 400, "datakit.invalidPrecision"),
         ("/v1/write/metric?encoding=br", vec![], "m f=1", 400, "datakit.decodeBodyFailed"),
         ("/v1/write/metric", vec![("Content-Encoding", "gzip")], "m f=1", 400, "datakit.decodeBodyFailed"),
-        ("/v1/write/metric", vec![("Content-Type", "application/protobuf; proto=com.guance.Point")], "x", 400, "datakit.invalidProtobufPoint"),
-        ("/v1/write/logging?strict=1", vec![JSON], r#"[{"measurement":"m","fields":{"message":"m"}}]"#, 400, "datakit.pointGotWarning"),
+        (
+            "/v1/write/metric",
+            vec![("Content-Type", "application/protobuf; proto=com.guance.Point")],
+            "x",
+            400,
+            "datakit.invalidProtobufPoint",
+        ),
+        (
+            "/v1/write/logging?strict=1",
+            vec![JSON],
+            r#"[{"measurement":"m","fields":{"message":"m"}}]"#,
+            400,
+            "datakit.pointGotWarning",
+        ),
         ("/v1/lasterror", vec![], "{}", 400, "datakit.invalidData"),
         ("/v1/lasterror", vec![], "nonsense", 400, "datakit.invalidJSON"),
         ("/v1/nothing", vec![], "", 404, "datakit.notFound"),
@@ -66,10 +91,11 @@ fn every_no_has_datakits_code() {
 #[test]
 fn one_bad_event_of_three_is_named_and_the_two_are_kept() {
     let (root, agent) = agent();
-    let event = |status: &str, id: &str| {
-        json!({"measurement": "e", "fields": {"df_source": "system", "df_status": status, "df_event_id": id, "df_title": "t", "df_date_range": 10}})
-    };
-    let answer = agent.post_json("/v1/write/keyevent", &json!([event("ok", "first"), event("bad", "second"), event("info", "third")]));
+    let event = |status: &str, id: &str| json!({"measurement": "e", "fields": {"df_source": "system", "df_status": status, "df_event_id": id, "df_title": "t", "df_date_range": 10}});
+    let answer = agent.post_json(
+        "/v1/write/keyevent",
+        &json!([event("ok", "first"), event("bad", "second"), event("info", "third")]),
+    );
     assert_eq!(answer.status, 400);
     let said = answer.json();
     assert_eq!(said["accepted"], 2);
@@ -104,9 +130,17 @@ fn packed_bodies_are_taken() {
     gzip.write_all(plain).unwrap();
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
     zlib.write_all(plain).unwrap();
-    for (encoding, body) in [("gzip", gzip.finish().unwrap()), ("deflate", zlib.finish().unwrap()), ("zstd", zstd::encode_all(&plain[..], 1).unwrap())] {
+    for (encoding, body) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", zlib.finish().unwrap()),
+        ("zstd", zstd::encode_all(&plain[..], 1).unwrap()),
+    ] {
         assert_eq!(agent.post("/v1/write/metric", &[("Content-Encoding", encoding)], &body).status, 200, "{encoding}");
-        assert_eq!(agent.post(&format!("/v1/write/metric?encoding={encoding}"), &[], &body).status, 200, "{encoding} as an argument");
+        assert_eq!(
+            agent.post(&format!("/v1/write/metric?encoding={encoding}"), &[], &body).status,
+            200,
+            "{encoding} as an argument"
+        );
     }
     wait_until("six points", || root.points("metric").lines().count() == 6);
 }
@@ -131,7 +165,10 @@ fn integers_are_kept_where_the_settings_say_so() {
     let root = Root::new();
     root.conf("ingest.conf", "[ingest]\nintegers = \"keep\"\n");
     let agent = root.agent();
-    let echo = agent.post_json("/v1/write/metric?echo=lp", &json!([{"measurement": "m", "fields": {"f": 1}, "time": 1_700_000_000}]));
+    let echo = agent.post_json(
+        "/v1/write/metric?echo=lp",
+        &json!([{"measurement": "m", "fields": {"f": 1}, "time": 1_700_000_000}]),
+    );
     assert_eq!(echo.text(), "m,host=testhost f=1i 1700000000000000000");
 }
 
@@ -167,7 +204,8 @@ fn a_body_over_the_limit_is_refused_before_it_is_read() {
     let agent = root.agent();
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
     bomb.write_all(&vec![b' '; 8 << 20]).unwrap();
-    for (headers, body) in [(vec![], vec![b'x'; 100_000]), (vec![("Content-Encoding", "gzip")], bomb.finish().unwrap())] {
+    for (headers, body) in [(vec![], vec![b'x'; 100_000]), (vec![("Content-Encoding", "gzip")], bomb.finish().unwrap())]
+    {
         let answer = agent.post("/v1/write/metric", &headers, &body);
         assert_eq!((answer.status, &answer.json()["error_code"]), (413, &json!("datakit.bodyTooLarge")));
     }
@@ -186,7 +224,11 @@ fn the_small_endpoints_answer() {
     assert_eq!(agent.status()["last_errors"][0]["text"], "disk on fire");
     agent.post("/v1/write/metric?input=who", &[], b"m f=1\n");
     let metrics = agent.get("/metrics");
-    assert!(metrics.text().contains(r#"pythond_points_accepted_total{category="metric",input="who"} 1"#), "{}", metrics.text());
+    assert!(
+        metrics.text().contains(r#"pythond_points_accepted_total{category="metric",input="who"} 1"#),
+        "{}",
+        metrics.text()
+    );
 }
 
 #[test]
@@ -194,7 +236,9 @@ fn one_connection_takes_many_requests_and_outlives_a_bad_one() {
     use std::io::Read;
     let (_root, agent) = agent();
     let mut stream = std::net::TcpStream::connect(&agent.address).unwrap();
-    let request = |body: &str| format!("POST /v1/write/metric HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let request = |body: &str| {
+        format!("POST /v1/write/metric HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    };
     for (body, status) in [("m f=1\n", "200"), ("bad", "400"), ("m f=2\n", "200")] {
         stream.write_all(request(body).as_bytes()).unwrap();
         let mut answer = [0; 4096];

@@ -68,12 +68,7 @@ class Point:
     time: Any = None
 
     def __str__(self) -> str:
-        parts = [
-            f"{self.category:8} {self.measurement}",
-            "tags " + _listed(self.tags),
-            "fields " + _listed(self.fields),
-        ]
-        return "  ".join(parts)
+        return f"{self.category} {self.measurement}  tags {_listed(self.tags)}  fields {_listed(self.fields)}"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Worker:
         self._reason = "done"
         self._kill_at: float | None = None
         self._serving: list[Serving] = []
-        self._signal_out, self._signal_in = os.pipe()
+        self._signal_out, self._signal_in = (_move_away(fd) for fd in os.pipe())
         os.set_blocking(self._signal_in, False)
 
     def serve(self) -> NoReturn:
@@ -190,12 +190,14 @@ class Worker:
     # --- the agent's side ---
 
     def _listen(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPS:
             signal.signal(number, self._on_signal)
-        os.register_at_fork(after_in_child=_forget_signals)
+        os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_forget_signals)
         threading.Thread(target=self._control, name="pythond-control", daemon=True).start()
 
     def _on_signal(self, number: int, frame: object) -> None:
+        if os.getpid() != self._pid:
+            os._exit(128 + number)  # meant for a child that the script forked, not for this worker
         try:
             os.write(self._signal_in, b"s")
         except OSError:
@@ -325,14 +327,24 @@ def _join(thread: threading.Thread) -> None:
         thread.join(_LONGEST_WAIT)
 
 
+_STOPS = (signal.SIGTERM, signal.SIGINT)
+_held = threading.local()
+
+
+def _hold_signals() -> None:
+    """Keeps a stop that comes during a fork from reaching the child while it still has this worker's handlers."""
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _held.mask)
+
+
 def _forget_signals() -> None:
     """Makes a forked child an ordinary process again: a SIGTERM for it is not one for this worker."""
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    except ValueError:
-        # Not in the main thread: the child keeps a handler whose pipe nobody of its own reads.
-        pass
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _release_signals()
 
 
 def _thread_excepthook(prepared: Prepared) -> Any:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
             pass_fds=(theirs.fileno(), trace),
             env={
                 **os.environ,
@@ -40,9 +42,9 @@ class Worker:
         script = str(script)
         host, port = agent.address if agent else ("127.0.0.1", 1)
         self.send(
-            t="spec",
-            v=1,
             **{
+                "t": "spec",
+                "v": 1,
                 "mode": mode,
                 "id": "some.script",
                 "gen": 1,
@@ -65,8 +67,13 @@ class Worker:
         return self
 
     def __exit__(self, *exc):
-        self.process.kill()
-        self.process.communicate()
+        # The group: a script may have left children, which hold the pipes.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
         self.control.close()
         os.close(self._trace)
 

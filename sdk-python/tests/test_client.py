@@ -4,9 +4,9 @@ import threading
 import time
 
 import pytest
-from support import FarEnd, answer, read_request
 
 from pythond import client
+from support import FarEnd, answer, read_request
 
 
 def post(agent, seconds=0.0, body=b"[]"):
@@ -166,7 +166,9 @@ def test_half_an_answer_is_no_success_and_is_tried_again(half):
 
 
 def test_chunked_answers_and_those_that_end_with_the_connection_are_read():
-    chunked = b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
+    chunked = (
+        b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
+    )
     with FarEnd([chunked, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\n\r\nuntil the end"]) as far:
         agent = client.Agent(far.address)
         assert post(agent).text == "abcde"

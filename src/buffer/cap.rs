@@ -9,19 +9,10 @@ pub(super) struct Sizes {
 
 /// 64 MiB segments, 16 MiB under a small cap, and never so large that fewer than four fit.
 pub(super) fn sizes(max_size: u64) -> Sizes {
-    let usual = if max_size < 256 << 20 {
-        16 << 20
-    } else {
-        64 << 20
-    };
+    let usual = if max_size < 256 << 20 { 16 << 20 } else { 64 << 20 };
     let quarter = max_size / 4;
     let overhead = super::frame::SEGMENT_HEADER + super::frame::FRAME_HEADER;
-    Sizes {
-        segment: quarter.min(usual),
-        record: quarter
-            .saturating_sub(overhead)
-            .min(super::frame::MAX_RECORD),
-    }
+    Sizes { segment: quarter.min(usual), record: quarter.saturating_sub(overhead).min(super::frame::MAX_RECORD) }
 }
 
 /// Who holds a segment.
@@ -40,13 +31,7 @@ pub(super) enum Room {
 }
 
 /// Says how to get room for `need` bytes. `holders` are those of the oldest segment; `None` when there is no segment that may go.
-pub(super) fn room(
-    used: u64,
-    need: u64,
-    max: u64,
-    holders: Option<&[Holder]>,
-    drop_oldest: bool,
-) -> Room {
+pub(super) fn room(used: u64, need: u64, max: u64, holders: Option<&[Holder]>, drop_oldest: bool) -> Room {
     if used.saturating_add(need) <= max {
         return Room::Enough;
     }
@@ -74,29 +59,11 @@ mod tests {
 
     #[test]
     fn only_a_required_holder_makes_the_log_full() {
-        assert_eq!(
-            room(90, 10, 100, Some(&[Holder::Required]), false),
-            Room::Enough
-        );
+        assert_eq!(room(90, 10, 100, Some(&[Holder::Required]), false), Room::Enough);
         assert_eq!(room(91, 10, 100, Some(&[]), false), Room::TakeOldest);
-        assert_eq!(
-            room(91, 10, 100, Some(&[Holder::Optional]), false),
-            Room::TakeOldest
-        );
-        assert_eq!(
-            room(
-                91,
-                10,
-                100,
-                Some(&[Holder::Optional, Holder::Required]),
-                false
-            ),
-            Room::Full
-        );
-        assert_eq!(
-            room(91, 10, 100, Some(&[Holder::Required]), true),
-            Room::TakeOldest
-        );
+        assert_eq!(room(91, 10, 100, Some(&[Holder::Optional]), false), Room::TakeOldest);
+        assert_eq!(room(91, 10, 100, Some(&[Holder::Optional, Holder::Required]), false), Room::Full);
+        assert_eq!(room(91, 10, 100, Some(&[Holder::Required]), true), Room::TakeOldest);
         assert_eq!(room(91, 10, 100, None, true), Room::Full);
     }
 }

@@ -64,32 +64,15 @@ fn wait(shared: &Shared, dirty: bool, due: Instant) -> Work {
         if !state.queue.is_empty() || state.closing || state.trim {
             let trim = std::mem::take(&mut state.trim);
             let batch = take_batch(&mut state, MAX_BATCH.min(shared.sizes.segment));
-            return Work {
-                last: state.closing && batch.is_empty(),
-                trim,
-                batch,
-            };
+            return Work { last: state.closing && batch.is_empty(), trim, batch };
         }
-        let nothing = Work {
-            batch: Vec::new(),
-            trim: false,
-            last: false,
-        };
+        let nothing = Work { batch: Vec::new(), trim: false, last: false };
         let chores = dirty || state.cursors.values().any(|cursor| cursor.unsynced);
         let left = due.saturating_duration_since(Instant::now());
         state = match (chores, left.is_zero()) {
-            (false, _) => shared
-                .work
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner),
+            (false, _) => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             (true, true) => return nothing,
-            (true, false) => {
-                shared
-                    .work
-                    .wait_timeout(state, left)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
+            (true, false) => shared.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
         };
     }
 }
@@ -133,28 +116,16 @@ fn same(e: &AppendError) -> AppendError {
     match e {
         AppendError::Disk(e) => AppendError::Disk(same_io(e)),
         AppendError::Poisoned(why) => AppendError::Poisoned(why.clone()),
-        AppendError::Full {
-            used,
-            max,
-            retry_after,
-        } => AppendError::Full {
-            used: *used,
-            max: *max,
-            retry_after: *retry_after,
-        },
-        AppendError::TooLarge { bytes, max } => AppendError::TooLarge {
-            bytes: *bytes,
-            max: *max,
-        },
+        AppendError::Full { used, max, retry_after } => {
+            AppendError::Full { used: *used, max: *max, retry_after: *retry_after }
+        }
+        AppendError::TooLarge { bytes, max } => AppendError::TooLarge { bytes: *bytes, max: *max },
         AppendError::Closed => AppendError::Closed,
     }
 }
 
 fn same_io(e: &io::Error) -> io::Error {
-    e.raw_os_error().map_or_else(
-        || io::Error::new(e.kind(), e.to_string()),
-        io::Error::from_raw_os_error,
-    )
+    e.raw_os_error().map_or_else(|| io::Error::new(e.kind(), e.to_string()), io::Error::from_raw_os_error)
 }
 
 /// Makes room for as many of the records as possible and refuses the others.
@@ -186,11 +157,7 @@ fn make_room(shared: &Shared, need: u64) -> Result<(), AppendError> {
         match cap::room(used, need, max, holders, shared.settings.drop_oldest_at_cap) {
             Room::Enough => return Ok(()),
             Room::Full => {
-                return Err(AppendError::Full {
-                    used,
-                    max,
-                    retry_after: CAP_RETRY,
-                });
+                return Err(AppendError::Full { used, max, retry_after: CAP_RETRY });
             }
             Room::TakeOldest => {
                 let (segment, _) = oldest.expect("only an oldest segment can be taken");
@@ -265,10 +232,7 @@ fn sync_cursors(shared: &Shared) {
 
 fn unsynced_cursors(shared: &Shared) -> Vec<String> {
     let mut state = shared.state();
-    let unsynced = state
-        .cursors
-        .iter_mut()
-        .filter(|(_, cursor)| cursor.unsynced);
+    let unsynced = state.cursors.iter_mut().filter(|(_, cursor)| cursor.unsynced);
     let names = unsynced.map(|(name, cursor)| {
         cursor.unsynced = false;
         name.clone()
@@ -278,18 +242,10 @@ fn unsynced_cursors(shared: &Shared) -> Vec<String> {
 
 /// The sync is not done under the cursor's own lock: a sink that confirms must not wait for it.
 fn sync_cursor(shared: &Shared, name: &str) -> io::Result<()> {
-    if shared
-        .state()
-        .cursors
-        .get(name)
-        .is_some_and(|cursor| cursor.unsaved)
-    {
+    if shared.state().cursors.get(name).is_some_and(|cursor| cursor.unsaved) {
         shared.save_cursor(name)?;
     }
-    match shared
-        .disk
-        .open(&shared.paths.cursors.join(place::file_name(name)))
-    {
+    match shared.disk.open(&shared.paths.cursors.join(place::file_name(name))) {
         // The sink was forgotten meanwhile.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         file => file?.sync(),

@@ -42,13 +42,7 @@ struct Skip {
 impl Cursor {
     pub(super) fn new(shared: Arc<Shared>, name: &str) -> Cursor {
         let grown = shared.grown.subscribe();
-        let mut cursor = Cursor {
-            shared,
-            name: name.to_owned(),
-            grown,
-            file: None,
-            marks: Vec::new(),
-        };
+        let mut cursor = Cursor { shared, name: name.to_owned(), grown, file: None, marks: Vec::new() };
         // For the numbers of `stats` only; `next` searches again and reports what is wrong.
         let _ = cursor.settle();
         cursor
@@ -69,11 +63,7 @@ impl Cursor {
 
     /// The confirmed place.
     pub fn position(&self) -> Position {
-        self.shared
-            .state()
-            .cursors
-            .get(&self.name)
-            .map_or_else(Position::default, |cursor| cursor.place.position)
+        self.shared.state().cursors.get(&self.name).map_or_else(Position::default, |cursor| cursor.place.position)
     }
 
     /// Confirms all records before `upto.seq` and `upto.lines` lines of that record. A place behind the present one changes nothing.
@@ -82,17 +72,10 @@ impl Cursor {
     /// `InvalidInput` for a place beyond the last record. What the disk says when the place could not be saved: it stands all the same
     /// and is saved with the next confirmation or within a second or so.
     pub fn confirm(&mut self, upto: Position) -> io::Result<()> {
-        let mark = self
-            .marks
-            .binary_search_by_key(&upto.seq, |mark| mark.seq)
-            .ok()
-            .map(|found| self.marks[found]);
+        let mark = self.marks.binary_search_by_key(&upto.seq, |mark| mark.seq).ok().map(|found| self.marks[found]);
         let mut state = self.shared.state();
         state.check_open()?;
-        let end = Position {
-            seq: state.readable_end(),
-            lines: 0,
-        };
+        let end = Position { seq: state.readable_end(), lines: 0 };
         let Some(cursor) = state.cursors.get_mut(&self.name) else {
             return Ok(());
         };
@@ -123,10 +106,7 @@ impl Cursor {
     /// Says whether there are records behind the confirmed place.
     pub fn waiting(&self) -> bool {
         let state = self.shared.state();
-        state
-            .cursors
-            .get(&self.name)
-            .is_some_and(|cursor| cursor.place.position.seq < state.readable_end())
+        state.cursors.get(&self.name).is_some_and(|cursor| cursor.place.position.seq < state.readable_end())
     }
 
     /// Points behind the confirmed place.
@@ -138,27 +118,13 @@ impl Cursor {
     fn step(&mut self, max_bytes: u64) -> Result<Step, ReadError> {
         let (position, mark, at) = {
             let state = self.shared.state();
-            let cursor = state
-                .cursors
-                .get(&self.name)
-                .filter(|_| !state.closed)
-                .ok_or(ReadError::Closed)?;
-            (
-                cursor.place.position,
-                cursor.mark,
-                state.at(cursor.place.position.seq),
-            )
+            let cursor = state.cursors.get(&self.name).filter(|_| !state.closed).ok_or(ReadError::Closed)?;
+            (cursor.place.position, cursor.mark, state.at(cursor.place.position.seq))
         };
         let read = match at {
             At::End => return Ok(Step::Nothing),
-            At::Gap { to } => Err(Skip {
-                to,
-                mark: None,
-                points: None,
-            }),
-            At::In(segment) => self
-                .read_from(&segment, position.seq, mark, max_bytes)
-                .map_err(ReadError::Disk)?,
+            At::Gap { to } => Err(Skip { to, mark: None, points: None }),
+            At::In(segment) => self.read_from(&segment, position.seq, mark, max_bytes).map_err(ReadError::Disk)?,
         };
         match read {
             Ok(entries) => Ok(Step::Batch(entries)),
@@ -178,9 +144,7 @@ impl Cursor {
         max_bytes: u64,
     ) -> io::Result<Result<Vec<Entry>, Skip>> {
         let Some(file) = self.open(segment)? else {
-            let before = mark
-                .filter(|mark| mark.segment == segment.id)
-                .map_or(0, |mark| mark.points);
+            let before = mark.filter(|mark| mark.segment == segment.id).map_or(0, |mark| mark.points);
             return Ok(Err(Skip {
                 to: segment.end_seq,
                 mark: None,
@@ -192,11 +156,7 @@ impl Cursor {
             None => locate(file, segment, seq)?,
         };
         let run = frame::read_run(file, mark.offset, segment.len, max_bytes)?;
-        let mut batch = Batch {
-            entries: Vec::new(),
-            marks: vec![mark],
-            bytes: 0,
-        };
+        let mut batch = Batch { entries: Vec::new(), marks: vec![mark], bytes: 0 };
         batch.take(&run.frames, seq);
         if batch.entries.is_empty() {
             return step_over(file, segment, seq, mark, &run).map(Err);
@@ -223,12 +183,7 @@ impl Cursor {
             let Ok(mut run) = frame::read_run(file, start.offset, segment.len, left) else {
                 return;
             };
-            if start.seq != seq
-                || run
-                    .frames
-                    .first()
-                    .is_none_or(|first| first.payload.len() as u64 > left)
-            {
+            if start.seq != seq || run.frames.first().is_none_or(|first| first.payload.len() as u64 > left) {
                 return;
             }
             // The place behind the batch so far is the start of this segment.
@@ -244,11 +199,7 @@ impl Cursor {
     /// The segment's file; `None` when somebody removed it.
     fn open(&mut self, segment: &Segment) -> io::Result<Option<&dyn DiskFile>> {
         if self.file.as_ref().is_none_or(|(id, _)| *id != segment.id) {
-            match self
-                .shared
-                .disk
-                .open(&self.shared.paths.segment(segment.first_seq))
-            {
+            match self.shared.disk.open(&self.shared.paths.segment(segment.first_seq)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
                 file => self.file = Some((segment.id, file?)),
             }
@@ -278,11 +229,7 @@ impl Cursor {
         let records = skip.to.saturating_sub(from.seq);
         let points = skip.points.unwrap_or(0).max(records);
         let mut state = self.shared.state();
-        let Some(cursor) = state
-            .cursors
-            .get_mut(&self.name)
-            .filter(|cursor| cursor.place.position == from)
-        else {
+        let Some(cursor) = state.cursors.get_mut(&self.name).filter(|cursor| cursor.place.position == from) else {
             // Moved at the cap meanwhile, and counted there.
             return;
         };
@@ -291,13 +238,7 @@ impl Cursor {
             return;
         }
         cursor.place.skipped_points = cursor.place.skipped_points.saturating_add(points);
-        cursor.move_to(
-            Position {
-                seq: skip.to,
-                lines: 0,
-            },
-            skip.mark,
-        );
+        cursor.move_to(Position { seq: skip.to, lines: 0 }, skip.mark);
         state.trim = true;
         drop(state);
         self.shared.work.notify_one();
@@ -340,20 +281,13 @@ impl Batch {
             }
             let end = self.end();
             if frame.seq < seq {
-                let past = Mark {
-                    offset: frame.end(),
-                    ..end
-                };
+                let past = Mark { offset: frame.end(), ..end };
                 *self.marks.last_mut().expect("a batch ends with a mark") = past;
                 continue;
             }
             self.marks.push(end.behind(frame));
             self.bytes += frame.payload.len() as u64;
-            self.entries.push(Entry {
-                seq,
-                points: frame.points,
-                bytes: frame.payload.clone(),
-            });
+            self.entries.push(Entry { seq, points: frame.points, bytes: frame.payload.clone() });
             seq += 1;
         }
     }
@@ -366,84 +300,40 @@ fn locate(file: &dyn DiskFile, segment: &Segment, seq: u64) -> io::Result<Mark> 
         let run = frame::read_run(file, mark.offset, segment.len, SEARCH_CHUNK)?;
         for frame in &run.frames {
             if frame.seq >= seq {
-                return Ok(Mark {
-                    seq: frame.seq,
-                    offset: frame.at,
-                    ..mark
-                });
+                return Ok(Mark { seq: frame.seq, offset: frame.at, ..mark });
             }
             mark = mark.behind(frame);
         }
         match run.stop {
             Stop::Enough => {}
             Stop::End => {
-                return Ok(Mark {
-                    seq: segment.end_seq,
-                    offset: segment.len,
-                    ..mark
-                });
+                return Ok(Mark { seq: segment.end_seq, offset: segment.len, ..mark });
             }
-            Stop::Damage => {
-                match frame::find_next(file, run.end + 1, segment.len, mark.seq..segment.end_seq)? {
-                    Some((offset, found)) => {
-                        mark = Mark {
-                            seq: found,
-                            offset,
-                            ..mark
-                        }
-                    }
-                    None => {
-                        return Ok(Mark {
-                            seq: segment.end_seq,
-                            offset: segment.len,
-                            ..mark
-                        });
-                    }
+            Stop::Damage => match frame::find_next(file, run.end + 1, segment.len, mark.seq..segment.end_seq)? {
+                Some((offset, found)) => mark = Mark { seq: found, offset, ..mark },
+                None => {
+                    return Ok(Mark { seq: segment.end_seq, offset: segment.len, ..mark });
                 }
-            }
+            },
         }
     }
 }
 
 /// Decides where to go on when there is no record `seq` at the place where it should be.
-fn step_over(
-    file: &dyn DiskFile,
-    segment: &Segment,
-    seq: u64,
-    mark: Mark,
-    run: &Run,
-) -> io::Result<Skip> {
-    let to_end = |points| Skip {
-        to: segment.end_seq,
-        mark: None,
-        points,
-    };
+fn step_over(file: &dyn DiskFile, segment: &Segment, seq: u64, mark: Mark, run: &Run) -> io::Result<Skip> {
+    let to_end = |points| Skip { to: segment.end_seq, mark: None, points };
     if let Some(later) = run.frames.iter().find(|frame| frame.seq > seq) {
-        let mark = Mark {
-            seq: later.seq,
-            offset: later.at,
-            ..mark
-        };
-        return Ok(Skip {
-            to: later.seq,
-            mark: Some(mark),
-            points: None,
-        });
+        let mark = Mark { seq: later.seq, offset: later.at, ..mark };
+        return Ok(Skip { to: later.seq, mark: Some(mark), points: None });
     }
     if run.stop != Stop::Damage {
         return Ok(to_end(None));
     }
     let points = believable_points(file, segment, seq, run.end)?;
     match frame::find_next(file, run.end + 1, segment.len, seq..segment.end_seq)? {
-        Some((offset, found)) => Ok(Skip {
-            to: found,
-            mark: Some(Mark {
-                seq: found,
-                offset,
-                ..mark
-            }),
-            points: points(found, offset),
-        }),
+        Some((offset, found)) => {
+            Ok(Skip { to: found, mark: Some(Mark { seq: found, offset, ..mark }), points: points(found, offset) })
+        }
         None => Ok(to_end(points(segment.end_seq, segment.len))),
     }
 }
@@ -456,15 +346,10 @@ fn believable_points(
     seq: u64,
     at: u64,
 ) -> io::Result<impl Fn(u64, u64) -> Option<u64>> {
-    let header = if at < segment.len {
-        frame::peek(file, at)?
-    } else {
-        None
-    };
+    let header = if at < segment.len { frame::peek(file, at)? } else { None };
     Ok(move |next_seq, next_at| {
-        let header = header.filter(|header| {
-            header.seq == seq && next_seq == seq + 1 && at + header.frame_len() == next_at
-        })?;
+        let header =
+            header.filter(|header| header.seq == seq && next_seq == seq + 1 && at + header.frame_len() == next_at)?;
         Some(header.points.into())
     })
 }

@@ -41,10 +41,7 @@ pub(super) enum SegmentHeader {
     Damaged,
 }
 
-pub(super) fn encode_segment_header(
-    first_seq: u64,
-    created_ms: u64,
-) -> [u8; SEGMENT_HEADER as usize] {
+pub(super) fn encode_segment_header(first_seq: u64, created_ms: u64) -> [u8; SEGMENT_HEADER as usize] {
     let mut header = [0; SEGMENT_HEADER as usize];
     header[..8].copy_from_slice(MAGIC);
     header[8..10].copy_from_slice(&VERSION.to_le_bytes());
@@ -56,25 +53,17 @@ pub(super) fn encode_segment_header(
 }
 
 pub(super) fn decode_segment_header(header: &[u8]) -> SegmentHeader {
-    if header.len() < SEGMENT_HEADER as usize
-        || &header[..8] != MAGIC
-        || u32_at(header, 12) != segment_crc(header)
-    {
+    if header.len() < SEGMENT_HEADER as usize || &header[..8] != MAGIC || u32_at(header, 12) != segment_crc(header) {
         return SegmentHeader::Damaged;
     }
     match u16::from_le_bytes([header[8], header[9]]) {
-        VERSION => SegmentHeader::Good {
-            first_seq: u64_at(header, 16),
-        },
+        VERSION => SegmentHeader::Good { first_seq: u64_at(header, 16) },
         version => SegmentHeader::Newer { version },
     }
 }
 
 fn segment_crc(header: &[u8]) -> u32 {
-    crc32c::crc32c_append(
-        crc32c::crc32c(&header[..12]),
-        &header[16..SEGMENT_HEADER as usize],
-    )
+    crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..SEGMENT_HEADER as usize])
 }
 
 /// One record where it lies.
@@ -166,18 +155,11 @@ pub(super) struct Run {
 
 /// Reads the frames between `at` and `end` until their payloads make `budget` bytes; the first one comes even when it is larger.
 pub(super) fn read_run(file: &dyn DiskFile, at: u64, end: u64, budget: u64) -> io::Result<Run> {
-    let mut run = Run {
-        frames: Vec::new(),
-        end: at,
-        stop: Stop::End,
-    };
+    let mut run = Run { frames: Vec::new(), end: at, stop: Stop::End };
     let mut left = budget;
     let mut need = 0;
     while run.end < end {
-        let want = CHUNK
-            .min(budget.saturating_add(4096))
-            .max(need)
-            .min(end - run.end);
+        let want = CHUNK.min(budget.saturating_add(4096)).max(need).min(end - run.end);
         let chunk = read_chunk(file, run.end, want)?;
         need = match take_frames(&mut run, &chunk, end, &mut left) {
             Taken::Stop(stop) => {
@@ -216,11 +198,7 @@ fn take_frames(run: &mut Run, chunk: &Bytes, end: u64, left: &mut u64) -> Taken 
             return Taken::Stop(Stop::Damage);
         }
         if (rest.len() as u64) < FRAME_HEADER {
-            return if pos == 0 {
-                Taken::NeedsAtLeast(FRAME_HEADER)
-            } else {
-                Taken::ChunkDone
-            };
+            return if pos == 0 { Taken::NeedsAtLeast(FRAME_HEADER) } else { Taken::ChunkDone };
         }
         let header = FrameHeader::decode(rest);
         if !header.fits(room) {
@@ -230,11 +208,7 @@ fn take_frames(run: &mut Run, chunk: &Bytes, end: u64, left: &mut u64) -> Taken 
             return Taken::Stop(Stop::Enough);
         }
         if (rest.len() as u64) < header.frame_len() {
-            return if pos == 0 {
-                Taken::NeedsAtLeast(header.frame_len())
-            } else {
-                Taken::ChunkDone
-            };
+            return if pos == 0 { Taken::NeedsAtLeast(header.frame_len()) } else { Taken::ChunkDone };
         }
         let frame_end = pos + header.frame_len() as usize;
         if crc32c::crc32c(&chunk[pos + 8..frame_end]) != header.crc {
@@ -261,12 +235,7 @@ fn read_chunk(file: &dyn DiskFile, at: u64, len: u64) -> io::Result<Bytes> {
 }
 
 /// Finds the first good frame at or behind `from` whose number is one of `seqs` (and not absurdly far ahead).
-pub(super) fn find_next(
-    file: &dyn DiskFile,
-    from: u64,
-    end: u64,
-    seqs: Range<u64>,
-) -> io::Result<Option<(u64, u64)>> {
+pub(super) fn find_next(file: &dyn DiskFile, from: u64, end: u64, seqs: Range<u64>) -> io::Result<Option<(u64, u64)>> {
     let believed = seqs.start..seqs.end.min(seqs.start.saturating_add(FARTHEST_JUMP));
     let mut base = from;
     while base + FRAME_HEADER <= end {
@@ -275,10 +244,7 @@ pub(super) fn find_next(
         for pos in 0..starts {
             let at = base + pos;
             let header = FrameHeader::decode(&chunk[pos as usize..]);
-            if believed.contains(&header.seq)
-                && header.fits(end - at)
-                && is_whole(file, at, &header)?
-            {
+            if believed.contains(&header.seq) && header.fits(end - at) && is_whole(file, at, &header)? {
                 return Ok(Some((at, header.seq)));
             }
         }

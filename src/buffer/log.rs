@@ -15,10 +15,7 @@ use super::cursor::Cursor;
 use super::disk::{Disk, LockGuard};
 use super::place::{self, Place};
 use super::writer::Writer;
-use super::{
-    AppendError, CursorStats, OpenError, Position, Recovered, Settings, Stats, commit, frame,
-    recover,
-};
+use super::{AppendError, CursorStats, OpenError, Position, Recovered, Settings, Stats, commit, frame, recover};
 
 /// Records that wait for the committer, in bytes.
 const MAX_WAITING: u64 = 64 << 20;
@@ -50,10 +47,7 @@ impl Door {
     fn close(&self) {
         self.shared.state().closing = true;
         self.shared.work.notify_all();
-        let mut committer = self
-            .committer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = committer.take()
             && thread.join().is_err()
         {
@@ -79,12 +73,8 @@ impl Log {
             let shared = shared.clone();
             move || commit::run(&shared, writer)
         });
-        let committer =
-            committer.map_err(open_error("start the committer for", &shared.paths.log))?;
-        let door = Arc::new(Door {
-            shared: shared.clone(),
-            committer: Mutex::new(Some(committer)),
-        });
+        let committer = committer.map_err(open_error("start the committer for", &shared.paths.log))?;
+        let door = Arc::new(Door { shared: shared.clone(), committer: Mutex::new(Some(committer)) });
         Ok((Log { shared, door }, recovered))
     }
 
@@ -115,10 +105,7 @@ impl Log {
         let mut state = self.shared.state();
         state.check_open()?;
         if state.cursors.get(name).is_some_and(|cursor| cursor.live) {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                format!("the cursor `{name}` is in use"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("the cursor `{name}` is in use")));
         }
         let file_name = place::file_name(name);
         state.cursors.remove(name);
@@ -126,11 +113,7 @@ impl Log {
         state.trim = true;
         drop(state);
         self.shared.work.notify_one();
-        match self
-            .shared
-            .disk
-            .unlink(&self.shared.paths.cursors.join(file_name))
-        {
+        match self.shared.disk.unlink(&self.shared.paths.cursors.join(file_name)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
         }
@@ -141,14 +124,9 @@ impl Log {
         let (mut stats, next_records) = self.shared.state().stats(&self.shared.settings);
         let now = unix_secs(SystemTime::now());
         for (cursor, next) in stats.cursors.iter_mut().zip(next_records) {
-            cursor.oldest_age =
-                next.and_then(|(segment, offset)| self.shared.age(&segment, offset, now));
+            cursor.oldest_age = next.and_then(|(segment, offset)| self.shared.age(&segment, offset, now));
         }
-        stats.oldest_age = stats
-            .cursors
-            .iter()
-            .filter_map(|cursor| cursor.oldest_age)
-            .max();
+        stats.oldest_age = stats.cursors.iter().filter_map(|cursor| cursor.oldest_age).max();
         stats
     }
 
@@ -188,26 +166,19 @@ pub(super) fn segment_name(first_seq: u64) -> String {
 
 fn prepare(disk: &dyn Disk, paths: &Paths, settings: &Settings) -> Result<LockGuard, OpenError> {
     for dir in [&settings.dir, &paths.log, &paths.cursors, &paths.set_aside] {
-        disk.create_dir(dir)
-            .map_err(open_error("make the directory", dir))?;
+        disk.create_dir(dir).map_err(open_error("make the directory", dir))?;
     }
-    let guard = disk
-        .lock(&paths.lock)
-        .map_err(open_error("lock", &paths.lock))?;
-    let guard = guard.ok_or_else(|| OpenError::Locked {
-        dir: settings.dir.clone(),
-    })?;
-    disk.sync_dir(&settings.dir)
-        .map_err(open_error("sync the directory", &settings.dir))?;
+    let guard = disk.lock(&paths.lock).map_err(open_error("lock", &paths.lock))?;
+    let guard = guard.ok_or_else(|| OpenError::Locked { dir: settings.dir.clone() })?;
+    // Also `log`: a segment whose name an earlier process could not make durable must not be written on.
+    for dir in [&settings.dir, &paths.log] {
+        disk.sync_dir(dir).map_err(open_error("sync the directory", dir))?;
+    }
     Ok(guard)
 }
 
 pub(super) fn open_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    move |source| OpenError::Io {
-        what,
-        path: path.to_path_buf(),
-        source,
-    }
+    move |source| OpenError::Io { what, path: path.to_path_buf(), source }
 }
 
 /// What all parts of one log hold together.
@@ -225,26 +196,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(
-        settings: Settings,
-        disk: Arc<dyn Disk>,
-        paths: Paths,
-        guard: LockGuard,
-        found: recover::Found,
-    ) -> Shared {
+    fn new(settings: Settings, disk: Arc<dyn Disk>, paths: Paths, guard: LockGuard, found: recover::Found) -> Shared {
         let sizes = cap::sizes(settings.max_size);
         let state = Mutex::new(State::new(found));
         let (work, grown) = (Condvar::new(), watch::Sender::new(()));
-        Shared {
-            settings,
-            disk,
-            paths,
-            sizes,
-            work,
-            grown,
-            state,
-            guard: Mutex::new(Some(guard)),
-        }
+        Shared { settings, disk, paths, sizes, work, grown, state, guard: Mutex::new(Some(guard)) }
     }
 
     /// The state. A panic elsewhere leaves it usable: every change under the lock is a few plain assignments.
@@ -252,17 +208,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enqueue(
-        &self,
-        points: u32,
-        bytes: Bytes,
-    ) -> Result<oneshot::Receiver<Result<u64, AppendError>>, AppendError> {
+    fn enqueue(&self, points: u32, bytes: Bytes) -> Result<oneshot::Receiver<Result<u64, AppendError>>, AppendError> {
         let len = bytes.len() as u64;
         if len > self.sizes.record {
-            return Err(AppendError::TooLarge {
-                bytes: len,
-                max: self.sizes.record,
-            });
+            return Err(AppendError::TooLarge { bytes: len, max: self.sizes.record });
         }
         let mut state = self.state();
         if state.closing {
@@ -277,11 +226,7 @@ impl Shared {
         }
         let (reply, kept) = oneshot::channel();
         state.queued_bytes += len + frame::FRAME_HEADER;
-        state.queue.push_back(Waiting {
-            points,
-            bytes,
-            reply,
-        });
+        state.queue.push_back(Waiting { points, bytes, reply });
         drop(state);
         self.work.notify_one();
         Ok(kept)
@@ -305,32 +250,19 @@ impl Shared {
             Some(place) => place,
             None => {
                 // Under the lock, so that nothing is let go between the choice and the promise. It happens once in a sink's life.
-                let position = Position {
-                    seq: state.oldest_seq(),
-                    lines: 0,
-                };
-                let place = Place {
-                    position,
-                    skipped_points: 0,
-                };
+                let position = Position { seq: state.oldest_seq(), lines: 0 };
+                let place = Place { position, skipped_points: 0 };
                 place::save_durably(self.disk.as_ref(), &self.paths.cursors, &file_name, &place)?;
                 place
             }
         };
-        state
-            .cursors
-            .insert(name.to_owned(), CursorState::new(required, place));
+        state.cursors.insert(name.to_owned(), CursorState::new(required, place));
         Ok(())
     }
 
     /// Writes a cursor's file anew. Savers of one cursor come one after the other, so an older place never replaces a newer one.
     pub(super) fn save_cursor(&self, name: &str) -> io::Result<()> {
-        let Some(turn) = self
-            .state()
-            .cursors
-            .get(name)
-            .map(|cursor| cursor.saving.clone())
-        else {
+        let Some(turn) = self.state().cursors.get(name).map(|cursor| cursor.saving.clone()) else {
             return Ok(());
         };
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -341,12 +273,7 @@ impl Shared {
             }
             None => return Ok(()),
         };
-        let saved = place::save(
-            self.disk.as_ref(),
-            &self.paths.cursors,
-            &place::file_name(name),
-            &place,
-        );
+        let saved = place::save(self.disk.as_ref(), &self.paths.cursors, &place::file_name(name), &place);
         if saved.is_err()
             && let Some(cursor) = self.state().cursors.get_mut(name)
         {
@@ -366,14 +293,9 @@ impl Shared {
     }
 
     fn age(&self, segment: &Segment, offset: u64, now_secs: u32) -> Option<Duration> {
-        let file = self
-            .disk
-            .open(&self.paths.segment(segment.first_seq))
-            .ok()?;
+        let file = self.disk.open(&self.paths.segment(segment.first_seq)).ok()?;
         let header = frame::peek(file.as_ref(), offset).ok()??;
-        Some(Duration::from_secs(
-            now_secs.saturating_sub(header.written_secs).into(),
-        ))
+        Some(Duration::from_secs(now_secs.saturating_sub(header.written_secs).into()))
     }
 
     /// Ends everything: nothing is taken, nobody waits, another may open the log.
@@ -384,10 +306,7 @@ impl Shared {
             std::mem::take(&mut state.queue)
         };
         drop(refused);
-        self.guard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.grown.send_modify(|()| {});
     }
 }
@@ -422,15 +341,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn empty(id: u64, first_seq: u64) -> Segment {
-        Segment {
-            id,
-            first_seq,
-            end_seq: first_seq,
-            len: frame::SEGMENT_HEADER,
-            records: 0,
-            points: 0,
-            keep: false,
-        }
+        Segment { id, first_seq, end_seq: first_seq, len: frame::SEGMENT_HEADER, records: 0, points: 0, keep: false }
     }
 }
 
@@ -446,25 +357,13 @@ pub(super) struct Mark {
 
 impl Mark {
     pub(super) fn start_of(segment: &Segment) -> Mark {
-        Mark {
-            segment: segment.id,
-            seq: segment.first_seq,
-            offset: frame::SEGMENT_HEADER,
-            records: 0,
-            points: 0,
-        }
+        Mark { segment: segment.id, seq: segment.first_seq, offset: frame::SEGMENT_HEADER, records: 0, points: 0 }
     }
 
     /// The place behind a frame that starts here.
     pub(super) fn behind(&self, frame: &frame::Frame) -> Mark {
         let (records, points) = (self.records + 1, self.points + u64::from(frame.points));
-        Mark {
-            segment: self.segment,
-            seq: frame.seq + 1,
-            offset: frame.end(),
-            records,
-            points,
-        }
+        Mark { segment: self.segment, seq: frame.seq + 1, offset: frame.end(), records, points }
     }
 }
 
@@ -483,15 +382,7 @@ pub(super) struct CursorState {
 
 impl CursorState {
     fn new(required: bool, place: Place) -> CursorState {
-        CursorState {
-            required,
-            live: true,
-            place,
-            mark: None,
-            unsaved: false,
-            unsynced: false,
-            saving: Arc::default(),
-        }
+        CursorState { required, live: true, place, mark: None, unsaved: false, unsynced: false, saving: Arc::default() }
     }
 
     pub(super) fn move_to(&mut self, position: Position, mark: Option<Mark>) {
@@ -541,11 +432,7 @@ impl State {
             closed: false,
             trim: true,
             next_id: found.segments.len() as u64,
-            segments: found
-                .segments
-                .into_iter()
-                .map(|segment| (segment.first_seq, segment))
-                .collect(),
+            segments: found.segments.into_iter().map(|segment| (segment.first_seq, segment)).collect(),
             active: None,
             next_seq: found.next_seq,
             cursors: BTreeMap::new(),
@@ -557,11 +444,7 @@ impl State {
     }
 
     pub(super) fn check_open(&self) -> io::Result<()> {
-        if self.closed {
-            Err(io::Error::other("the buffer is closed"))
-        } else {
-            Ok(())
-        }
+        if self.closed { Err(io::Error::other("the buffer is closed")) } else { Ok(()) }
     }
 
     pub(super) fn new_id(&mut self) -> u64 {
@@ -575,18 +458,11 @@ impl State {
 
     /// The number behind the last record that can be read.
     pub(super) fn readable_end(&self) -> u64 {
-        self.segments
-            .values()
-            .rev()
-            .find(|segment| segment.records > 0)
-            .map_or(0, |segment| segment.end_seq)
+        self.segments.values().rev().find(|segment| segment.records > 0).map_or(0, |segment| segment.end_seq)
     }
 
     fn oldest_seq(&self) -> u64 {
-        self.segments
-            .values()
-            .find(|segment| segment.records > 0)
-            .map_or(self.next_seq, |segment| segment.first_seq)
+        self.segments.values().find(|segment| segment.records > 0).map_or(self.next_seq, |segment| segment.first_seq)
     }
 
     pub(super) fn at(&self, seq: u64) -> At {
@@ -600,9 +476,7 @@ impl State {
             .range(seq.saturating_add(1)..)
             .map(|(_, segment)| segment)
             .find(|segment| segment.records > 0);
-        next.map_or(At::End, |segment| At::Gap {
-            to: segment.first_seq,
-        })
+        next.map_or(At::End, |segment| At::Gap { to: segment.first_seq })
     }
 
     /// Who needs records before `end_seq`; `None` while no sink has registered at all.
@@ -610,21 +484,10 @@ impl State {
         if self.cursors.is_empty() {
             return None;
         }
-        let registered = self
-            .cursors
-            .values()
-            .filter(|cursor| cursor.place.position.seq < end_seq);
-        let registered = registered.map(|cursor| {
-            if cursor.required {
-                Holder::Required
-            } else {
-                Holder::Optional
-            }
-        });
-        let coming = self
-            .unregistered
-            .values()
-            .filter(|place| since_open < REGISTRATION_GRACE && place.position.seq < end_seq);
+        let registered = self.cursors.values().filter(|cursor| cursor.place.position.seq < end_seq);
+        let registered = registered.map(|cursor| if cursor.required { Holder::Required } else { Holder::Optional });
+        let coming =
+            self.unregistered.values().filter(|place| since_open < REGISTRATION_GRACE && place.position.seq < end_seq);
         Some(registered.chain(coming.map(|_| Holder::Required)).collect())
     }
 
@@ -634,38 +497,22 @@ impl State {
         if self.active == Some(*key) {
             return None;
         }
-        Some((
-            *segment,
-            self.holders(segment.end_seq, self.opened.elapsed())?,
-        ))
+        Some((*segment, self.holders(segment.end_seq, self.opened.elapsed())?))
     }
 
     /// The oldest segment when all have passed it.
     pub(super) fn passed(&self) -> Option<Segment> {
-        self.oldest()
-            .and_then(|(segment, holders)| holders.is_empty().then_some(segment))
+        self.oldest().and_then(|(segment, holders)| holders.is_empty().then_some(segment))
     }
 
     /// Moves every cursor that is not behind it over the segment; says who lost how many points.
     pub(super) fn move_over(&mut self, segment: &Segment) -> Vec<(String, u64)> {
-        let behind = self
-            .cursors
-            .iter_mut()
-            .filter(|(_, cursor)| cursor.place.position.seq < segment.end_seq);
+        let behind = self.cursors.iter_mut().filter(|(_, cursor)| cursor.place.position.seq < segment.end_seq);
         let moved = behind.map(|(name, cursor)| {
-            let before = cursor
-                .mark
-                .filter(|mark| mark.segment == segment.id)
-                .map_or(0, |mark| mark.points);
+            let before = cursor.mark.filter(|mark| mark.segment == segment.id).map_or(0, |mark| mark.points);
             let lost = segment.points.saturating_sub(before);
             cursor.place.skipped_points = cursor.place.skipped_points.saturating_add(lost);
-            cursor.move_to(
-                Position {
-                    seq: segment.end_seq,
-                    lines: 0,
-                },
-                None,
-            );
+            cursor.move_to(Position { seq: segment.end_seq, lines: 0 }, None);
             (name.clone(), lost)
         });
         moved.collect()
@@ -673,10 +520,7 @@ impl State {
 
     /// The snapshot without ages, and for each cursor where its next record lies.
     fn stats(&self, settings: &Settings) -> (Stats, Vec<Option<(Segment, u64)>>) {
-        let behind = self
-            .cursors
-            .iter()
-            .map(|(name, cursor)| self.cursor_stats(name, cursor));
+        let behind = self.cursors.iter().map(|(name, cursor)| self.cursor_stats(name, cursor));
         let (cursors, next_records) = behind.unzip();
         let stats = Stats {
             bytes: self.used(),
@@ -691,11 +535,7 @@ impl State {
         (stats, next_records)
     }
 
-    pub(super) fn cursor_stats(
-        &self,
-        name: &str,
-        cursor: &CursorState,
-    ) -> (CursorStats, Option<(Segment, u64)>) {
+    pub(super) fn cursor_stats(&self, name: &str, cursor: &CursorState) -> (CursorStats, Option<(Segment, u64)>) {
         let position = cursor.place.position;
         let mut stats = CursorStats {
             name: name.to_owned(),
@@ -704,16 +544,9 @@ impl State {
             ..CursorStats::default()
         };
         let mut first = None;
-        for segment in self
-            .segments
-            .values()
-            .filter(|segment| position.seq < segment.end_seq)
-        {
+        for segment in self.segments.values().filter(|segment| position.seq < segment.end_seq) {
             let start = Mark::start_of(segment);
-            let mark = cursor
-                .mark
-                .filter(|mark| mark.segment == segment.id)
-                .unwrap_or(start);
+            let mark = cursor.mark.filter(|mark| mark.segment == segment.id).unwrap_or(start);
             stats.behind_records += segment.records.saturating_sub(mark.records);
             stats.behind_points += segment.points.saturating_sub(mark.points);
             stats.behind_bytes += segment.len.saturating_sub(mark.offset);
@@ -725,8 +558,6 @@ impl State {
 
 /// Seconds since 1970, at the ends of the range for clocks that are far off.
 pub(super) fn unix_secs(now: SystemTime) -> u32 {
-    let secs = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let secs = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     u32::try_from(secs).unwrap_or(u32::MAX)
 }

@@ -108,11 +108,7 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     #[error("the buffer is full ({used} of {max} bytes)")]
-    Full {
-        used: u64,
-        max: u64,
-        retry_after: Duration,
-    },
+    Full { used: u64, max: u64, retry_after: Duration },
     /// No space, read-only, I/O error: nothing was kept; a later append may succeed.
     #[error("the buffer could not be written")]
     Disk(#[source] std::io::Error),

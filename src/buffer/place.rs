@@ -1,7 +1,7 @@
 //! A cursor's file: one line of text, replaced by rename, that says how far a sink is.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Position;
 use super::disk::{Disk, DiskFile, read_up_to, write_all_at};
@@ -36,40 +36,21 @@ pub(super) fn is_temporary(file_name: &str) -> bool {
 }
 
 fn encode(place: &Place) -> String {
-    let Place {
-        position,
-        skipped_points,
-    } = place;
-    let body = format!(
-        "v1 seq={} lines={} skipped_points={skipped_points}",
-        position.seq, position.lines
-    );
+    let Place { position, skipped_points } = place;
+    let body = format!("v1 seq={} lines={} skipped_points={skipped_points}", position.seq, position.lines);
     format!("{body} crc32c={:08x}\n", crc32c::crc32c(body.as_bytes()))
 }
 
 fn decode(bytes: &[u8]) -> Option<Place> {
-    let (body, crc) = std::str::from_utf8(bytes)
-        .ok()?
-        .strip_suffix('\n')?
-        .rsplit_once(" crc32c=")?;
+    let (body, crc) = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.rsplit_once(" crc32c=")?;
     if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(body.as_bytes()) {
         return None;
     }
     let mut words = body.strip_prefix("v1 ")?.split(' ');
     let mut number = |key: &str| words.next()?.strip_prefix(key)?.parse::<u64>().ok();
-    let (seq, lines, skipped_points) = (
-        number("seq=")?,
-        number("lines=")?,
-        number("skipped_points=")?,
-    );
-    let position = Position {
-        seq,
-        lines: u32::try_from(lines).ok()?,
-    };
-    (seq <= LARGEST_SEQ).then_some(Place {
-        position,
-        skipped_points,
-    })
+    let (seq, lines, skipped_points) = (number("seq=")?, number("lines=")?, number("skipped_points=")?);
+    let position = Position { seq, lines: u32::try_from(lines).ok()? };
+    (seq <= LARGEST_SEQ).then_some(Place { position, skipped_points })
 }
 
 /// Reads a cursor's file; `None` when it makes no sense.
@@ -87,19 +68,14 @@ pub(super) fn save(disk: &dyn Disk, dir: &Path, file_name: &str, place: &Place) 
 }
 
 /// As [`save`], and durable.
-pub(super) fn save_durably(
-    disk: &dyn Disk,
-    dir: &Path,
-    file_name: &str,
-    place: &Place,
-) -> io::Result<()> {
+pub(super) fn save_durably(disk: &dyn Disk, dir: &Path, file_name: &str, place: &Place) -> io::Result<()> {
     let temporary = dir.join(format!("{TEMPORARY}{file_name}"));
     write_new(disk, &temporary, place)?.sync()?;
     disk.rename(&temporary, &dir.join(file_name))?;
     disk.sync_dir(dir)
 }
 
-fn write_new(disk: &dyn Disk, path: &PathBuf, place: &Place) -> io::Result<Box<dyn DiskFile>> {
+fn write_new(disk: &dyn Disk, path: &Path, place: &Place) -> io::Result<Box<dyn DiskFile>> {
     let file = match disk.create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             disk.unlink(path)?;

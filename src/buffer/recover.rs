@@ -30,56 +30,25 @@ pub(super) struct Found {
 
 /// Reads what lies there.
 pub(super) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<Found, OpenError> {
-    let mut recovery = Recovery {
-        disk,
-        paths,
-        recovered: Recovered::default(),
-        floor: 1,
-    };
+    let mut recovery = Recovery { disk, paths, recovered: Recovered::default(), floor: 1 };
     let (segments, last_is_whole) = recovery.segments()?;
-    let mut cursors = recovery.cursors()?;
-    let end = segments
-        .last()
-        .map_or(recovery.floor, |last| last.end_seq.max(recovery.floor));
+    let end = segments.last().map_or(recovery.floor, |last| last.end_seq.max(recovery.floor));
+    let oldest = segments.iter().find(|segment| segment.records > 0).map_or(end, |segment| segment.first_seq);
+    let mut cursors = recovery.cursors(oldest)?;
     let next_seq = recovery.settle_cursors(&mut cursors, end);
     let goes_on = |last: &&Segment| last_is_whole && last.end_seq == next_seq;
     let active = segments.last().filter(goes_on).copied();
-    let set_aside = disk
-        .list(&paths.set_aside)
-        .map_err(open_error("list the directory", &paths.set_aside))?;
+    let set_aside = disk.list(&paths.set_aside).map_err(open_error("list the directory", &paths.set_aside))?;
     let set_aside_bytes = set_aside.iter().map(|(_, len)| len).sum();
-    Ok(Found {
-        segments,
-        active,
-        next_seq,
-        cursors,
-        set_aside_bytes,
-        recovered: recovery.recovered,
-    })
+    Ok(Found { segments, active, next_seq, cursors, set_aside_bytes, recovered: recovery.recovered })
 }
 
 /// Renames a file into `set_aside/` under a name that is free there.
 pub(super) fn move_aside(disk: &dyn Disk, paths: &Paths, path: &Path) -> io::Result<PathBuf> {
-    let name = path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let taken: Vec<String> = disk
-        .list(&paths.set_aside)?
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    let free = (0u32..).map(|n| {
-        if n == 0 {
-            format!("{name}.bad")
-        } else {
-            format!("{name}.{n}.bad")
-        }
-    });
-    let free = free
-        .into_iter()
-        .find(|name| !taken.contains(name))
-        .expect("there are more numbers than files");
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let taken: Vec<String> = disk.list(&paths.set_aside)?.into_iter().map(|(name, _)| name).collect();
+    let free = (0u32..).map(|n| if n == 0 { format!("{name}.bad") } else { format!("{name}.{n}.bad") });
+    let free = free.into_iter().find(|name| !taken.contains(name)).expect("there are more numbers than files");
     let to = paths.set_aside.join(free);
     disk.rename(path, &to)?;
     Ok(to)
@@ -126,6 +95,7 @@ impl Recovery<'_> {
             let (segment, whole) = self.read(&candidate);
             if segment.records == 0 && !whole {
                 // Its name may be needed.
+                self.raise_floor(candidate.first_seq, 0);
                 self.set_file_aside::<()>(&path, "holds no whole record")
                     .map_err(open_error("set aside the segment", &path))?;
                 continue;
@@ -133,44 +103,29 @@ impl Recovery<'_> {
             last_is_whole = whole && candidate.is_last;
             self.count_missing(segments.last(), &segment);
             self.recovered.records += segment.records;
-            segments.push(Segment {
-                id: segments.len() as u64,
-                ..segment
-            });
+            segments.push(Segment { id: segments.len() as u64, ..segment });
         }
         Ok((segments, last_is_whole))
     }
 
     /// The files that are segments, in order; the others are set aside or left alone.
     fn candidates(&mut self) -> Result<Vec<Candidate>, OpenError> {
-        let files = self
-            .disk
-            .list(&self.paths.log)
-            .map_err(open_error("list the directory", &self.paths.log))?;
+        let files = self.disk.list(&self.paths.log).map_err(open_error("list the directory", &self.paths.log))?;
         let mut candidates = Vec::new();
         for (name, len) in files {
             let path = self.paths.log.join(&name);
             match first_seq_of(&name) {
-                Some(first_seq) => candidates.extend(
-                    self.vet(&path, first_seq, len)
-                        .map_err(open_error("recover the segment", &path))?,
-                ),
+                Some(first_seq) => candidates
+                    .extend(self.vet(&path, first_seq, len).map_err(open_error("recover the segment", &path))?),
                 None if name == UNBORN => {
                     // It never became a segment; the log works without this.
                     let _ = self.disk.unlink(&path);
                 }
-                None => self
-                    .recovered
-                    .notes
-                    .push(format!("`log/{name}` is no segment; it was left alone")),
+                None => self.recovered.notes.push(format!("`log/{name}` is no segment; it was left alone")),
             }
         }
         candidates.sort_unstable_by_key(|candidate| candidate.first_seq);
-        let limits: Vec<u64> = candidates
-            .iter()
-            .skip(1)
-            .map(|candidate| candidate.first_seq)
-            .collect();
+        let limits: Vec<u64> = candidates.iter().skip(1).map(|candidate| candidate.first_seq).collect();
         for (candidate, limit) in candidates.iter_mut().zip(limits) {
             (candidate.limit, candidate.is_last) = (limit, false);
         }
@@ -180,6 +135,7 @@ impl Recovery<'_> {
     /// Looks at a file's header; sets the file aside when there is nothing of ours in it.
     fn vet(&mut self, path: &Path, first_seq: u64, len: u64) -> io::Result<Option<Candidate>> {
         if len == 0 {
+            self.raise_floor(first_seq, 0);
             return self.set_file_aside(path, "is empty");
         }
         let file = self.disk.open(path)?;
@@ -197,28 +153,14 @@ impl Recovery<'_> {
                     &format!("was written by a later version of this program (format {version})"),
                 );
             }
-            SegmentHeader::Damaged => {
-                frame::find_next(file.as_ref(), 1, len, first_seq..u64::MAX)?.map(|(at, _)| at)
-            }
+            SegmentHeader::Damaged => frame::find_next(file.as_ref(), 1, len, first_seq..u64::MAX)?.map(|(at, _)| at),
         };
         let Some(start) = start else {
-            if header != [0; SEGMENT_HEADER as usize] {
-                self.raise_floor(first_seq, len);
-            }
-            return self.set_file_aside(
-                path,
-                "is no segment of this name (other magic, zeros or damaged throughout)",
-            );
+            let is_zero = header == [0; SEGMENT_HEADER as usize];
+            self.raise_floor(first_seq, if is_zero { 0 } else { len });
+            return self.set_file_aside(path, "is no segment of this name (other magic, zeros or damaged throughout)");
         };
-        Ok(Some(Candidate {
-            first_seq,
-            len,
-            file,
-            header_is_good,
-            start,
-            limit: u64::MAX,
-            is_last: true,
-        }))
+        Ok(Some(Candidate { first_seq, len, file, header_is_good, start, limit: u64::MAX, is_last: true }))
     }
 
     /// A file that is set aside may have held so many records; their numbers should not come again.
@@ -230,17 +172,8 @@ impl Recovery<'_> {
 
     /// Reads one segment; true when it can be written on.
     fn read(&mut self, candidate: &Candidate) -> (Segment, bool) {
-        let segment = Segment {
-            len: candidate.start,
-            ..Segment::empty(0, candidate.first_seq)
-        };
-        let mut reading = Reading {
-            candidate,
-            segment,
-            at: 0,
-            pieces: 0,
-            whole: true,
-        };
+        let segment = Segment { len: candidate.start, ..Segment::empty(0, candidate.first_seq) };
+        let mut reading = Reading { candidate, segment, at: 0, pieces: 0, whole: true };
         if !candidate.header_is_good {
             reading.whole = false;
             self.set_piece_aside(&mut reading, candidate.start, "a damaged segment header");
@@ -253,9 +186,8 @@ impl Recovery<'_> {
     fn read_frames(&mut self, reading: &mut Reading) {
         loop {
             let candidate = reading.candidate;
-            let run = match read_again(|| {
-                frame::read_run(candidate.file.as_ref(), reading.at, candidate.len, AT_ONCE)
-            }) {
+            let run = match read_again(|| frame::read_run(candidate.file.as_ref(), reading.at, candidate.len, AT_ONCE))
+            {
                 Ok(run) => run,
                 Err(e) => return self.give_up(reading, &e),
             };
@@ -292,23 +224,15 @@ impl Recovery<'_> {
 
     /// Looks for a good frame behind damage; false when there is none, then the tail is cut off (of the last segment).
     fn step_over_damage(&mut self, reading: &mut Reading) -> bool {
-        let Candidate {
-            len,
-            limit,
-            is_last,
-            ref file,
-            ..
-        } = *reading.candidate;
+        let Candidate { len, limit, is_last, ref file, .. } = *reading.candidate;
         let seqs = reading.segment.end_seq..limit;
-        let next =
-            match read_again(|| frame::find_next(file.as_ref(), reading.at + 1, len, seqs.clone()))
-            {
-                Ok(next) => next,
-                Err(e) => {
-                    self.give_up(reading, &e);
-                    return false;
-                }
-            };
+        let next = match read_again(|| frame::find_next(file.as_ref(), reading.at + 1, len, seqs.clone())) {
+            Ok(next) => next,
+            Err(e) => {
+                self.give_up(reading, &e);
+                return false;
+            }
+        };
         if let Some((at, _)) = next {
             self.set_piece_aside(reading, at, "damaged between good records");
             reading.at = at;
@@ -325,10 +249,7 @@ impl Recovery<'_> {
 
     fn give_up(&mut self, reading: &mut Reading, e: &io::Error) {
         let name = super::log::segment_name(reading.candidate.first_seq);
-        self.recovered.notes.push(format!(
-            "`log/{name}` cannot be read from byte {} on ({e}); it is kept",
-            reading.at
-        ));
+        self.recovered.notes.push(format!("`log/{name}` cannot be read from byte {} on ({e}); it is kept", reading.at));
         (reading.whole, reading.segment.keep) = (false, true);
     }
 
@@ -338,23 +259,18 @@ impl Recovery<'_> {
         if reading.pieces > MAX_PIECES {
             return true;
         }
-        let to = if reading.pieces == MAX_PIECES {
-            reading.candidate.len
-        } else {
-            to
-        };
+        let to = if reading.pieces == MAX_PIECES { reading.candidate.len } else { to };
         let name = super::log::segment_name(reading.candidate.first_seq);
         let copied = self.copy_piece(reading.candidate.file.as_ref(), reading.at..to, &name);
         match copied {
-            Ok(Some(copy)) => self.recovered.set_aside.push((
-                copy,
-                format!("{what}: bytes {} to {to} of `log/{name}`", reading.at),
-            )),
+            Ok(Some(copy)) => {
+                self.recovered.set_aside.push((copy, format!("{what}: bytes {} to {to} of `log/{name}`", reading.at)))
+            }
             Ok(None) => {}
             Err(e) => {
-                self.recovered.notes.push(format!(
-                    "damage in `log/{name}` could not be copied aside ({e}); the file is kept"
-                ));
+                self.recovered
+                    .notes
+                    .push(format!("damage in `log/{name}` could not be copied aside ({e}); the file is kept"));
                 reading.segment.keep = true;
                 return false;
             }
@@ -363,22 +279,10 @@ impl Recovery<'_> {
     }
 
     /// Returns where the copy is; `None` when an earlier start has made the same.
-    fn copy_piece(
-        &self,
-        file: &dyn DiskFile,
-        bytes: Range<u64>,
-        segment: &str,
-    ) -> io::Result<Option<PathBuf>> {
+    fn copy_piece(&self, file: &dyn DiskFile, bytes: Range<u64>, segment: &str) -> io::Result<Option<PathBuf>> {
         for n in 0u32.. {
-            let suffix = if n == 0 {
-                String::new()
-            } else {
-                format!(".{n}")
-            };
-            let target = self
-                .paths
-                .set_aside
-                .join(format!("{segment}.{}{suffix}.bad", bytes.start));
+            let suffix = if n == 0 { String::new() } else { format!(".{n}") };
+            let target = self.paths.set_aside.join(format!("{segment}.{}{suffix}.bad", bytes.start));
             match self.disk.create(&target) {
                 Ok(copy) => {
                     let copied = copy_range(file, copy.as_ref(), bytes).and_then(|()| copy.sync());
@@ -404,9 +308,7 @@ impl Recovery<'_> {
     fn set_file_aside<T>(&mut self, path: &Path, why: &str) -> io::Result<Option<T>> {
         let to = move_aside(self.disk, self.paths, path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.recovered
-            .set_aside
-            .push((to, format!("`{name}` {why}")));
+        self.recovered.set_aside.push((to, format!("`{name}` {why}")));
         Ok(None)
     }
 
@@ -415,38 +317,38 @@ impl Recovery<'_> {
             return;
         };
         self.recovered.lost_records += segment.first_seq - before.end_seq;
-        self.recovered.notes.push(format!(
-            "records {} to {} are missing",
-            before.end_seq,
-            segment.first_seq - 1
-        ));
+        self.recovered.notes.push(format!("records {} to {} are missing", before.end_seq, segment.first_seq - 1));
     }
 
-    fn cursors(&mut self) -> Result<BTreeMap<String, Place>, OpenError> {
-        let files = self
-            .disk
-            .list(&self.paths.cursors)
-            .map_err(open_error("list the directory", &self.paths.cursors))?;
+    /// The cursors by file name; those whose file makes no sense start at `oldest`.
+    ///
+    /// Such a file stays until the sink's next confirmation replaces it: were it gone, a start that dies before that would take the sink
+    /// for a new one, and others could let segments go that it still needs.
+    fn cursors(&mut self, oldest: u64) -> Result<BTreeMap<String, Place>, OpenError> {
+        let files =
+            self.disk.list(&self.paths.cursors).map_err(open_error("list the directory", &self.paths.cursors))?;
         let mut cursors = BTreeMap::new();
-        for (name, _) in files
-            .into_iter()
-            .filter(|(name, _)| !place::is_temporary(name))
-        {
+        for (name, len) in files.into_iter().filter(|(name, _)| !place::is_temporary(name)) {
             let path = self.paths.cursors.join(&name);
-            let loaded =
-                place::load(self.disk, &path).map_err(open_error("read the cursor", &path))?;
-            match loaded {
-                Some(place) => {
-                    cursors.insert(name, place);
-                }
-                None => {
-                    let why = "makes no sense; its sink starts again at the oldest record";
-                    self.set_file_aside::<()>(&path, why)
-                        .map_err(open_error("set aside the cursor", &path))?;
-                }
-            }
+            let loaded = place::load(self.disk, &path).map_err(open_error("read the cursor", &path))?;
+            let place = loaded.unwrap_or_else(|| {
+                self.copy_cursor(&path, &name, len);
+                Place { position: Position { seq: oldest, lines: 0 }, skipped_points: 0 }
+            });
+            cursors.insert(name, place);
         }
         Ok(cursors)
+    }
+
+    fn copy_cursor(&mut self, path: &Path, name: &str, len: u64) {
+        let copied =
+            self.disk.open(path).and_then(|file| self.copy_piece(file.as_ref(), 0..len, &format!("cursor-{name}")));
+        let why = format!("the cursor `{name}` makes no sense; its sink starts again at the oldest record");
+        match copied {
+            Ok(Some(copy)) => self.recovered.set_aside.push((copy, why)),
+            Ok(None) => self.recovered.notes.push(why),
+            Err(e) => self.recovered.notes.push(format!("{why}; the file could not be copied aside ({e})")),
+        }
     }
 
     /// Says which cursors stand beyond the end, and returns a number that no record has had yet.
@@ -455,16 +357,13 @@ impl Recovery<'_> {
         for (name, place) in cursors {
             if place.position.seq >= end && place.position.lines > 0 {
                 // The record it was in is lost; another one must not be taken for it.
-                place.position = Position {
-                    seq: place.position.seq + 1,
-                    lines: 0,
-                };
+                place.position = Position { seq: place.position.seq + 1, lines: 0 };
             }
             if place.position.seq > end {
                 let seq = place.position.seq;
-                self.recovered.notes.push(format!(
-                    "the cursor `{name}` stands at record {seq}, beyond the end of the log at {end}"
-                ));
+                self.recovered
+                    .notes
+                    .push(format!("the cursor `{name}` stands at record {seq}, beyond the end of the log at {end}"));
             }
             next_seq = next_seq.max(place.position.seq);
         }
@@ -473,14 +372,9 @@ impl Recovery<'_> {
 }
 
 fn first_seq_of(name: &str) -> Option<u64> {
-    let digits = name
-        .strip_suffix(".log")
-        .filter(|digits| digits.len() == 20)?;
+    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20)?;
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits
-        .parse()
-        .ok()
-        .filter(|seq| all_digits && *seq <= LARGEST_SEQ)
+    digits.parse().ok().filter(|seq| all_digits && *seq <= LARGEST_SEQ)
 }
 
 fn copy_range(from: &dyn DiskFile, to: &dyn DiskFile, bytes: Range<u64>) -> io::Result<()> {

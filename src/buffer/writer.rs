@@ -47,32 +47,17 @@ impl Writer {
             None => None,
             Some(segment) => {
                 let path = shared.paths.segment(segment.first_seq);
-                let file = shared
-                    .disk
-                    .open(&path)
-                    .map_err(open_error("open the segment", &path))?;
+                let file = shared.disk.open(&path).map_err(open_error("open the segment", &path))?;
                 shared.state().active = Some(segment.first_seq);
-                Some(Active {
-                    file,
-                    written: segment,
-                    durable: segment,
-                    suspect: false,
-                })
+                Some(Active { file, written: segment, durable: segment, suspect: false })
             }
         };
-        Ok(Writer {
-            shared,
-            active,
-            buffer: Vec::new(),
-            last_attempt: None,
-        })
+        Ok(Writer { shared, active, buffer: Vec::new(), last_attempt: None })
     }
 
     /// Says whether there is something that a sync would make durable.
     pub(super) fn is_dirty(&self) -> bool {
-        self.active
-            .as_ref()
-            .is_some_and(|active| !active.suspect && active.written != active.durable)
+        self.active.as_ref().is_some_and(|active| !active.suspect && active.written != active.durable)
     }
 
     /// Keeps the whole batch or nothing of it; returns the first record's number.
@@ -81,11 +66,7 @@ impl Writer {
         let first_seq = self.shared.state().next_seq;
         self.encode(first_seq, batch);
         let points = batch.iter().map(|waiting| u64::from(waiting.points)).sum();
-        let batch = Tally {
-            first_seq,
-            records: batch.len() as u64,
-            points,
-        };
+        let batch = Tally { first_seq, records: batch.len() as u64, points };
         let appended = self.append_or_begin_again(batch);
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER);
@@ -116,9 +97,7 @@ impl Writer {
                 self.heal();
                 Ok(())
             }
-            Err(Failed::Write(e)) if self.is_poisoned() => {
-                Err(AppendError::Poisoned(e.to_string()))
-            }
+            Err(Failed::Write(e)) if self.is_poisoned() => Err(AppendError::Poisoned(e.to_string())),
             Err(Failed::Write(e)) => Err(AppendError::Disk(e)),
             Err(Failed::Sync(e)) => {
                 tracing::error!(error = %e, "a sync of the buffer failed; it goes on in a new segment");
@@ -160,29 +139,24 @@ impl Writer {
 
     fn needs_segment(&self) -> bool {
         let full = |active: &Active| {
-            active.written.records > 0
-                && active.written.len + self.buffer.len() as u64 > self.shared.sizes.segment
+            active.written.records > 0 && active.written.len + self.buffer.len() as u64 > self.shared.sizes.segment
         };
-        self.active
-            .as_ref()
-            .is_none_or(|active| active.suspect || full(active))
+        self.active.as_ref().is_none_or(|active| active.suspect || full(active))
     }
 
     /// Makes the present segment durable; it is suspect when that fails.
     fn seal(&mut self) -> Result<(), Failed> {
         match self.active.as_mut() {
-            Some(active) if !active.suspect && active.written != active.durable => {
-                match active.file.sync() {
-                    Ok(()) => {
-                        active.durable = active.written;
-                        Ok(())
-                    }
-                    Err(e) => {
-                        active.suspect = true;
-                        Err(Failed::Sync(e))
-                    }
+            Some(active) if !active.suspect && active.written != active.durable => match active.file.sync() {
+                Ok(()) => {
+                    active.durable = active.written;
+                    Ok(())
                 }
-            }
+                Err(e) => {
+                    active.suspect = true;
+                    Err(Failed::Sync(e))
+                }
+            },
             _ => Ok(()),
         }
     }
@@ -193,21 +167,15 @@ impl Writer {
     /// nothing else than the records that moved: it has the same first record and none that is durable.
     fn begin(&mut self, next_seq: u64) -> Result<(), Failed> {
         self.seal()?;
-        let unsure = self
-            .active
-            .as_ref()
-            .filter(|active| active.suspect && active.written != active.durable);
+        let unsure = self.active.as_ref().filter(|active| active.suspect && active.written != active.durable);
         let first_seq = unsure.map_or(next_seq, |active| active.durable.end_seq);
         let id = self.shared.state().new_id();
         let Shared { disk, paths, .. } = self.shared.as_ref();
         let unborn = paths.log.join(UNBORN);
-        let filled = self
-            .fill(&unborn, Segment::empty(id, first_seq), unsure)
-            .and_then(|filled| {
-                disk.rename(&unborn, &paths.segment(first_seq))
-                    .map_err(Failed::Write)?;
-                Ok(filled)
-            });
+        let filled = self.fill(&unborn, Segment::empty(id, first_seq), unsure).and_then(|filled| {
+            disk.rename(&unborn, &paths.segment(first_seq)).map_err(Failed::Write)?;
+            Ok(filled)
+        });
         let (mut active, whole) = filled.inspect_err(|_| {
             // What is left over is overwritten by the next attempt, or removed by the recovery.
             let _ = disk.unlink(&unborn);
@@ -219,16 +187,9 @@ impl Writer {
     }
 
     /// Writes the header and the records that move; false when some of them could not be read back.
-    fn fill(
-        &self,
-        path: &Path,
-        segment: Segment,
-        unsure: Option<&Active>,
-    ) -> Result<(Active, bool), Failed> {
+    fn fill(&self, path: &Path, segment: Segment, unsure: Option<&Active>) -> Result<(Active, bool), Failed> {
         let file = self.create(path).map_err(Failed::Write)?;
-        let created = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let header = frame::encode_segment_header(segment.first_seq, created);
         write_all_at(file.as_ref(), &header, 0).map_err(Failed::Write)?;
         let mut written = segment;
@@ -237,15 +198,7 @@ impl Writer {
             (written, whole) = copy_unsure(old, file.as_ref(), segment).map_err(Failed::Write)?;
             file.sync().map_err(Failed::Sync)?;
         }
-        Ok((
-            Active {
-                file,
-                written,
-                durable: written,
-                suspect: false,
-            },
-            whole,
-        ))
+        Ok((Active { file, written, durable: written, suspect: false }, whole))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -263,23 +216,13 @@ impl Writer {
         let mut state = self.shared.state();
         if let Some(old) = self.active.take().filter(|old| old.suspect) {
             let keep = old.durable.keep || !whole;
-            state.segments.insert(
-                old.durable.first_seq,
-                Segment {
-                    keep,
-                    ..old.durable
-                },
-            );
+            state.segments.insert(old.durable.first_seq, Segment { keep, ..old.durable });
         }
-        state
-            .segments
-            .insert(active.written.first_seq, active.written);
+        state.segments.insert(active.written.first_seq, active.written);
         state.active = Some(active.written.first_seq);
         drop(state);
         if !whole {
-            tracing::error!(
-                "records that were kept could not be read back after a failed sync; they are lost"
-            );
+            tracing::error!("records that were kept could not be read back after a failed sync; they are lost");
         }
         self.active = Some(active);
     }
@@ -306,10 +249,7 @@ impl Writer {
         let Some(why) = self.shared.state().poisoned.clone() else {
             return Ok(());
         };
-        if self
-            .last_attempt
-            .is_some_and(|at| at.elapsed() < POISON_RETRY)
-        {
+        if self.last_attempt.is_some_and(|at| at.elapsed() < POISON_RETRY) {
             return Err(AppendError::Poisoned(why));
         }
         self.last_attempt = Some(Instant::now());
@@ -348,11 +288,7 @@ impl Segment {
 }
 
 /// Copies the records behind the durable ones, as far as they can be read back; false when that was not all.
-fn copy_unsure(
-    old: &Active,
-    to: &dyn DiskFile,
-    mut written: Segment,
-) -> io::Result<(Segment, bool)> {
+fn copy_unsure(old: &Active, to: &dyn DiskFile, mut written: Segment) -> io::Result<(Segment, bool)> {
     let mut at = old.durable.len;
     let mut bytes = Vec::new();
     loop {
@@ -361,21 +297,11 @@ fn copy_unsure(
         };
         bytes.clear();
         for record in &run.frames {
-            frame::encode(
-                &mut bytes,
-                record.seq,
-                record.points,
-                record.written_secs,
-                &record.payload,
-            );
+            frame::encode(&mut bytes, record.seq, record.points, record.written_secs, &record.payload);
         }
         write_all_at(to, &bytes, written.len)?;
         for record in &run.frames {
-            let batch = Tally {
-                first_seq: record.seq,
-                records: 1,
-                points: record.points.into(),
-            };
+            let batch = Tally { first_seq: record.seq, records: 1, points: record.points.into() };
             written = written.grown(batch, record.end() - record.at);
         }
         at = run.end;

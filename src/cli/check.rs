@@ -41,7 +41,10 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     };
     let errors = found.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     match args.format {
-        Format::Json => say(&format!("{}\n", serde_json::to_string_pretty(&found.as_json(errors)).expect("the report always serialises"))),
+        Format::Json => say(&format!(
+            "{}\n",
+            serde_json::to_string_pretty(&found.as_json(errors)).expect("the report always serialises")
+        )),
         Format::Text => {
             show(&found.problems);
             say(&found.summary(errors));
@@ -69,7 +72,8 @@ async fn check(root: &Path) -> anyhow::Result<Found> {
     let mut collectors = 0;
     if scripts > 0 {
         let tryout = Tryout::new().await?;
-        let mut loads = futures_util::stream::iter(discovered.specs.iter().map(|spec| load(&tryout, spec))).buffered(AT_ONCE);
+        let mut loads =
+            futures_util::stream::iter(discovered.specs.iter().map(|spec| load(&tryout, spec))).buffered(AT_ONCE);
         while let Some((found, jobs)) = loads.next().await {
             problems.extend(found);
             collectors += jobs;

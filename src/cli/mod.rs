@@ -38,7 +38,9 @@ pub enum Exit {
 
 #[derive(Parser)]
 #[command(name = "pythond", version, about = "Runs Python collectors, supervises them and delivers what they report without losing a point", long_about = None)]
-#[command(after_help = "Exit codes: 0 ok · 1 failed · 2 usage · 3 faults in settings or scripts · 4 script not loaded · 5 script raised, timed out or died ·\n6 data refused or none · 7 agent not reachable · 130 interrupted")]
+#[command(
+    after_help = "Exit codes: 0 ok · 1 failed · 2 usage · 3 faults in settings or scripts · 4 script not loaded · 5 script raised, timed out or died ·\n6 data refused or none · 7 agent not reachable · 130 interrupted"
+)]
 struct Cli {
     /// Directory with conf.d/, python.d/ and data/ [default: the current directory if it has conf.d, else /usr/local/pythond]
     #[arg(long, global = true, env = "PYTHOND_ROOT", value_name = "DIR")]
@@ -116,7 +118,11 @@ fn settings(root: &Path) -> Result<Config, Exit> {
         show(&error.faults);
         show(&error.warnings);
         let count = error.faults.len();
-        warn(&format!("{count} {} in the settings below {}\n", if count == 1 { "fault" } else { "faults" }, root.join("conf.d").display()));
+        warn(&format!(
+            "{count} {} in the settings below {}\n",
+            if count == 1 { "fault" } else { "faults" },
+            root.join("conf.d").display()
+        ));
         Exit::Faults
     })
 }
@@ -128,5 +134,8 @@ fn short(path: &Path) -> String {
 
 /// A runtime for the commands that only wait for one thing.
 fn small_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs only an epoll descriptor")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs only an epoll descriptor")
 }

@@ -87,7 +87,11 @@ async fn run_all(root: &Path, args: &Args, specs: &[WorkerSpec]) -> Exit {
         }
     }
     if args.json {
-        let text = if reports.len() == 1 { serde_json::to_string_pretty(&reports[0]) } else { serde_json::to_string_pretty(&reports) };
+        let text = if reports.len() == 1 {
+            serde_json::to_string_pretty(&reports[0])
+        } else {
+            serde_json::to_string_pretty(&reports)
+        };
         say(&format!("{}\n", text.expect("the report always serialises")));
     }
     worst
@@ -101,17 +105,20 @@ fn find(root: &Path, args: &Args) -> Result<Vec<WorkerSpec>, Exit> {
         .unwrap_or_default();
     let path = here().join(&args.target);
     if !path.exists() {
-        let named: Vec<WorkerSpec> = configured.iter().filter(|spec| is_called(&spec.id, &args.target)).cloned().collect();
+        let named: Vec<WorkerSpec> =
+            configured.iter().filter(|spec| is_called(&spec.id, &args.target)).cloned().collect();
         if !named.is_empty() {
             return Ok(named);
         }
         let names: Vec<&str> = configured.iter().map(|spec| spec.id.as_str()).collect();
-        let known = if names.is_empty() { String::new() } else { format!("; the configured scripts are {}", names.join(", ")) };
+        let known =
+            if names.is_empty() { String::new() } else { format!("; the configured scripts are {}", names.join(", ")) };
         warn(&format!("error: `{}` is no file, no folder and no configured script{known}\n", args.target));
         return Err(Exit::Usage);
     }
     let path = path.canonicalize().unwrap_or(path);
-    let below: Vec<WorkerSpec> = configured.into_iter().filter(|spec| spec.script == path || spec.script.starts_with(&path)).collect();
+    let below: Vec<WorkerSpec> =
+        configured.into_iter().filter(|spec| spec.script == path || spec.script.starts_with(&path)).collect();
     if !below.is_empty() {
         return Ok(below);
     }
@@ -145,7 +152,11 @@ impl Report {
         let loaded = outcome.jobs.is_some();
         let failed: Vec<&RunEnded> = outcome.runs.iter().filter(|run| !run.ok).collect();
         problems.extend(failed.iter().map(|run| raised(run, outcome.class(run.i))));
-        let refusals: Vec<Diagnostic> = outcome.refused.iter().flat_map(|refused| refusals(refused.status, &refused.text, refused.caller.as_ref())).collect();
+        let refusals: Vec<Diagnostic> = outcome
+            .refused
+            .iter()
+            .flat_map(|refused| refusals(refused.status, &refused.text, refused.caller.as_ref()))
+            .collect();
         let refused = refusals.len();
         problems.extend(refusals);
         problems.extend(death(spec, outcome));
@@ -169,7 +180,11 @@ impl Report {
             runs: outcome.runs.len(),
             failed: self.failed,
             refused: self.refused,
-            points: outcome.captured.iter().flat_map(|captured| captured.points.iter().map(|point| JsonPoint::of(captured.category, point))).collect(),
+            points: outcome
+                .captured
+                .iter()
+                .flat_map(|captured| captured.points.iter().map(|point| JsonPoint::of(captured.category, point)))
+                .collect(),
             problems: self.problems.iter().map(JsonProblem::of).collect(),
             output: outcome.output.clone(),
         }
@@ -195,7 +210,14 @@ fn raised(run: &RunEnded, class: &str) -> Diagnostic {
                 (Some(start), Some(end)) => (start.max(1), end.saturating_sub(start).max(1)),
                 _ => underline(&frame.src),
             };
-            Place { file: frame.file.clone(), line: frame.line, column, width, source: frame.src.clone(), label: format!("in {}", frame.func) }
+            Place {
+                file: frame.file.clone(),
+                line: frame.line,
+                column,
+                width,
+                source: frame.src.clone(),
+                label: format!("in {}", frame.func),
+            }
         }),
         other: None,
         notes,
@@ -226,7 +248,9 @@ fn refusals(status: u16, text: &str, caller: Option<&Caller>) -> Vec<Diagnostic>
         help: None,
     };
     match serde_json::from_str::<RefusedAnswer>(text) {
-        Ok(answer) if !answer.refused.is_empty() => answer.refused.iter().map(|point| one(code_of(&point.field), point.reason.clone())).collect(),
+        Ok(answer) if !answer.refused.is_empty() => {
+            answer.refused.iter().map(|point| one(code_of(&point.field), point.reason.clone())).collect()
+        }
         Ok(answer) => vec![one("PD0403", format!("the report was refused: {}", answer.message))],
         Err(_) if status == 0 => vec![one("PD0405", format!("the report could not be sent: {text}"))],
         Err(_) => vec![one("PD0403", format!("the report was answered {status}: {text}"))],
@@ -255,11 +279,21 @@ fn death(spec: &WorkerSpec, outcome: &Outcome) -> Option<Diagnostic> {
         End::Ended(Ended::Exited(0)) => return None,
         End::Ended(ended @ Ended::Exited(_)) => ("PD0303", format!("the script's process {}", ended.tell())),
         End::Ended(ended @ Ended::Killed(_)) => ("PD0304", format!("the script's process was {}", ended.tell())),
-        End::TimedOut(limit) => ("PD0302", format!("the script was still running after {} s and was ended", limit.as_secs())),
+        End::TimedOut(limit) => {
+            ("PD0302", format!("the script was still running after {} s and was ended", limit.as_secs()))
+        }
         End::NotStarted(why) => ("PD0107", why.clone()),
     };
     let notes = outcome.trace.trim_end().lines().map(str::to_owned).collect();
-    Some(Diagnostic { code, severity: Severity::Error, message, place: Some(whole(&spec.script)), other: None, notes, help: None })
+    Some(Diagnostic {
+        code,
+        severity: Severity::Error,
+        message,
+        place: Some(whole(&spec.script)),
+        other: None,
+        notes,
+        help: None,
+    })
 }
 
 fn empty(spec: &WorkerSpec, outcome: &Outcome) -> Diagnostic {
@@ -282,7 +316,8 @@ fn whole(file: &Path) -> Place {
 // --- for people ---
 
 fn print(spec: &WorkerSpec, outcome: &Outcome, report: &Report, args: &Args) {
-    let python = outcome.python.as_ref().map_or_else(|| spec.cmd.clone(), |python| format!("{} {}", python.exe, python.py));
+    let python =
+        outcome.python.as_ref().map_or_else(|| spec.cmd.clone(), |python| format!("{} {}", python.exe, python.py));
     let sent = if args.send { "points go to the agent too" } else { "nothing is sent" };
     let mut out = format!("{} · {} · {python} · {sent}\n", spec.id, short(&spec.script));
     out.push_str(&steps(outcome));
@@ -299,14 +334,17 @@ fn print(spec: &WorkerSpec, outcome: &Outcome, report: &Report, args: &Args) {
         show(&report.problems);
     }
     let word = if report.exit == Exit::Ok { "ok: " } else { "" };
-    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
     say(&format!(
         "{word}{}, {}, {} refused{}\n",
-        count(outcome.runs.len(), "run", "runs"),
-        count(report.points, "point", "points"),
+        count(outcome.runs.len() as u64, "run"),
+        count(report.points as u64, "point"),
         report.refused,
         if report.failed > 0 { format!(", {} failed", report.failed) } else { String::new() }
     ));
+}
+
+fn count(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 fn steps(outcome: &Outcome) -> String {
@@ -314,7 +352,12 @@ fn steps(outcome: &Outcome) -> String {
     match &outcome.jobs {
         Some(jobs) => {
             for job in jobs {
-                rows.push(vec!["load".to_owned(), "ok".to_owned(), format!("class {}, interval {} s", job.class, job.interval), String::new()]);
+                rows.push(vec![
+                    "load".to_owned(),
+                    "ok".to_owned(),
+                    format!("class {}, interval {} s", job.class, job.interval),
+                    String::new(),
+                ]);
             }
         }
         None => rows.push(vec!["load".to_owned(), "FAILED".to_owned(), String::new(), String::new()]),
@@ -324,7 +367,7 @@ fn steps(outcome: &Outcome) -> String {
             run if !run.ok => ("FAILED", run.raised()),
             run if run.refused > 0 => ("REFUSED", format!("{} of {} points", run.refused, run.refused + run.points)),
             run if run.points == 0 => ("EMPTY", "no points".to_owned()),
-            run => ("ok", format!("{} points", run.points)),
+            run => ("ok", count(run.points, "point")),
         };
         rows.push(vec![format!("run {}", run.k), word.to_owned(), what, format!("{:.1} ms", run.ms)]);
     }
@@ -338,10 +381,12 @@ fn points(captured: &[Captured]) -> String {
     }
     let mut out = String::new();
     for (category, points) in by_category {
-        let mut rows = vec![vec![category.as_str().to_uppercase(), "TAGS".to_owned(), "FIELDS".to_owned(), "TIME".to_owned()]];
+        let mut rows =
+            vec![vec![category.as_str().to_uppercase(), "TAGS".to_owned(), "FIELDS".to_owned(), "TIME".to_owned()]];
         rows.extend(points.iter().map(|point| {
             let tags: Vec<String> = point.tags().iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let fields: Vec<String> = point.fields().iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
+            let fields: Vec<String> =
+                point.fields().iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
             vec![point.measurement().to_owned(), tags.join(" "), fields.join("  "), time(point.time_ns())]
         }));
         out.push('\n');
@@ -443,7 +488,7 @@ impl JsonProblem {
 async fn send(root: &Path, outcome: &Outcome) -> Exit {
     let socket = status::socket_of(root);
     for captured in &outcome.captured {
-        let path = format!("/v1/write/{}?precision=n&ignore_global_tags=1&input=pythond-run", captured.category.as_str());
+        let path = format!("/v1/write/{}?precision=n&input=pythond-run", captured.category.as_str());
         if let Err(error) = status::request(&socket, "POST", &path, captured.lines.clone()).await {
             warn(&format!("error: the points could not be sent to the agent on {}: {error:#}\n", socket.display()));
             return Exit::NoAgent;

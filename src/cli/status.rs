@@ -10,8 +10,8 @@ use super::table::{ago, bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Surroundings};
-use crate::ingest::server::reachable;
 use crate::control::views::{Script, Sink, Status};
+use crate::ingest::server::reachable;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -65,7 +65,11 @@ pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let request = hyper::Request::builder().method(method).uri(path).header("host", "localhost").body(Full::new(bytes::Bytes::from(body)))?;
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Full::new(bytes::Bytes::from(body)))?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes().to_vec();
@@ -73,7 +77,9 @@ pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u
         anyhow::ensure!(status.is_success(), "it answered {status}: {}", String::from_utf8_lossy(&body));
         Ok(body)
     };
-    tokio::time::timeout(ANSWER, exchange).await.map_err(|_| anyhow::anyhow!("no answer within {} s", ANSWER.as_secs()))?
+    tokio::time::timeout(ANSWER, exchange)
+        .await
+        .map_err(|_| anyhow::anyhow!("no answer within {} s", ANSWER.as_secs()))?
 }
 
 fn print(body: &[u8], args: &Args) -> Exit {
@@ -116,7 +122,8 @@ fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
         return Ok(script);
     }
     let suffix = format!(".{name}");
-    let near: Vec<&Script> = status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(name)).collect();
+    let near: Vec<&Script> =
+        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(name)).collect();
     if let [script] = near[..] {
         return Ok(script);
     }
@@ -130,7 +137,9 @@ fn all(status: &Status) -> String {
         out.push_str("no scripts: enable a folder in conf.d/pythond.conf\n");
     } else {
         let mut rows = vec![
-            ["NAME", "STATE", "LAST RUN", "TOOK", "POINTS", "REFUSED", "FAILED", "NEXT", "RESTARTS", "MEM"].map(str::to_owned).to_vec(),
+            ["NAME", "STATE", "LAST RUN", "TOOK", "POINTS", "REFUSED", "FAILED", "NEXT", "RESTARTS", "MEM"]
+                .map(str::to_owned)
+                .to_vec(),
         ];
         rows.extend(status.scripts.iter().map(row));
         out.push_str(&layout(&rows, ""));

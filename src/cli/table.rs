@@ -3,8 +3,9 @@
 /// Lays the rows out; the first row is the header. The last column is not padded.
 pub(super) fn layout(rows: &[Vec<String>], indent: &str) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> =
-        (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
     let mut out = String::new();
     for row in rows {
         let mut line = String::from(indent);
@@ -62,7 +63,9 @@ mod tests {
 
     #[test]
     fn spans_and_sizes_read_well() {
-        for (seconds, text) in [(0.2, "now"), (1.4, "1 s"), (119.0, "119 s"), (180.0, "3 min"), (7860.0, "2 h 11 min"), (200_000.0, "2 d")] {
+        for (seconds, text) in
+            [(0.2, "now"), (1.4, "1 s"), (119.0, "119 s"), (180.0, "3 min"), (7860.0, "2 h 11 min"), (200_000.0, "2 d")]
+        {
             assert_eq!(span(seconds), text);
         }
         for (count, text) in [(0, "0 B"), (1023, "1023 B"), (1_258_291, "1.2 MiB"), (5 << 40, "5120.0 GiB")] {

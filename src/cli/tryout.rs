@@ -91,7 +91,8 @@ impl Tryout {
     /// # Errors
     /// When there is no room for a temporary directory, a socket or a thread.
     pub async fn new() -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("pythond-").tempdir().context("could not make a temporary directory")?;
+        let dir =
+            tempfile::Builder::new().prefix("pythond-").tempdir().context("could not make a temporary directory")?;
         sdk::write(&dir.path().join("core")).context("could not write the Python package")?;
         let (roster, kept, stop) = (Roster::default(), Arc::new(Kept::default()), CancellationToken::new());
         let settings = ingest::Settings {
@@ -101,8 +102,14 @@ impl Tryout {
             events: Events { on_invalid: OnInvalid::Refuse, extra_status: Vec::new(), extra_source: Vec::new() },
             global_tags: std::collections::BTreeMap::new(),
         };
-        let ingest = Arc::new(Ingest::new(settings, Arc::clone(&kept) as Arc<dyn Keep>, roster.clone(), Counters::default()));
-        let guard = Arc::new(Guard { tokens: Vec::new(), allowed_origins: Vec::new(), allowed_hosts: Vec::new(), roster: roster.clone() });
+        let ingest =
+            Arc::new(Ingest::new(settings, Arc::clone(&kept) as Arc<dyn Keep>, roster.clone(), Counters::default()));
+        let guard = Arc::new(Guard {
+            tokens: Vec::new(),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            roster: roster.clone(),
+        });
         let router = ingest::router(ingest).layer(axum::middleware::from_fn_with_state(guard, guard::check));
         let socket = dir.path().join("s");
         let unix = server::bind_unix(&socket).await.context("could not listen on a socket")?;
@@ -138,7 +145,15 @@ impl Tryout {
         started.into_parts().map_err(|source| StartError::Passing { program, source })
     }
 
-    async fn attend(&self, spec: &WorkerSpec, parts: Parts, (mode, times): (Mode, u32), token: &str, timeout: Duration, outcome: &mut Outcome) {
+    async fn attend(
+        &self,
+        spec: &WorkerSpec,
+        parts: Parts,
+        (mode, times): (Mode, u32),
+        token: &str,
+        timeout: Duration,
+        outcome: &mut Outcome,
+    ) {
         let Parts { death, leash, channel, stdout, stderr, trace, .. } = parts;
         let channel = Arc::new(channel);
         let (hear, mut heard) = mpsc::unbounded_channel();
@@ -163,9 +178,16 @@ impl Tryout {
     fn take_reports(&self, source: &str) -> Vec<Captured> {
         let mut reports = self.kept.reports.lock().unwrap_or_else(PoisonError::into_inner);
         // Scripts that post by themselves are known only by the time at which they do; `check` loads several at once, but none runs.
-        let (mine, others): (Vec<_>, Vec<_>) = reports.drain(..).partition(|(header, _)| header.source == source || !header.source.contains('/'));
+        let (mine, others): (Vec<_>, Vec<_>) =
+            reports.drain(..).partition(|(header, _)| header.source == source || !header.source.contains('/'));
         *reports = others;
-        mine.into_iter().map(|(header, lines)| Captured { category: header.category, points: points(header.category, &lines), lines }).collect()
+        mine.into_iter()
+            .map(|(header, lines)| Captured {
+                category: header.category,
+                points: points(header.category, &lines),
+                lines,
+            })
+            .collect()
     }
 }
 
@@ -178,7 +200,9 @@ impl Drop for Tryout {
 /// Reads canonical lines back.
 fn points(category: Category, lines: &[u8]) -> Vec<Point> {
     let how = Decoding { category, precision: Some(Precision::Ns), now_ns: 0, integers_as_floats: false };
-    line::decode(lines, &how).map(|decoded| decoded.points.into_iter().map(|(_, point)| point).collect()).unwrap_or_default()
+    line::decode(lines, &how)
+        .map(|decoded| decoded.points.into_iter().map(|(_, point)| point).collect())
+        .unwrap_or_default()
 }
 
 type Listener = tokio::task::JoinHandle<()>;
@@ -197,6 +221,7 @@ fn listen(
             let text = match said {
                 Said::Line(line) => format!("{name} | {line}"),
                 Said::Dropped(count) => format!("{name} | ({count} lines more than 200 per second: not shown)"),
+                Said::Over(_) => return,
             };
             let _ = hear.send(Heard::Line(text));
         }
@@ -278,7 +303,14 @@ fn warning(spec: &WorkerSpec, warn: &Warn) -> Diagnostic {
         code: known_code(&warn.code),
         severity: Severity::Warning,
         message: lines.next().unwrap_or_default().to_owned(),
-        place: Some(Place { file: spec.script.clone(), line: warn.line, column: 1, width: 1, source: source_line(&spec.script, warn.line), label: String::new() }),
+        place: Some(Place {
+            file: spec.script.clone(),
+            line: warn.line,
+            column: 1,
+            width: 1,
+            source: source_line(&spec.script, warn.line),
+            label: String::new(),
+        }),
         other: None,
         notes: lines.map(str::to_owned).collect(),
         help: None,
@@ -334,7 +366,8 @@ fn died_loading(spec: &WorkerSpec, end: &End, output: &[String], trace: &str) ->
 /// The stable codes that a worker may send.
 fn known_code(code: &str) -> &'static str {
     const CODES: [&str; 12] = [
-        "PD0107", "PD0201", "PD0202", "PD0203", "PD0204", "PD0205", "PD0206", "PD0207", "PD0208", "PD0209", "PD0210", "PD0310",
+        "PD0107", "PD0201", "PD0202", "PD0203", "PD0204", "PD0205", "PD0206", "PD0207", "PD0208", "PD0209", "PD0210",
+        "PD0310",
     ];
     CODES.into_iter().find(|known| *known == code).unwrap_or("PD0203")
 }

@@ -97,20 +97,9 @@ pub struct InfluxdbSink {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum InfluxdbApi {
-    V1 {
-        database: String,
-        retention_policy: Option<String>,
-        login: Option<(String, Secret)>,
-    },
-    V2 {
-        org: String,
-        bucket: String,
-        token: Option<Secret>,
-    },
-    V3 {
-        database: String,
-        token: Option<Secret>,
-    },
+    V1 { database: String, retention_policy: Option<String>, login: Option<(String, Secret)> },
+    V2 { org: String, bucket: String, token: Option<Secret> },
+    V3 { database: String, token: Option<Secret> },
 }
 
 /// `[sinks.dataway.<name>]`.

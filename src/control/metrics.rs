@@ -55,9 +55,24 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
     single(registry, "uptime_seconds", "Since the agent was started", status.uptime_s);
     single(registry, "buffer_bytes", "Bytes of the buffer on disk", status.buffer.bytes as f64);
     single(registry, "buffer_max_bytes", "The cap of the buffer", status.buffer.max_bytes as f64);
-    single(registry, "buffer_oldest_seconds", "Age of the oldest undelivered point", status.buffer.oldest_s.unwrap_or(0.0));
-    single(registry, "buffer_set_aside_bytes", "Damaged bytes kept for inspection", status.buffer.set_aside_bytes as f64);
-    single(registry, "buffer_up", "1 while points can be kept", if status.buffer.poisoned.is_some() { 0.0 } else { 1.0 });
+    single(
+        registry,
+        "buffer_oldest_seconds",
+        "Age of the oldest undelivered point",
+        status.buffer.oldest_s.unwrap_or(0.0),
+    );
+    single(
+        registry,
+        "buffer_set_aside_bytes",
+        "Damaged bytes kept for inspection",
+        status.buffer.set_aside_bytes as f64,
+    );
+    single(
+        registry,
+        "buffer_up",
+        "1 while points can be kept",
+        if status.buffer.poisoned.is_some() { 0.0 } else { 1.0 },
+    );
 
     let (up, behind, skipped) =
         (Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default());

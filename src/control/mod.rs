@@ -47,7 +47,11 @@ pub struct ShownSink {
 
 /// Serves `/`, `/api/v1/status` and `/metrics`.
 pub fn router(control: Arc<Control>) -> Router {
-    Router::new().route("/api/v1/status", get(status)).route("/metrics", get(metrics)).with_state(control).merge(page::router())
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/metrics", get(metrics))
+        .with_state(control)
+        .merge(page::router())
 }
 
 async fn status(State(control): State<Arc<Control>>) -> Response {
@@ -55,5 +59,6 @@ async fn status(State(control): State<Arc<Control>>) -> Response {
 }
 
 async fn metrics(State(control): State<Arc<Control>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&control).await).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&control).await)
+        .into_response()
 }

@@ -25,8 +25,12 @@ pub struct Fault {
 pub fn check(point: &mut Point, rules: &Events) -> Result<(), Vec<Fault>> {
     let source = check_source(point, rules);
     let is_from = |name: &str| source.as_ref().is_ok_and(|source| source == name);
-    let mut results =
-        vec![check_status(point, rules), check_date_range(point), check_text(point, "df_event_id"), check_text(point, "df_title")];
+    let mut results = vec![
+        check_status(point, rules),
+        check_date_range(point),
+        check_text(point, "df_event_id"),
+        check_text(point, "df_title"),
+    ];
     if is_from("monitor") {
         results.push(check_dimension_tags(point));
     }
@@ -109,7 +113,9 @@ fn check_date_range(point: &mut Point) -> Result<(), Fault> {
 /// Whole seconds in text: `10`, also `10.0`.
 fn seconds(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits = text.split_once('.').map_or(text, |(whole, rest)| if rest.bytes().all(|byte| byte == b'0') { whole } else { text });
+    let digits = text
+        .split_once('.')
+        .map_or(text, |(whole, rest)| if rest.bytes().all(|byte| byte == b'0') { whole } else { text });
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
@@ -282,20 +288,35 @@ mod tests {
 
     #[test]
     fn an_unknown_source_is_refused() {
-        assert_eq!(reason(r#"{"df_source":"elsewhere"}"#), "`df_source` is `elsewhere`; it must be one of system, monitor, user, mine");
+        assert_eq!(
+            reason(r#"{"df_source":"elsewhere"}"#),
+            "`df_source` is `elsewhere`; it must be one of system, monitor, user, mine"
+        );
     }
 
     #[test]
     fn missing_empty_and_not_text_are_told_apart() {
         for key in ["df_event_id", "df_title"] {
-            assert_eq!(reason(&format!(r#"{{"{key}":null}}"#)), format!("`{key}` is missing; it must be text that is not empty"));
-            assert_eq!(reason(&format!(r#"{{"{key}":" "}}"#)), format!("`{key}` is empty; it must be text that is not empty"));
-            assert_eq!(reason(&format!(r#"{{"{key}":5}}"#)), format!("`{key}` is 5; it must be text that is not empty"));
+            assert_eq!(
+                reason(&format!(r#"{{"{key}":null}}"#)),
+                format!("`{key}` is missing; it must be text that is not empty")
+            );
+            assert_eq!(
+                reason(&format!(r#"{{"{key}":" "}}"#)),
+                format!("`{key}` is empty; it must be text that is not empty")
+            );
+            assert_eq!(
+                reason(&format!(r#"{{"{key}":5}}"#)),
+                format!("`{key}` is 5; it must be text that is not empty")
+            );
         }
         assert!(reason(r#"{"df_status":null}"#).starts_with("`df_status` is missing; it must be one of ok, "));
         assert!(reason(r#"{"df_status":""}"#).starts_with("`df_status` is empty; it must be one of ok, "));
         assert!(reason(r#"{"df_status":true}"#).starts_with("`df_status` is true; it must be one of ok, "));
-        assert!(reason(r#"{"df_source":null}"#).starts_with("`df_source` is missing; it must be one of system, monitor, user"));
+        assert!(
+            reason(r#"{"df_source":null}"#)
+                .starts_with("`df_source` is missing; it must be one of system, monitor, user")
+        );
     }
 
     #[test]
@@ -310,9 +331,14 @@ mod tests {
         for good in ["0", "10", "10.0", "\"10\"", "\" 10 \"", "\"10.0\""] {
             assert_eq!(reason(&format!(r#"{{"df_date_range":{good}}}"#)), "", "{good}");
         }
-        for (bad, shown) in
-            [("-1", "-1"), ("1.5", "1.5"), ("true", "true"), ("\"soon\"", "`soon`"), ("\"-1\"", "`-1`"), ("\"1.5\"", "`1.5`")]
-        {
+        for (bad, shown) in [
+            ("-1", "-1"),
+            ("1.5", "1.5"),
+            ("true", "true"),
+            ("\"soon\"", "`soon`"),
+            ("\"-1\"", "`-1`"),
+            ("\"1.5\"", "`1.5`"),
+        ] {
             let wanted = format!("`df_date_range` is {shown}; it must be a whole number of seconds, 0 or more");
             assert_eq!(reason(&format!(r#"{{"df_date_range":{bad}}}"#)), wanted);
         }
@@ -329,8 +355,11 @@ mod tests {
 
     #[test]
     fn kept_integers_are_checked_like_floats() {
-        let fields =
-            |range: i64| format!(r#"{{"df_date_range":{range},"df_source":"system","df_status":"ok","df_event_id":"e","df_title":"t"}}"#);
+        let fields = |range: i64| {
+            format!(
+                r#"{{"df_date_range":{range},"df_source":"system","df_status":"ok","df_event_id":"e","df_title":"t"}}"#
+            )
+        };
         let mut good = point("{}", &fields(0), false);
         assert_eq!(good.field("df_date_range"), Some(&Value::Int(0)));
         assert_eq!(check(&mut good, &rules()), Ok(()));
@@ -350,7 +379,9 @@ mod tests {
 
     #[test]
     fn a_user_event_needs_a_user() {
-        assert!(reason(r#"{"df_source":"user"}"#).starts_with("`df_user_id` is missing; it must be text that is not empty"));
+        assert!(
+            reason(r#"{"df_source":"user"}"#).starts_with("`df_user_id` is missing; it must be text that is not empty")
+        );
         assert!(reason(r#"{"df_source":"user","df_user_id":""}"#).starts_with("`df_user_id` is empty"));
         assert!(reason(r#"{"df_source":"user","df_user_id":true}"#).starts_with("`df_user_id` is true"));
         let mut numeric = event(r#"{"df_source":"user","df_user_id":42}"#);

@@ -26,7 +26,10 @@ impl Packing {
             "gzip" | "x-gzip" => Ok(Self::Gzip),
             "deflate" => Ok(Self::Deflate),
             "zstd" => Ok(Self::Zstd),
-            other => Err(No::bad("datakit.decodeBodyFailed", format!("encoding is `{other}`; it must be one of gzip, deflate, zstd"))),
+            other => Err(No::bad(
+                "datakit.decodeBodyFailed",
+                format!("encoding is `{other}`; it must be one of gzip, deflate, zstd"),
+            )),
         }
     }
 }
@@ -43,7 +46,8 @@ async fn collect(mut body: Body, max: u64) -> Result<Bytes, No> {
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| No::bad("datakit.HTTPReadError", format!("the body could not be read: {error}")))?;
+        let frame =
+            frame.map_err(|error| No::bad("datakit.HTTPReadError", format!("the body could not be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if (first.len() + more.len() + data.len()) as u64 > max {
             return Err(too_large(max));
@@ -62,11 +66,15 @@ async fn collect(mut body: Body, max: u64) -> Result<Bytes, No> {
 
 /// Unpacks; the result is at most `max` bytes, so that a bomb costs no more than an honest body.
 pub(super) fn unpack(body: Bytes, packing: Packing, max: u64) -> Result<Bytes, No> {
-    let failed = |what: &str, error: std::io::Error| No::bad("datakit.decodeBodyFailed", format!("the body is not valid {what}: {error}"));
+    let failed = |what: &str, error: std::io::Error| {
+        No::bad("datakit.decodeBodyFailed", format!("the body is not valid {what}: {error}"))
+    };
     match packing {
         Packing::Plain => Ok(body),
         Packing::Gzip => inflate(flate2::read::MultiGzDecoder::new(&body[..]), max, |error| failed("gzip", error)),
-        Packing::Deflate => inflate(flate2::read::ZlibDecoder::new(&body[..]), max, |error| failed("deflate (zlib)", error)),
+        Packing::Deflate => {
+            inflate(flate2::read::ZlibDecoder::new(&body[..]), max, |error| failed("deflate (zlib)", error))
+        }
         Packing::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(&body[..]).map_err(|error| failed("zstd", error))?;
             inflate(decoder, max, |error| failed("zstd", error))
@@ -105,9 +113,11 @@ mod tests {
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
         zlib.write_all(&plain).unwrap();
         let zstd = zstd::encode_all(&plain[..], 1).unwrap();
-        for (packed, packing) in
-            [(gzip(&plain), Packing::Gzip), (zlib.finish().unwrap().into(), Packing::Deflate), (zstd.into(), Packing::Zstd)]
-        {
+        for (packed, packing) in [
+            (gzip(&plain), Packing::Gzip),
+            (zlib.finish().unwrap().into(), Packing::Deflate),
+            (zstd.into(), Packing::Zstd),
+        ] {
             assert_eq!(unpack(packed, packing, 1 << 20).unwrap(), plain, "{packing:?}");
         }
     }
@@ -121,7 +131,10 @@ mod tests {
     #[test]
     fn what_is_not_packed_as_said_is_refused_not_taken_for_empty() {
         for packing in [Packing::Gzip, Packing::Deflate, Packing::Zstd] {
-            assert!(matches!(unpack(Bytes::from_static(b"m f=1"), packing, 1 << 20), Err(No::Bad { error_code: "datakit.decodeBodyFailed", .. })));
+            assert!(matches!(
+                unpack(Bytes::from_static(b"m f=1"), packing, 1 << 20),
+                Err(No::Bad { error_code: "datakit.decodeBodyFailed", .. })
+            ));
         }
         let cut = gzip(&b"m f=1 1\n".repeat(100));
         assert!(matches!(unpack(cut.slice(..cut.len() / 2), Packing::Gzip, 1 << 20), Err(No::Bad { .. })));

@@ -40,7 +40,9 @@ impl Guard {
         {
             return Err(forbidden(
                 "pythond.foreignHost",
-                format!("the request is for host `{host}`; an IP address, localhost or one of [http_api] allowed_hosts would be taken"),
+                format!(
+                    "the request is for host `{host}`; an IP address, localhost or one of [http_api] allowed_hosts would be taken"
+                ),
             ));
         }
         if let Some(origin) = text(header::ORIGIN)
@@ -48,25 +50,34 @@ impl Guard {
         {
             return Err(forbidden(
                 "pythond.foreignOrigin",
-                format!("the request comes from a web page of `{origin}`; only [http_api] allowed_origins may ask from a browser"),
+                format!(
+                    "the request comes from a web page of `{origin}`; only [http_api] allowed_origins may ask from a browser"
+                ),
             ));
         }
         if self.tokens.is_empty() || self.has_token(headers) {
             return Ok(());
         }
-        Err(forbidden("datakit.invalidToken", "a token is needed: send `Authorization: Bearer <one of [http_api] tokens>`".to_owned()))
+        Err(forbidden(
+            "datakit.invalidToken",
+            "a token is needed: send `Authorization: Bearer <one of [http_api] tokens>`".to_owned(),
+        ))
     }
 
     fn knows_host(&self, host: &str) -> bool {
         let name = name_of(host);
         name.eq_ignore_ascii_case("localhost")
             || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
-            || self.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host))
+            || self
+                .allowed_hosts
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(name) || allowed.eq_ignore_ascii_case(host))
     }
 
     /// The page's own origin is allowed: its host has passed already.
     fn knows_origin(&self, origin: &str, host: Option<&str>) -> bool {
-        let own = host.is_some_and(|host| origin.strip_prefix("http://").or(origin.strip_prefix("https://")) == Some(host));
+        let own =
+            host.is_some_and(|host| origin.strip_prefix("http://").or(origin.strip_prefix("https://")) == Some(host));
         own || self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
     }
 
@@ -122,7 +133,9 @@ mod tests {
     #[test]
     fn a_foreign_host_is_refused_and_addresses_are_not() {
         let guard = guard(&[]);
-        for host in ["localhost:9529", "127.0.0.1:9529", "[::1]:9529", "10.0.0.7", "collector.example:9529", "LOCALHOST"] {
+        for host in
+            ["localhost:9529", "127.0.0.1:9529", "[::1]:9529", "10.0.0.7", "collector.example:9529", "LOCALHOST"]
+        {
             assert!(admits(&guard, &[("host", host)]), "{host}");
         }
         for host in ["evil.example:9529", "127.0.0.1.evil.example", ""] {

@@ -39,7 +39,9 @@ impl LastErrors {
 
     fn add(&self, input: String, source: String, text: String) {
         let mut kept = self.locked();
-        if let Some(last) = kept.iter_mut().find(|last| last.input == input && last.source == source && last.text == text) {
+        if let Some(last) =
+            kept.iter_mut().find(|last| last.input == input && last.source == source && last.text == text)
+        {
             last.times += 1;
             last.at = SystemTime::now();
             return;
@@ -74,11 +76,15 @@ pub(super) async fn lasterror(State(ingest): State<Arc<Ingest>>, body: Body) -> 
 
 async fn take(ingest: &Ingest, body: Body) -> Result<(), No> {
     let text = body::read(body, BODY_BYTES, ingest.settings.timeout).await?;
-    let said: Said = serde_json::from_slice(&text)
-        .map_err(|error| No::bad("datakit.invalidJSON", format!("{error}; it must be {{\"input\": …, \"err_content\": …}}")))?;
+    let said: Said = serde_json::from_slice(&text).map_err(|error| {
+        No::bad("datakit.invalidJSON", format!("{error}; it must be {{\"input\": …, \"err_content\": …}}"))
+    })?;
     for (key, value) in [("input", &said.input), ("err_content", &said.err_content)] {
         if value.is_empty() {
-            return Err(No::bad("datakit.invalidData", format!("`{key}` is missing or empty; `input` and `err_content` are required")));
+            return Err(No::bad(
+                "datakit.invalidData",
+                format!("`{key}` is missing or empty; `input` and `err_content` are required"),
+            ));
         }
     }
     let mut content = said.err_content;

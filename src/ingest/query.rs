@@ -53,7 +53,10 @@ fn precision(value: &str) -> Result<Precision, No> {
         "s" => Ok(Precision::S),
         "m" => Ok(Precision::M),
         "h" => Ok(Precision::H),
-        other => Err(No::bad("datakit.invalidPrecision", format!("precision is `{other}`; it must be one of n, u, ms, s, m, h"))),
+        other => Err(No::bad(
+            "datakit.invalidPrecision",
+            format!("precision is `{other}`; it must be one of n, u, ms, s, m, h"),
+        )),
     }
 }
 
@@ -80,7 +83,11 @@ fn decode(text: &str) -> String {
     while at < bytes.len() {
         match bytes[at] {
             b'+' => out.push(b' '),
-            b'%' => match bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            b'%' => match bytes
+                .get(at + 1..at + 3)
+                .and_then(|hex| std::str::from_utf8(hex).ok())
+                .and_then(|hex| u8::from_str_radix(hex, 16).ok())
+            {
                 Some(byte) => {
                     out.push(byte);
                     at += 2;
@@ -100,7 +107,9 @@ mod tests {
 
     #[test]
     fn a_flag_is_on_with_any_value_and_off_when_empty() {
-        for (text, on) in [("strict=1", true), ("strict=false", true), ("strict=0", true), ("strict=", false), ("strict", false)] {
+        for (text, on) in
+            [("strict=1", true), ("strict=false", true), ("strict=0", true), ("strict=", false), ("strict", false)]
+        {
             assert_eq!(Query::parse(text).unwrap().strict, on, "{text}");
         }
         assert!(Query::parse("ignore_global_host_tags=x").unwrap().ignore_global_tags);
@@ -120,6 +129,9 @@ mod tests {
 
     #[test]
     fn arguments_of_what_we_do_not_have_are_taken() {
-        assert_eq!(Query::parse("version=1&source=x&storage_index=y&global_election_tags=1&foo=bar").unwrap(), Query::default());
+        assert_eq!(
+            Query::parse("version=1&source=x&storage_index=y&global_election_tags=1&foo=bar").unwrap(),
+            Query::default()
+        );
     }
 }

@@ -64,13 +64,19 @@ impl Request {
             return Err(No::closing());
         }
         let Some(category) = Category::from_name(category) else {
-            return Err(No::bad("datakit.invalidCategory", format!("invalid URL \"/v1/write/{category}\"; the categories are {}", category_names())));
+            return Err(No::bad(
+                "datakit.invalidCategory",
+                format!("invalid URL \"/v1/write/{category}\"; the categories are {}", category_names()),
+            ));
         };
         let query = Query::parse(query)?;
         let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
         let packing = Packing::from_name(query.encoding.as_deref().unwrap_or_else(|| text(header::CONTENT_ENCODING)))?;
         let form = Form::of(text(header::CONTENT_TYPE))?;
-        let member = headers.get(WORKER_HEADER).and_then(|value| value.to_str().ok()).and_then(|token| ingest.roster.find(token));
+        let member = headers
+            .get(WORKER_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|token| ingest.roster.find(token));
         Ok(Self { category, query, packing, form, member })
     }
 
@@ -91,7 +97,10 @@ impl Form {
         if content_type.contains("application/json") || content_type.starts_with("application/pbjson") {
             Ok(Self::Json)
         } else if content_type.starts_with("application/protobuf") {
-            Err(No::bad("datakit.invalidProtobufPoint", "protobuf bodies are not taken; send JSON (application/json) or line protocol"))
+            Err(No::bad(
+                "datakit.invalidProtobufPoint",
+                "protobuf bodies are not taken; send JSON (application/json) or line protocol",
+            ))
         } else {
             Ok(Self::LineProtocol)
         }
@@ -124,9 +133,9 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         work.run(&ingest.settings, packed)
     } else {
         let ingest = Arc::clone(ingest);
-        tokio::task::spawn_blocking(move || work.run(&ingest.settings, packed))
-            .await
-            .map_err(|_| No::bad("datakit.invalidData", "the body could not be read: the parser failed; please report this body"))?
+        tokio::task::spawn_blocking(move || work.run(&ingest.settings, packed)).await.map_err(|_| {
+            No::bad("datakit.invalidData", "the body could not be read: the parser failed; please report this body")
+        })?
     }?;
     finish(ingest, &request, taken).await
 }
@@ -163,8 +172,14 @@ impl Work {
             Form::Json => json::decode(&body, &self.how)?,
             Form::LineProtocol => line::decode(&body, &self.how)?,
         };
-        let mut taken =
-            Taken { points: Vec::with_capacity(points.len()), lines: Vec::new(), refused, event_refused: false, warnings, form: self.form };
+        let mut taken = Taken {
+            points: Vec::with_capacity(points.len()),
+            lines: Vec::new(),
+            refused,
+            event_refused: false,
+            warnings,
+            form: self.form,
+        };
         for (index, mut point) in points {
             if self.how.category == Category::KeyEvent {
                 taken.check_event(index, &mut point, settings);
@@ -224,7 +239,10 @@ async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Resp
     if request.query.strict
         && let Some((kind, (_, example))) = taken.warnings.kinds.iter().next()
     {
-        return Err(No::bad("datakit.pointGotWarning", format!("{kind}: {example}; nothing was kept (argument strict)")));
+        return Err(No::bad(
+            "datakit.pointGotWarning",
+            format!("{kind}: {example}; nothing was kept (argument strict)"),
+        ));
     }
     let (input, source) = request.source();
     if request.query.dry {
@@ -263,13 +281,26 @@ async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: Stri
             member.refused(request.category.as_str(), &refusal.field, &refusal.reason);
         }
         if let Some(logs) = &ingest.logs {
-            logs.framework(input, &format!("refused: {source}: {} point {}: {}", request.category.as_str(), refusal.index, refusal.reason));
+            logs.framework(
+                input,
+                &format!(
+                    "refused: {source}: {} point {}: {}",
+                    request.category.as_str(),
+                    refusal.index,
+                    refusal.reason
+                ),
+            );
         }
     }
     let Some(dead) = ingest.dead.clone() else { return };
     let entries: Vec<Dead> = refused
         .iter()
-        .map(|refusal| Dead { category: Some(request.category), source: source.clone(), reason: refusal.reason.clone(), point: refusal.raw.clone() })
+        .map(|refusal| Dead {
+            category: Some(request.category),
+            source: source.clone(),
+            reason: refusal.reason.clone(),
+            point: refusal.raw.clone(),
+        })
         .collect();
     let lost = entries.len();
     let written = tokio::task::spawn_blocking(move || dead.put("ingest", &entries)).await;
@@ -284,7 +315,12 @@ async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: Stri
 fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
     if let Some(first) = taken.refused.first() {
         let total = taken.points.len() + taken.refused.len();
-        let message = format!("{} of {total} points refused; the first, point {}: {}", taken.refused.len(), first.index, first.reason);
+        let message = format!(
+            "{} of {total} points refused; the first, point {}: {}",
+            taken.refused.len(),
+            first.index,
+            first.reason
+        );
         return Err(No::Refused {
             error_code: taken.error_code(),
             message,
@@ -295,7 +331,9 @@ fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
     // DataKit answers an empty body without a content type; its clients compare with ''.
     Ok(match echo {
         None => StatusCode::OK.into_response(),
-        Some(Echo::LineProtocol) => Bytes::copy_from_slice(taken.lines.strip_suffix(b"\n").unwrap_or(&taken.lines)).into_response_plain(),
+        Some(Echo::LineProtocol) => {
+            Bytes::copy_from_slice(taken.lines.strip_suffix(b"\n").unwrap_or(&taken.lines)).into_response_plain()
+        }
         Some(Echo::Json) => Bytes::from(json::encode(&taken.points)).into_response_plain(),
     })
 }

@@ -88,7 +88,9 @@ fn write_json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
 fn check_outline(text: &str) -> Result<(), BodyFault> {
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
     let kind = match text.bytes().next() {
-        None => return Err(BodyFault::new("datakit.emptyBody", "the body is empty; it must be a JSON array of points")),
+        None => {
+            return Err(BodyFault::new("datakit.emptyBody", "the body is empty; it must be a JSON array of points"));
+        }
         Some(b'[') => return Ok(()),
         Some(b'{') => "an object",
         Some(b'"') => "text",
@@ -99,7 +101,8 @@ fn check_outline(text: &str) -> Result<(), BodyFault> {
     if text == "null" {
         return Err(no_points());
     }
-    let message = format!("the body is {kind}; it must be a JSON array of points: wrap a single point in an array, `[{{...}}]`");
+    let message =
+        format!("the body is {kind}; it must be a JSON array of points: wrap a single point in an array, `[{{...}}]`");
     Err(BodyFault::new("datakit.invalidJsonPoint", message))
 }
 
@@ -184,7 +187,8 @@ impl Reader {
         let time = draft.time(&self.how)?;
         let measurement = draft.measurement.or(draft.name).unwrap_or_default();
         let time_ns = time.unwrap_or(self.how.now_ns);
-        let point = Point::new(measurement, draft.tags, draft.fields, time_ns, self.how.category, &mut self.decoded.warnings)?;
+        let point =
+            Point::new(measurement, draft.tags, draft.fields, time_ns, self.how.category, &mut self.decoded.warnings)?;
         if time.is_none() {
             self.untimed.push(self.decoded.points.len());
         }
@@ -567,7 +571,8 @@ impl<'de> Visitor<'de> for Fields<'_, '_> {
 }
 
 pub(super) fn warn_nested(key: &str, json: &str, warnings: &mut Warnings) {
-    warnings.add("nested_value", &format!("field `{}` is nested and was kept as JSON text: {}", shown(key), shown(json)));
+    warnings
+        .add("nested_value", &format!("field `{}` is nested and was kept as JSON text: {}", shown(key), shown(json)));
 }
 
 enum Read {
@@ -593,7 +598,9 @@ impl<'de> DeserializeSeed<'de> for FieldValue {
         let text = <&RawValue>::deserialize(json)?.get();
         let is_integer = text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !text.contains(['.', 'e', 'E']);
         if is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
-            return Err(D::Error::custom(format_args!("invalid type: {text}, expected an integer of at most 64 bits, or a float")));
+            return Err(D::Error::custom(format_args!(
+                "invalid type: {text}, expected an integer of at most 64 bits, or a float"
+            )));
         }
         serde_json::Deserializer::from_str(text).deserialize_any(self).map_err(D::Error::custom)
     }
@@ -794,7 +801,9 @@ fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Val
     }
     if let Some(text) = entry.a {
         let mut json = Vec::new();
-        serde_json::Deserializer::from_str(text.get()).deserialize_any(Compact(&mut json)).map_err(|error| error.to_string())?;
+        serde_json::Deserializer::from_str(text.get())
+            .deserialize_any(Compact(&mut json))
+            .map_err(|error| error.to_string())?;
         let json = into_text(json);
         warn_nested(&entry.key, &json, &mut reader.decoded.warnings);
         return Ok(Some(Value::Str(json)));
@@ -813,7 +822,8 @@ mod tests {
     use crate::point::{Category, Precision, line};
 
     const NOW: i64 = 1_700_000_000_000_000_000;
-    const HOW: Decoding = Decoding { category: Category::Metric, precision: None, now_ns: NOW, integers_as_floats: true };
+    const HOW: Decoding =
+        Decoding { category: Category::Metric, precision: None, now_ns: NOW, integers_as_floats: true };
     const KEPT: Decoding = Decoding { integers_as_floats: false, ..HOW };
 
     fn read(body: &str, how: &Decoding) -> Decoded {
@@ -861,19 +871,28 @@ mod tests {
         let decoded = read(body, &HOW);
         assert_eq!(lines(&decoded), ["m,t=v a=1.0,k=\"x\" now"]);
         assert!(decoded.warnings.is_empty());
-        let body = r#"[{"measurement": "s", "tags": null, "fields": {"message": "hi", "status": "error"}, "time": null}]"#;
-        assert_eq!(lines(&read(body, &Decoding { category: Category::Logging, ..HOW })), ["s message=\"hi\",status=\"error\" now"]);
+        let body =
+            r#"[{"measurement": "s", "tags": null, "fields": {"message": "hi", "status": "error"}, "time": null}]"#;
+        assert_eq!(
+            lines(&read(body, &Decoding { category: Category::Logging, ..HOW })),
+            ["s message=\"hi\",status=\"error\" now"]
+        );
     }
 
     #[test]
     fn keys_are_matched_without_case_in_any_order_and_unknown_ones_are_ignored() {
-        let body = r#"[{"TIME":1,"Fields":{"v":true},"x":{"y":[1e999]},"name":"n","mEasurement":"m","TAGS":{"a":"b"}}]"#;
+        let body =
+            r#"[{"TIME":1,"Fields":{"v":true},"x":{"y":[1e999]},"name":"n","mEasurement":"m","TAGS":{"a":"b"}}]"#;
         assert_eq!(lines(&read(body, &Decoding { precision: Some(Precision::Ns), ..HOW })), ["m,a=b v=true 1"]);
     }
 
     #[test]
     fn a_missing_measurement_gets_datakits_name() {
-        for body in [r#"[{"fields":{"v":1}}]"#, r#"[{"measurement":null,"fields":{"v":1}}]"#, r#"[{"measurement":"","fields":{"v":1}}]"#] {
+        for body in [
+            r#"[{"fields":{"v":1}}]"#,
+            r#"[{"measurement":null,"fields":{"v":1}}]"#,
+            r#"[{"measurement":"","fields":{"v":1}}]"#,
+        ] {
             let decoded = read(body, &HOW);
             assert_eq!(lines(&decoded), ["__default v=1.0 now"]);
             assert_eq!(kinds(&decoded), ["invalid_measurement"]);
@@ -890,9 +909,13 @@ mod tests {
     #[test]
     fn an_integer_beyond_64_bits_is_a_float_or_refused_when_integers_are_kept() {
         assert_eq!(fields(r#"{"a":100000000000000000000}"#, &HOW), "m a=1e20 now");
-        let reason = "fields.a: `fields.a` is 100000000000000000000; it must be an integer of at most 64 bits, or a float";
+        let reason =
+            "fields.a: `fields.a` is 100000000000000000000; it must be an integer of at most 64 bits, or a float";
         assert_eq!(fields(r#"{"a":100000000000000000000}"#, &KEPT), reason);
-        assert_eq!(fields(r#"{"a":1e20,"b":{"c":1},"d":"1","e":null}"#, &KEPT), "m a=1e20,b=\"{\\\"c\\\":1}\",d=\"1\" now");
+        assert_eq!(
+            fields(r#"{"a":1e20,"b":{"c":1},"d":"1","e":null}"#, &KEPT),
+            "m a=1e20,b=\"{\\\"c\\\":1}\",d=\"1\" now"
+        );
     }
 
     #[test]
@@ -904,9 +927,14 @@ mod tests {
 
     #[test]
     fn nested_values_become_json_text() {
-        let decoded =
-            read(r#"[{"measurement":"m","fields":{"o":{ "z": 1, "a": [1.0, "x\"", null, true, -2, {}] },"l":[],"n":null}}]"#, &HOW);
-        assert_eq!(decoded.points[0].1.field("o"), Some(&Value::Str(r#"{"z":1,"a":[1.0,"x\"",null,true,-2,{}]}"#.into())));
+        let decoded = read(
+            r#"[{"measurement":"m","fields":{"o":{ "z": 1, "a": [1.0, "x\"", null, true, -2, {}] },"l":[],"n":null}}]"#,
+            &HOW,
+        );
+        assert_eq!(
+            decoded.points[0].1.field("o"),
+            Some(&Value::Str(r#"{"z":1,"a":[1.0,"x\"",null,true,-2,{}]}"#.into()))
+        );
         assert_eq!(decoded.points[0].1.field("l"), Some(&Value::Str("[]".into())));
         assert_eq!(decoded.points[0].1.field("n"), None);
         assert_eq!(decoded.warnings.kinds["nested_value"].0, 2);
@@ -914,16 +942,26 @@ mod tests {
 
     #[test]
     fn a_point_without_a_value_is_refused() {
-        for element in
-            [r#"{"measurement":"m"}"#, r#"{"measurement":"m","fields":null}"#, r#"{"fields":{}}"#, r#"{"fields":{"v":null}}"#, "{}"]
-        {
-            assert_eq!(refusal(element, &HOW), ("fields".into(), "the point has no field with a value; it must have at least one".into()));
+        for element in [
+            r#"{"measurement":"m"}"#,
+            r#"{"measurement":"m","fields":null}"#,
+            r#"{"fields":{}}"#,
+            r#"{"fields":{"v":null}}"#,
+            "{}",
+        ] {
+            assert_eq!(
+                refusal(element, &HOW),
+                ("fields".into(), "the point has no field with a value; it must have at least one".into())
+            );
         }
     }
 
     #[test]
     fn tag_values_are_taken_as_text() {
-        let decoded = read(r#"[{"measurement":"m","tags":{"a":1,"b":-2,"c":1.5,"d":true,"e":null,"f":"x"},"fields":{"v":1}}]"#, &HOW);
+        let decoded = read(
+            r#"[{"measurement":"m","tags":{"a":1,"b":-2,"c":1.5,"d":true,"e":null,"f":"x"},"fields":{"v":1}}]"#,
+            &HOW,
+        );
         assert_eq!(lines(&decoded), ["m,a=1,b=-2,c=1.5,d=true,f=x v=1.0 now"]);
         assert_eq!(decoded.warnings.kinds["tag_not_text"].0, 4);
     }
@@ -955,9 +993,13 @@ mod tests {
     fn a_wrong_time_is_refused() {
         let time = |time: &str| refusal(&format!(r#"{{"fields":{{"v":1}},"time":{time}}}"#), &HOW);
         let wanted = "it must be a number: seconds, milliseconds, microseconds or nanoseconds since 1970";
-        for (bad, shown) in
-            [("\"soon\"", "\"soon\""), ("\"1700000000\"", "\"1700000000\""), ("true", "true"), ("[]", "an array"), ("{}", "an object")]
-        {
+        for (bad, shown) in [
+            ("\"soon\"", "\"soon\""),
+            ("\"1700000000\"", "\"1700000000\""),
+            ("true", "true"),
+            ("[]", "an array"),
+            ("{}", "an object"),
+        ] {
             assert_eq!(time(bad), ("time".into(), format!("`time` is {shown}; {wanted}")));
         }
         assert_eq!(time("9999999999").0, "time");
@@ -969,7 +1011,9 @@ mod tests {
     #[test]
     fn times_are_read_in_every_form() {
         let time = |time: &str, precision| {
-            read(&format!(r#"[{{"fields":{{"v":1}},"time":{time}}}]"#), &Decoding { precision, ..HOW }).points[0].1.time_ns()
+            read(&format!(r#"[{{"fields":{{"v":1}},"time":{time}}}]"#), &Decoding { precision, ..HOW }).points[0]
+                .1
+                .time_ns()
         };
         assert_eq!(time("1624550216", None), 1_624_550_216_000_000_000);
         assert_eq!(time("1624550216.5", None), 1_624_550_216_500_000_000);
@@ -983,8 +1027,10 @@ mod tests {
 
     #[test]
     fn points_of_one_series_without_a_time_are_kept_apart() {
-        let decoded =
-            read(r#"[{"fields":{"v":1}},{"tags":{"a":"b"},"fields":{"v":1}},{"fields":{"v":2}},{"fields":{"v":3},"time":0}]"#, &HOW);
+        let decoded = read(
+            r#"[{"fields":{"v":1}},{"tags":{"a":"b"},"fields":{"v":1}},{"fields":{"v":2}},{"fields":{"v":3},"time":0}]"#,
+            &HOW,
+        );
         let times: Vec<i64> = decoded.points.iter().map(|(_, point)| point.time_ns() - NOW).collect();
         assert_eq!(times, [0, 0, 1, 2]);
     }
@@ -996,7 +1042,8 @@ mod tests {
         let decoded = read(body, &HOW);
         assert_eq!(decoded.points.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 4]);
         assert_eq!(lines(&decoded), ["a v=1.0 now", "d v=2.0 now"]);
-        let refused: Vec<(usize, &str, &str)> = decoded.refused.iter().map(|r| (r.index, r.field.as_str(), r.raw.as_str())).collect();
+        let refused: Vec<(usize, &str, &str)> =
+            decoded.refused.iter().map(|r| (r.index, r.field.as_str(), r.raw.as_str())).collect();
         let wanted = [
             (1, "time", r#"{"measurement":"b","fields":{"v":1},"time":"soon"}"#),
             (2, "", "null"),
@@ -1035,10 +1082,16 @@ mod tests {
         for body in ["[]", "null", " [ ] "] {
             assert_eq!(fault(body.as_bytes()).0, "datakit.noPoints", "{body}");
         }
-        for (body, kind) in
-            [("{}", "an object"), (r#"{"measurement":"m"}"#, "an object"), ("5", "a number"), ("\"x\"", "text"), ("true", "a boolean")]
-        {
-            let message = format!("the body is {kind}; it must be a JSON array of points: wrap a single point in an array, `[{{...}}]`");
+        for (body, kind) in [
+            ("{}", "an object"),
+            (r#"{"measurement":"m"}"#, "an object"),
+            ("5", "a number"),
+            ("\"x\"", "text"),
+            ("true", "a boolean"),
+        ] {
+            let message = format!(
+                "the body is {kind}; it must be a JSON array of points: wrap a single point in an array, `[{{...}}]`"
+            );
             assert_eq!(fault(body.as_bytes()), ("datakit.invalidJsonPoint", message));
         }
     }
@@ -1092,7 +1145,8 @@ mod tests {
             {"key":"s","s":"x"},{"key":"d","d":"eA=="},{"key":"a","a":{"arr":[{"i":"1"}]}},{"key":"n"},{"key":"t","s":"y","is_tag":true},
             {"key":"t2","i":7,"is_tag":true}],"time":"1624550216123456789"},{"fields":{"v":1}}]"#;
         let decoded = read(body, &HOW);
-        let line = r#"m,t=y,t2=7 i=-1i,u=2u,f=1.5,b=true,s="x",d="eA==",a="{\"arr\":[{\"i\":\"1\"}]}" 1624550216123456789"#;
+        let line =
+            r#"m,t=y,t2=7 i=-1i,u=2u,f=1.5,b=true,s="x",d="eA==",a="{\"arr\":[{\"i\":\"1\"}]}" 1624550216123456789"#;
         assert_eq!(lines(&decoded), [line, "__default v=1.0 now"]);
         assert_eq!(kinds(&decoded), ["invalid_measurement", "nested_value", "tag_not_text"]);
         let bad = refusal(r#"{"name":"m","fields":[{"key":"i","i":"x"}]}"#, &HOW);
@@ -1118,7 +1172,17 @@ mod tests {
 
     /// Elements that look like points more often than chance would have it.
     fn element() -> impl Strategy<Value = String> {
-        let text = || prop::sample::select(vec!["\"v\"", "\"time\"", "\"\"", r#""\ud800\n""#, r#""a\\,""#, "\"a.b\"", "\"\u{7f}é\""]);
+        let text = || {
+            prop::sample::select(vec![
+                "\"v\"",
+                "\"time\"",
+                "\"\"",
+                r#""\ud800\n""#,
+                r#""a\\,""#,
+                "\"a.b\"",
+                "\"\u{7f}é\"",
+            ])
+        };
         let scalar = prop::sample::select(vec![
             "1",
             "-1",

@@ -71,17 +71,25 @@ pub(super) fn measurement(raw: String, warnings: &mut Warnings) -> String {
         return "__default".to_owned();
     }
     if name.starts_with('#') {
-        warnings.add("invalid_measurement", &format!("measurement `{}` would be a comment; `_` was put before it", shown(&name)));
+        warnings.add(
+            "invalid_measurement",
+            &format!("measurement `{}` would be a comment; `_` was put before it", shown(&name)),
+        );
         name.insert(0, '_');
         name = clean(name, Part::Measurement, warnings).0;
     }
     name
 }
 
-pub(super) fn tags(mut tags: Vec<(String, String)>, category: Category, warnings: &mut Warnings) -> Vec<(String, String)> {
+pub(super) fn tags(
+    mut tags: Vec<(String, String)>,
+    category: Category,
+    warnings: &mut Warnings,
+) -> Vec<(String, String)> {
     let mut repaired = Repaired::default();
     tags.retain_mut(|(key, value)| {
-        let keep = key_fits(key, Part::TagKey, category, &mut repaired, warnings) && tag_value_fits(key, value, warnings);
+        let keep =
+            key_fits(key, Part::TagKey, category, &mut repaired, warnings) && tag_value_fits(key, value, warnings);
         repaired.next(keep);
         keep
     });
@@ -101,7 +109,9 @@ pub(super) fn fields(
     category: Category,
     warnings: &mut Warnings,
 ) -> Result<Vec<(String, Value)>, Unfit> {
-    if let Some((key, Value::Float(number))) = fields.iter().find(|(_, value)| matches!(value, Value::Float(n) if !n.is_finite())) {
+    if let Some((key, Value::Float(number))) =
+        fields.iter().find(|(_, value)| matches!(value, Value::Float(n) if !n.is_finite()))
+    {
         let field = format!("fields.{}", shown(key));
         let reason = format!("`{field}` is {number}; it must be a finite number, or be left out");
         return Err(Unfit::new(field, reason));
@@ -148,7 +158,8 @@ pub(super) fn check_series(measurement: &str, tags: &[(String, String)]) -> Resu
         return Ok(());
     }
     let escapes = |text: &str| text.bytes().filter(|byte| matches!(byte, b',' | b'=' | b' ')).count();
-    let escaped = plain + escapes(measurement) + tags.iter().map(|(key, value)| escapes(key) + escapes(value)).sum::<usize>();
+    let escaped =
+        plain + escapes(measurement) + tags.iter().map(|(key, value)| escapes(key) + escapes(value)).sum::<usize>();
     if escaped <= MAX_SERIES_KEY {
         return Ok(());
     }
@@ -249,7 +260,13 @@ impl Repaired {
     }
 }
 
-fn key_fits(key: &mut String, part: Part, category: Category, repaired: &mut Repaired, warnings: &mut Warnings) -> bool {
+fn key_fits(
+    key: &mut String,
+    part: Part,
+    category: Category,
+    repaired: &mut Repaired,
+    warnings: &mut Warnings,
+) -> bool {
     (*key, repaired.here) = clean(std::mem::take(key), part, warnings);
     if !allows_dots(category) && key.contains('.') {
         warnings.add("dot_in_key", &format!("{} `{}`: `.` became `_`", part.word(), shown(key)));
@@ -264,7 +281,10 @@ fn key_fits(key: &mut String, part: Part, category: Category, repaired: &mut Rep
         return false;
     }
     if part.is_reserved(key) {
-        warnings.add("reserved_key", &format!("{} `{key}` became `{key}_`: sinks keep this key for themselves", part.word()));
+        warnings.add(
+            "reserved_key",
+            &format!("{} `{key}` became `{key}_`: sinks keep this key for themselves", part.word()),
+        );
         key.push('_');
         repaired.here = true;
     }
@@ -290,7 +310,10 @@ fn is_tag(key: &str, tags: &[(String, String)], warnings: &mut Warnings) -> bool
 
 fn cut_text(key: &str, text: &mut String, warnings: &mut Warnings) {
     if text.len() > MAX_TEXT {
-        warnings.add("exceed_max_field_value_len", &format!("field `{}`: {} bytes of text were cut to {MAX_TEXT}", shown(key), text.len()));
+        warnings.add(
+            "exceed_max_field_value_len",
+            &format!("field `{}`: {} bytes of text were cut to {MAX_TEXT}", shown(key), text.len()),
+        );
         text.truncate(cut(text, MAX_TEXT).len());
     }
 }
@@ -336,7 +359,10 @@ fn make_unique<V>(entries: &mut Vec<(String, V)>, repaired: &[usize], part: Part
             kept.push((key, value));
             continue;
         };
-        warnings.add("duplicate_key", &format!("{} `{}` is there more than once; one value was kept", part.word(), shown(&key)));
+        warnings.add(
+            "duplicate_key",
+            &format!("{} `{}` is there more than once; one value was kept", part.word(), shown(&key)),
+        );
         if repaired.binary_search(&at).is_err() {
             kept[place].1 = value;
         }
@@ -375,12 +401,20 @@ fn clean(raw: String, part: Part, warnings: &mut Warnings) -> (String, bool) {
         warnings.add(part.not_encodable(), &example);
     }
     if let Some(plain) = without_ambiguous_backslashes(&name) {
-        let example = format!("{} `{}` became `{}`: sinks read these backslashes differently", part.word(), shown(&name), shown(&plain));
+        let example = format!(
+            "{} `{}` became `{}`: sinks read these backslashes differently",
+            part.word(),
+            shown(&name),
+            shown(&plain)
+        );
         warnings.add("ambiguous_backslash", &example);
         name = plain;
     }
     if name.len() > part.max() {
-        warnings.add(part.too_long(), &format!("{} `{}`: {} bytes were cut to {}", part.word(), shown(&name), name.len(), part.max()));
+        warnings.add(
+            part.too_long(),
+            &format!("{} `{}`: {} bytes were cut to {}", part.word(), shown(&name), name.len(), part.max()),
+        );
         name.truncate(cut(&name, part.max()).trim_end_matches('\\').len());
     }
     let changed = name != raw;
@@ -408,7 +442,8 @@ fn without_controls(raw: &str) -> String {
 fn without_ambiguous_backslashes(name: &str) -> Option<String> {
     let bytes = name.as_bytes();
     let ambiguous = |at: usize| {
-        bytes[at] == b'\\' && (matches!(bytes.get(at + 1), Some(b',' | b'=' | b' ' | b'\\')) || (at > 0 && bytes[at - 1] == b'\\'))
+        bytes[at] == b'\\'
+            && (matches!(bytes.get(at + 1), Some(b',' | b'=' | b' ' | b'\\')) || (at > 0 && bytes[at - 1] == b'\\'))
     };
     if !(0..bytes.len()).any(ambiguous) {
         return None;
@@ -422,7 +457,12 @@ mod tests {
     use crate::point::Point;
 
     /// What comes out: the point as a line with the time left out, and the kinds of warnings.
-    fn made(category: Category, measurement: &str, tags: &[(&str, &str)], fields: &[(&str, Value)]) -> (String, String) {
+    fn made(
+        category: Category,
+        measurement: &str,
+        tags: &[(&str, &str)],
+        fields: &[(&str, Value)],
+    ) -> (String, String) {
         let mut warnings = Warnings::default();
         let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
         let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
@@ -450,7 +490,13 @@ mod tests {
 
     #[test]
     fn a_clean_point_has_no_warnings() {
-        let fields = [V, ("i", Value::Int(-2)), ("u", Value::Uint(3)), ("b", Value::Bool(false)), ("s", Value::Str("x y".into()))];
+        let fields = [
+            V,
+            ("i", Value::Int(-2)),
+            ("u", Value::Uint(3)),
+            ("b", Value::Bool(false)),
+            ("s", Value::Str("x y".into())),
+        ];
         let line = r#"my.m,a=1,b\ c=é v=1.0,i=-2i,u=3u,b=false,s="x y""#;
         assert_eq!(metric("my.m", &[("b c", "é"), ("a", "1")], &fields), is(line, ""));
     }
@@ -503,8 +549,14 @@ mod tests {
 
     #[test]
     fn empty_tags_and_empty_keys_are_left_out() {
-        assert_eq!(metric("m", &[("a", ""), ("b", "\n"), ("c", "x")], &[V]), is("m,c=x v=1.0", "empty_tag found_new_line_or_tail_escape"));
-        assert_eq!(metric("m", &[("", "x")], &[V, ("", Value::Bool(true))]), is("m v=1.0", "field_disabled tag_disabled"));
+        assert_eq!(
+            metric("m", &[("a", ""), ("b", "\n"), ("c", "x")], &[V]),
+            is("m,c=x v=1.0", "empty_tag found_new_line_or_tail_escape")
+        );
+        assert_eq!(
+            metric("m", &[("", "x")], &[V, ("", Value::Bool(true))]),
+            is("m v=1.0", "field_disabled tag_disabled")
+        );
         assert_eq!(metric("m", &[("v", "")], &[V]), is("m v=1.0", "empty_tag"));
     }
 
@@ -529,7 +581,8 @@ mod tests {
     #[test]
     fn duplicates_are_found_among_many_keys() {
         let keys: Vec<String> = (0..100).map(|n| format!("k{}", n % 60)).collect();
-        let fields: Vec<(&str, Value)> = keys.iter().enumerate().map(|(n, key)| (key.as_str(), Value::Int(n as i64))).collect();
+        let fields: Vec<(&str, Value)> =
+            keys.iter().enumerate().map(|(n, key)| (key.as_str(), Value::Int(n as i64))).collect();
         let (line, kinds) = metric("m", &[], &fields);
         assert_eq!((line.matches('=').count(), kinds.as_str()), (60, "duplicate_key"));
         assert!(line.contains("k39=99i") && line.contains("k40=40i"), "{line}");
@@ -538,17 +591,26 @@ mod tests {
     #[test]
     fn a_tag_wins_over_a_field() {
         assert_eq!(metric("m", &[("v", "x")], &[V, ("w", Value::Float(2.0))]), is("m,v=x w=2.0", "tag_and_field"));
-        assert_eq!(metric("m", &[("v", "x")], &[V]).0, "fields: the point has no field with a value; it must have at least one");
+        assert_eq!(
+            metric("m", &[("v", "x")], &[V]).0,
+            "fields: the point has no field with a value; it must have at least one"
+        );
     }
 
     #[test]
     fn what_is_too_long_is_cut_at_a_character_border() {
         let long = "é".repeat(1000);
-        let (line, kinds) =
-            metric(&("x".to_owned() + &long), &[(&("k".to_owned() + &long), &("v".to_owned() + &long))], &[(&long, Value::Bool(true))]);
+        let (line, kinds) = metric(
+            &("x".to_owned() + &long),
+            &[(&("k".to_owned() + &long), &("v".to_owned() + &long))],
+            &[(&long, Value::Bool(true))],
+        );
         let wanted = format!("x{},k{}=v{} {}=true", "é".repeat(511), "é".repeat(127), "é".repeat(511), "é".repeat(128));
         assert_eq!(line, wanted);
-        assert_eq!(kinds, "exceed_max_field_key_len exceed_max_tag_key_len exceed_max_tag_value_len invalid_measurement");
+        assert_eq!(
+            kinds,
+            "exceed_max_field_key_len exceed_max_tag_key_len exceed_max_tag_value_len invalid_measurement"
+        );
     }
 
     #[test]
@@ -574,7 +636,12 @@ mod tests {
         let (series, fields) = line.split_once(' ').unwrap();
         assert!(series.starts_with("m,k1744=x,k1745=x") && series.ends_with(",k1999=x"));
         assert!(fields.starts_with("fk1999=true,") && fields.ends_with(",fk0976=true"));
-        let (line, _) = made(Category::Logging, "m", &[], &keys.iter().map(|key| (key.as_str(), Value::Bool(true))).collect::<Vec<_>>());
+        let (line, _) = made(
+            Category::Logging,
+            "m",
+            &[],
+            &keys.iter().map(|key| (key.as_str(), Value::Bool(true))).collect::<Vec<_>>(),
+        );
         assert!(line.ends_with(",k0977=true,status=\"info\""), "the required key has its place");
     }
 
@@ -584,8 +651,13 @@ mod tests {
         let fields = [("c.d", Value::Bool(true))];
         let kinds = "add_required_kv dot_in_key tag_disabled";
         assert_eq!(made(Category::Logging, "m", &tags, &fields), is("m,a_b=1,class=3 c_d=true,status=\"info\"", kinds));
-        assert_eq!(made(Category::Object, "m", &tags, &fields), is("m,a_b=1,source=2 c_d=true,name=\"default\"", kinds));
-        for category in Category::ALL.into_iter().filter(|category| !matches!(category, Category::Logging | Category::Object)) {
+        assert_eq!(
+            made(Category::Object, "m", &tags, &fields),
+            is("m,a_b=1,source=2 c_d=true,name=\"default\"", kinds)
+        );
+        for category in
+            Category::ALL.into_iter().filter(|category| !matches!(category, Category::Logging | Category::Object))
+        {
             assert_eq!(made(category, "m", &tags, &fields), is("m,a.b=1,class=3,date=4,source=2 c.d=true", ""));
         }
     }
@@ -606,8 +678,15 @@ mod tests {
         );
         assert!(metric("m", &[], &[("x", Value::Float(f64::NEG_INFINITY))]).0.contains("is -inf; "));
         for time in [i64::MAX, i64::MIN, i64::MIN + 1] {
-            let unfit =
-                Point::new("m".into(), vec![], vec![("v".into(), V.1)], time, Category::Metric, &mut Warnings::default()).unwrap_err();
+            let unfit = Point::new(
+                "m".into(),
+                vec![],
+                vec![("v".into(), V.1)],
+                time,
+                Category::Metric,
+                &mut Warnings::default(),
+            )
+            .unwrap_err();
             assert_eq!(unfit.field, "time");
         }
     }
@@ -615,7 +694,8 @@ mod tests {
     #[test]
     fn a_series_key_that_no_sink_takes_is_refused() {
         let keys: Vec<String> = (0..100).map(|n| format!("k{n:03}")).collect();
-        let series = |value: &str| metric("m", &keys.iter().map(|key| (key.as_str(), value)).collect::<Vec<_>>(), &[V]).0;
+        let series =
+            |value: &str| metric("m", &keys.iter().map(|key| (key.as_str(), value)).collect::<Vec<_>>(), &[V]).0;
         // 1 + 100 * (6 + length) bytes.
         assert!(series(&"x".repeat(649)).starts_with("m,k000=xxx"));
         assert_eq!(series(&"x".repeat(650)), "tags: measurement and tags take 65601 bytes; they must fit into 65535");
@@ -646,17 +726,23 @@ mod tests {
     #[test]
     fn a_global_tag_never_breaks_a_limit() {
         let tags = (0..MAX_TAGS).map(|n| (format!("k{n}"), "x".to_owned())).collect();
-        let mut full = Point::new("m".into(), tags, vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default()).unwrap();
+        let mut full =
+            Point::new("m".into(), tags, vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default())
+                .unwrap();
         assert!(!full.add_tag_if_absent("host", "h"));
         let tags = (0..65).map(|n| (format!("k{n}"), "x".repeat(1000))).collect();
-        let mut long = Point::new("m".into(), tags, vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default()).unwrap();
+        let mut long =
+            Point::new("m".into(), tags, vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default())
+                .unwrap();
         assert!(!long.add_tag_if_absent("host", &"h".repeat(1000)));
         assert_eq!(long.tag("host"), None);
     }
 
     #[test]
     fn a_replaced_field_stays_finite() {
-        let mut point = Point::new("m".into(), vec![], vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default()).unwrap();
+        let mut point =
+            Point::new("m".into(), vec![], vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default())
+                .unwrap();
         assert!(!point.replace_field("v", Value::Float(f64::NAN)));
         assert!(!point.replace_field("w", Value::Bool(true)));
         assert!(point.replace_field("v", Value::Bool(true)));

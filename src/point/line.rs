@@ -46,7 +46,10 @@ pub fn decode(body: &[u8], how: &Decoding) -> Result<Decoded, BodyFault> {
         }
     }
     if decoded.points.is_empty() && decoded.refused.is_empty() {
-        return Err(BodyFault::new("datakit.noPoints", "the body holds only comments; it must hold at least one point"));
+        return Err(BodyFault::new(
+            "datakit.noPoints",
+            "the body holds only comments; it must hold at least one point",
+        ));
     }
     time::spread(&mut decoded.points, &untimed, how.now_ns);
     Ok(decoded)
@@ -456,13 +459,16 @@ fn scalar(word: &str) -> Result<Value, String> {
     let number = match word.as_bytes() {
         [b'-' | b'0'..=b'9', .., b'i'] => integer(word).map(Value::Int),
         [b'0'..=b'9', .., b'u'] => integer(word).map(Value::Uint),
-        [b'-' | b'.' | b'0'..=b'9', ..] => word.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float),
+        [b'-' | b'.' | b'0'..=b'9', ..] => {
+            word.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float)
+        }
         _ => {
             let wanted = "it must be a finite number, a boolean, or text in double quotes";
             return Err(format!("invalid field value `{}`: {wanted}", shown(word)));
         }
     };
-    number.ok_or_else(|| format!("invalid number `{}`: it must be a finite float, or an integer of 64 bits", shown(word)))
+    number
+        .ok_or_else(|| format!("invalid number `{}`: it must be a finite float, or an integer of 64 bits", shown(word)))
 }
 
 fn integer<T: std::str::FromStr>(word: &str) -> Option<T> {

@@ -7,7 +7,8 @@ use super::*;
 use crate::point::{Category, Precision};
 
 const NOW: i64 = 1_700_000_000_000_000_000;
-const HOW: Decoding = Decoding { category: Category::Metric, precision: Some(Precision::Ns), now_ns: NOW, integers_as_floats: true };
+const HOW: Decoding =
+    Decoding { category: Category::Metric, precision: Some(Precision::Ns), now_ns: NOW, integers_as_floats: true };
 
 fn read(body: &str) -> Decoded {
     decode(body.as_bytes(), &HOW).unwrap()
@@ -30,7 +31,8 @@ fn outcome(body: &str) -> Vec<String> {
 #[test]
 fn every_type_is_read_and_written() {
     let line = r#"m,a=1,b=x f=1.5,g=-0.0,i=-12i,u=12u,b1=t,b2=F,b3=True,b4=FALSE,s="x \"y\" \\ z\n",e="" 5"#;
-    let canonical = r#"m,a=1,b=x f=1.5,g=-0.0,i=-12i,u=12u,b1=true,b2=false,b3=true,b4=false,s="x \"y\" \\ z\\n",e="" 5"#;
+    let canonical =
+        r#"m,a=1,b=x f=1.5,g=-0.0,i=-12i,u=12u,b1=true,b2=false,b3=true,b4=false,s="x \"y\" \\ z\\n",e="" 5"#;
     assert_eq!(outcome(line), [canonical]);
     assert_eq!(outcome(canonical), [canonical]);
 }
@@ -50,25 +52,36 @@ fn floats_are_written_with_a_digit_on_both_sides() {
     for (raw, canonical) in cases {
         assert_eq!(outcome(&format!("m v={raw} 1")), [format!("m v={canonical} 1")]);
     }
-    for number in [f64::MAX, f64::MIN_POSITIVE, 5e-324, 0.1 + 0.2, 1e15, 1e16, 1e17, 123456789012345680.0, 9007199254740993.0] {
+    for number in
+        [f64::MAX, f64::MIN_POSITIVE, 5e-324, 0.1 + 0.2, 1e15, 1e16, 1e17, 123456789012345680.0, 9007199254740993.0]
+    {
         let mut text = Vec::new();
         push_float(&mut text, number);
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text.parse::<f64>().unwrap(), number);
-        assert!(text.bytes().next().unwrap().is_ascii_digit() && !text.contains(".e") && !text.ends_with('.'), "{text}");
+        assert!(
+            text.bytes().next().unwrap().is_ascii_digit() && !text.contains(".e") && !text.ends_with('.'),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn datakits_extensions_are_read() {
     let decoded = read(r#"m u=12u,a=[1i,2i],e=[],x=["p\"q,]",true,1.5],b="aGk="b 1"#);
-    assert_eq!(line(&decoded.points[0].1), "m u=12u,a=\"[1,2]\",e=\"[]\",x=\"[\\\"p\\\\\\\"q,]\\\",true,1.5]\",b=\"aGk=\" 1\n");
+    assert_eq!(
+        line(&decoded.points[0].1),
+        "m u=12u,a=\"[1,2]\",e=\"[]\",x=\"[\\\"p\\\\\\\"q,]\\\",true,1.5]\",b=\"aGk=\" 1\n"
+    );
     assert_eq!(decoded.warnings.kinds["nested_value"].0, 3);
 }
 
 #[test]
 fn names_are_read_by_the_grammar() {
-    assert_eq!(outcome(r"a\ b\,c=d,k\=\,\ =v\=\,\  f\=g=1 1"), [r"a\ b\,c\=d,k\=\,\ =v\=\,\  f\=g=1.0 1".replace(r"c\=d", "c=d")]);
+    assert_eq!(
+        outcome(r"a\ b\,c=d,k\=\,\ =v\=\,\  f\=g=1 1"),
+        [r"a\ b\,c\=d,k\=\,\ =v\=\,\  f\=g=1.0 1".replace(r"c\=d", "c=d")]
+    );
     assert_eq!(outcome(r"m,a=C:\Temp\x v=1 1"), [r"m,a=C:\Temp\x v=1.0 1"]);
     assert_eq!(outcome(r"m,a=x\\,y v=1 1"), [r"m,a=x/\,y v=1.0 1"], "a run of backslashes is one escape");
     assert_eq!(outcome("m,a=\"q\" \"f\"=1 1"), ["m,a=\"q\" \"f\"=1.0 1"]);
@@ -103,7 +116,10 @@ fn a_bad_line_is_refused_with_its_place_and_the_rest_is_kept() {
         ("m,a v=1", "tags.a: missing tag value in `tags.a` (pos: 3)"),
         ("m,a= v=1", "tags.a: missing tag value in `tags.a` (pos: 4)"),
         ("m,=b v=1", "tags: missing tag key (pos: 2)"),
-        ("m,a=x=y v=1", "tags.a: invalid tag format: an equals sign in a tag value must be written `\\=` in `tags.a` (pos: 5)"),
+        (
+            "m,a=x=y v=1",
+            "tags.a: invalid tag format: an equals sign in a tag value must be written `\\=` in `tags.a` (pos: 5)",
+        ),
         ("m v", "fields.v: missing field value in `fields.v` (pos: 3)"),
         ("m v=", "fields.v: missing field value in `fields.v` (pos: 4)"),
         ("m =1", "fields: missing field key (pos: 2)"),
@@ -123,14 +139,26 @@ fn a_bad_line_is_refused_with_its_place_and_the_rest_is_kept() {
             "m v=NaN",
             "fields.v: invalid field value `NaN`: it must be a finite number, a boolean, or text in double quotes in `fields.v` (pos: 7)",
         ),
-        ("m v=-inf", "fields.v: invalid number `-inf`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 8)"),
-        ("m v=1e400", "fields.v: invalid number `1e400`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 9)"),
-        ("m v=0x1F", "fields.v: invalid number `0x1F`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 8)"),
+        (
+            "m v=-inf",
+            "fields.v: invalid number `-inf`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 8)",
+        ),
+        (
+            "m v=1e400",
+            "fields.v: invalid number `1e400`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 9)",
+        ),
+        (
+            "m v=0x1F",
+            "fields.v: invalid number `0x1F`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 8)",
+        ),
         (
             "m v=9223372036854775808i",
             "fields.v: invalid number `9223372036854775808i`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 24)",
         ),
-        ("m v=1.5i", "fields.v: invalid number `1.5i`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 8)"),
+        (
+            "m v=1.5i",
+            "fields.v: invalid number `1.5i`: it must be a finite float, or an integer of 64 bits in `fields.v` (pos: 8)",
+        ),
         ("m v=1 soon", "time: bad timestamp `soon`: it must be an integer (pos: 10)"),
         ("m v=1 1.5", "time: bad timestamp `1.5`: it must be an integer (pos: 9)"),
         ("m v=1 1 x", ": unexpected text after the time (pos: 8)"),
@@ -143,7 +171,8 @@ fn a_bad_line_is_refused_with_its_place_and_the_rest_is_kept() {
             assert_eq!(refused.len(), 1, "{bad}");
             assert_eq!(format!("{}: {}", refused[0].field, refused[0].reason), reason);
             assert_eq!((refused[0].index, refused[0].raw.as_str()), (1, bad));
-            let good: Vec<(usize, &str)> = decoded.points.iter().map(|(index, point)| (*index, point.measurement())).collect();
+            let good: Vec<(usize, &str)> =
+                decoded.points.iter().map(|(index, point)| (*index, point.measurement())).collect();
             assert_eq!(good, [(0, "a"), (2, "b")], "{bad}");
         }
     }
@@ -213,7 +242,15 @@ fn nasty_strings_arrive() {
     ];
     for (raw, tag, text) in cases {
         let fields = vec![("s".to_owned(), Value::Str(raw.to_owned()))];
-        let point = Point::new("m".into(), vec![("t".into(), raw.into())], fields, 1, Category::Metric, &mut Warnings::default()).unwrap();
+        let point = Point::new(
+            "m".into(),
+            vec![("t".into(), raw.into())],
+            fields,
+            1,
+            Category::Metric,
+            &mut Warnings::default(),
+        )
+        .unwrap();
         let line = line(&point);
         let foreign = foreign(&line);
         let tags = if tag.is_empty() { vec![] } else { vec![("t".to_owned(), tag.to_owned())] };
@@ -284,8 +321,9 @@ fn slow_ends(text: &[u8]) -> Vec<usize> {
 }
 
 fn nasty() -> impl Strategy<Value = String> {
-    let alphabet =
-        prop::sample::select(vec!['\\', ',', '=', '"', ' ', '#', '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', 'é', '😀', 'a', '1', '.']);
+    let alphabet = prop::sample::select(vec![
+        '\\', ',', '=', '"', ' ', '#', '\n', '\r', '\t', '\0', '\u{1b}', '\u{7f}', 'é', '😀', 'a', '1', '.',
+    ]);
     prop::collection::vec(alphabet, 0..12).prop_map(|chars| chars.into_iter().collect())
 }
 
@@ -303,10 +341,12 @@ fn point() -> impl Strategy<Value = Point> {
     let category = prop::sample::select(Category::ALL.to_vec());
     let tags = prop::collection::vec((nasty(), nasty()), 0..5);
     let fields = prop::collection::vec((nasty(), value()), 1..5);
-    (nasty(), tags, fields, 1..=9_223_372_036_854_775_806_i64, category)
-        .prop_filter_map("no field left", |(measurement, tags, fields, time, category)| {
+    (nasty(), tags, fields, 1..=9_223_372_036_854_775_806_i64, category).prop_filter_map(
+        "no field left",
+        |(measurement, tags, fields, time, category)| {
             Point::new(measurement, tags, fields, time, category, &mut Warnings::default()).ok()
-        })
+        },
+    )
 }
 
 /// Bytes that look like line protocol more often than chance would have it.

@@ -55,9 +55,7 @@ impl Category {
 
     /// Finds the category of a URL word; aliases and plurals are not accepted, as in DataKit.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|category| category.as_str() == name)
+        Self::ALL.into_iter().find(|category| category.as_str() == name)
     }
 }
 

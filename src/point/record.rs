@@ -14,8 +14,7 @@ impl Header {
     /// Puts the header before the lines.
     pub fn encode(&self, lines: &[u8]) -> Vec<u8> {
         let source = self.source.replace(|c: char| c.is_control(), " ");
-        let mut record =
-            format!("# {} {} {}\n", self.category.as_str(), self.points, source).into_bytes();
+        let mut record = format!("# {} {} {}\n", self.category.as_str(), self.points, source).into_bytes();
         record.extend_from_slice(lines);
         record
     }
@@ -23,21 +22,12 @@ impl Header {
     /// Takes a record apart into its header and its lines; `None` when it is not one of ours.
     pub fn decode(record: &[u8]) -> Option<(Header, &[u8])> {
         let end = memchr::memchr(b'\n', record)?;
-        let head = std::str::from_utf8(&record[..end])
-            .ok()?
-            .strip_prefix("# ")?;
+        let head = std::str::from_utf8(&record[..end]).ok()?.strip_prefix("# ")?;
         let mut words = head.splitn(3, ' ');
         let category = Category::from_name(words.next()?)?;
         let points = words.next()?.parse().ok()?;
         let source = words.next()?.to_owned();
-        Some((
-            Header {
-                category,
-                points,
-                source,
-            },
-            &record[end + 1..],
-        ))
+        Some((Header { category, points, source }, &record[end + 1..]))
     }
 }
 
@@ -47,17 +37,10 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_went_in() {
-        let header = Header {
-            category: Category::KeyEvent,
-            points: 2,
-            source: "in put/mytest.test\n".to_owned(),
-        };
+        let header = Header { category: Category::KeyEvent, points: 2, source: "in put/mytest.test\n".to_owned() };
         let record = header.encode(b"a b=1 1\nc d=2 2\n");
         let (back, lines) = Header::decode(&record).unwrap();
-        assert_eq!(
-            (back.category, back.points, back.source.as_str()),
-            (Category::KeyEvent, 2, "in put/mytest.test ")
-        );
+        assert_eq!((back.category, back.points, back.source.as_str()), (Category::KeyEvent, 2, "in put/mytest.test "));
         assert_eq!(lines, b"a b=1 1\nc d=2 2\n");
     }
 

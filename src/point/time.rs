@@ -85,7 +85,10 @@ fn too_late(number: &str, unit: Precision) -> Unfit {
         Precision::M => "minutes",
         Precision::H => "hours",
     };
-    Unfit::new("time", format!("`time` is {number} {word} since 1970; it must be before 2262-04-11, the end of time in nanoseconds"))
+    Unfit::new(
+        "time",
+        format!("`time` is {number} {word} since 1970; it must be before 2262-04-11, the end of time in nanoseconds"),
+    )
 }
 
 #[cfg(test)]
@@ -120,9 +123,12 @@ mod tests {
 
     #[test]
     fn a_time_beyond_nanoseconds_is_refused_and_never_wraps() {
-        for (number, unit) in
-            [(9_999_999_999, None), (i128::from(u64::MAX), None), (i128::MAX, Some(Precision::H)), (9_223_372_037, Some(Precision::S))]
-        {
+        for (number, unit) in [
+            (9_999_999_999, None),
+            (i128::from(u64::MAX), None),
+            (i128::MAX, Some(Precision::H)),
+            (9_223_372_037, Some(Precision::S)),
+        ] {
             let unfit = from_integer(number, unit).unwrap_err();
             assert_eq!(unfit.field, "time");
             assert!(unfit.reason.contains("2262"), "{unfit}");
@@ -146,7 +152,15 @@ mod tests {
     fn points_of_one_series_without_a_time_do_not_overwrite_each_other() {
         let point = |tag: &str| {
             let tags = vec![("a".to_owned(), tag.to_owned())];
-            Point::new("m".into(), tags, vec![("v".into(), Value::Bool(true))], 5, Category::Metric, &mut Warnings::default()).unwrap()
+            Point::new(
+                "m".into(),
+                tags,
+                vec![("v".into(), Value::Bool(true))],
+                5,
+                Category::Metric,
+                &mut Warnings::default(),
+            )
+            .unwrap()
         };
         let mut points = vec![(0, point("x")), (1, point("x")), (2, point("y")), (3, point("x")), (4, point("x"))];
         spread(&mut points, &[0, 1, 2, 4], 100);

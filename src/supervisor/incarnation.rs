@@ -20,8 +20,9 @@ use crate::worker::roster::Member;
 const DRAIN: Duration = Duration::from_secs(1);
 /// Last words kept for the status.
 const WORDS: usize = 20;
-/// Bytes of a stack dump that are kept.
-const STACK_BYTES: usize = 16 * 1024;
+const WORD_CHARS: usize = 300;
+/// A dump is read in pieces of at most this size.
+const STACK_PIECE: usize = 16 * 1024;
 
 /// A running process as the script's record holds it.
 pub(super) struct Incarnation {
@@ -74,13 +75,18 @@ impl Output {
                 if words.lines.len() == WORDS {
                     words.lines.pop_front();
                 }
-                words.lines.push_back(line.to_owned());
+                words.lines.push_back(line.chars().take(WORD_CHARS).collect());
             }
-            Said::Dropped(count) => {
-                self.logs.framework(&self.input, &format!("{}: {count} lines of output over the limit (200 lines/s) were dropped", self.id));
+            Said::Over(count) => {
                 let label = ByScript { script: self.id.clone(), result: "dropped".to_owned() };
                 self.counters.output_dropped_lines.get_or_create(&label).inc_by(count);
                 self.words().dropped += count;
+            }
+            Said::Dropped(count) => {
+                self.logs.framework(
+                    &self.input,
+                    &format!("{}: {count} lines of output over the limit (200 lines/s) were dropped", self.id),
+                );
             }
         }
     }
@@ -92,7 +98,14 @@ impl Output {
 
 impl Incarnation {
     /// Starts the tasks of a process that has just been started.
-    pub fn watch(parts: Parts, script: usize, incarnation: u64, token: String, output: &Output, events: &mpsc::Sender<Event>) -> Self {
+    pub fn watch(
+        parts: Parts,
+        script: usize,
+        incarnation: u64,
+        token: String,
+        output: &Output,
+        events: &mpsc::Sender<Event>,
+    ) -> Self {
         let channel = Arc::new(parts.channel);
         let frames = tokio::spawn(carry_frames(Arc::clone(&channel), script, incarnation, events.clone()));
         let trace = tokio::spawn(carry_stacks(parts.trace, script, incarnation, events.clone()));
@@ -135,7 +148,7 @@ async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, ev
 }
 
 async fn carry_stacks(mut pipe: pipe::Receiver, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
-    let mut buffer = vec![0; STACK_BYTES];
+    let mut buffer = vec![0; STACK_PIECE];
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
         if events.send(Event::Stack { script, incarnation, text }).await.is_err() {

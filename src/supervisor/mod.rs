@@ -48,11 +48,28 @@ pub struct Handle {
 
 /// Everything that the loop reacts to.
 enum Event {
-    Started { script: usize, incarnation: u64, result: Result<Parts, StartError> },
-    Frame { script: usize, incarnation: u64, frame: Box<Up> },
+    Started {
+        script: usize,
+        incarnation: u64,
+        result: Result<Parts, StartError>,
+    },
+    Frame {
+        script: usize,
+        incarnation: u64,
+        frame: Box<Up>,
+    },
     /// Stacks that `faulthandler` wrote.
-    Stack { script: usize, incarnation: u64, text: String },
-    Died { script: usize, incarnation: u64, ended: Ended, left_behind: usize },
+    Stack {
+        script: usize,
+        incarnation: u64,
+        text: String,
+    },
+    Died {
+        script: usize,
+        incarnation: u64,
+        ended: Ended,
+        left_behind: usize,
+    },
     FilesLooked(Vec<(usize, Option<Stamp>)>),
     Snapshot(oneshot::Sender<Vec<WorkerView>>),
     Stop(oneshot::Sender<()>),
@@ -186,8 +203,12 @@ impl Supervisor {
     fn take(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Started { script, incarnation, result } => self.of(script, incarnation, |script, shared| script.started(result, shared, now)),
-            Event::Frame { script, incarnation, frame } => self.of(script, incarnation, |script, shared| script.frame(*frame, shared, now)),
+            Event::Started { script, incarnation, result } => {
+                self.of(script, incarnation, |script, shared| script.started(result, shared, now))
+            }
+            Event::Frame { script, incarnation, frame } => {
+                self.of(script, incarnation, |script, shared| script.frame(*frame, shared, now))
+            }
             Event::Stack { script, incarnation, text } => self.of(script, incarnation, |script, _| script.stack(&text)),
             Event::Died { script, incarnation, ended, left_behind } => {
                 self.of(script, incarnation, |script, shared| script.died(ended, left_behind, shared, now));
@@ -229,7 +250,11 @@ impl Supervisor {
             return;
         }
         let slots = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
-        let mut starting = self.scripts.iter().filter(|script| matches!(script.life.state(), State::Spawning | State::Loading)).count();
+        let mut starting = self
+            .scripts
+            .iter()
+            .filter(|script| matches!(script.life.state(), State::Spawning | State::Loading))
+            .count();
         let now = Instant::now();
         for script in &mut self.scripts {
             if starting >= slots {

@@ -52,7 +52,14 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub fn new(index: usize, spec: WorkerSpec, limits: &Limits, logs: &ScriptLogs, counters: &Counters, now: Instant) -> Self {
+    pub fn new(
+        index: usize,
+        spec: WorkerSpec,
+        limits: &Limits,
+        logs: &ScriptLogs,
+        counters: &Counters,
+        now: Instant,
+    ) -> Self {
         let limits = Limits { run_timeout: spec.run_timeout, stop_grace: spec.stop_grace, ..limits.clone() };
         let member = Member::new(&spec);
         let output = Output::new(&spec.id, &spec.input, Arc::clone(&member), logs.clone(), counters.clone());
@@ -151,16 +158,23 @@ impl Script {
         let token = shared.roster.admit(&self.member);
         self.pending_token = Some(token.clone());
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
-        let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned().filter(|path| path.exists());
+        let known = shared
+            .interpreters
+            .get(&(self.spec.cmd.clone(), self.spec.envs.clone()))
+            .cloned()
+            .filter(|path| path.exists());
         let program = known.map_or_else(|| find_program(&self.spec.cmd, &self.spec.envs), Ok);
-        let launch = program.map(|program| Launch::new(&self.spec, program, &shared.settings.core, &shared.settings.run_dir, &token));
+        let launch = program
+            .map(|program| Launch::new(&self.spec, program, &shared.settings.core, &shared.settings.run_dir, &token));
         let spawner = shared.spawner.clone();
         tokio::spawn(async move {
             let result = match launch {
                 Ok(launch) => {
                     let program = launch.program.clone();
                     let started = spawner.spawn(launch).await;
-                    started.and_then(|process| process.into_parts().map_err(|source| StartError::Passing { program, source }))
+                    started.and_then(|process| {
+                        process.into_parts().map_err(|source| StartError::Passing { program, source })
+                    })
                 }
                 Err(error) => Err(error),
             };
@@ -185,12 +199,17 @@ impl Script {
                 return;
             }
         };
-        let process = Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
+        let process =
+            Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
         let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
         if let Err(error) = sent {
-            self.step(Input::Fatal { why: format!("could not be told its script: {error}"), permanent: false }, shared, now);
+            self.step(
+                Input::Fatal { why: format!("could not be told its script: {error}"), permanent: false },
+                shared,
+                now,
+            );
         }
         if matches!(self.life.state(), State::Stopping(_)) {
             // A stop came while it was being started.
@@ -270,7 +289,8 @@ impl Script {
             Some(last) if last.text == text && last.place == place => last.times + 1,
             _ => 1,
         };
-        self.last_error = Some(LastError { text: text.clone(), place: place.clone(), traceback: end.tb.clone(), times, last: now });
+        self.last_error =
+            Some(LastError { text: text.clone(), place: place.clone(), traceback: end.tb.clone(), times, last: now });
         let key = format!("{text} {place:?}");
         if self.told_errors.len() >= ERRORS_REMEMBERED && !self.told_errors.contains_key(&key) {
             self.told_errors.clear();
@@ -290,7 +310,10 @@ impl Script {
     }
 
     fn refused(&mut self, refused: &Refused) {
-        let place = refused.caller.as_ref().map(|caller| format!("{}:{} in {}", name_of(&caller.file, &self.spec), caller.line, caller.func));
+        let place = refused
+            .caller
+            .as_ref()
+            .map(|caller| format!("{}:{} in {}", name_of(&caller.file, &self.spec), caller.line, caller.func));
         if refused.status == 0 {
             self.member.undelivered(&format!("{}: not delivered: {}", refused.category, refused.text));
         }
@@ -298,8 +321,12 @@ impl Script {
             self.member.refused_at(place);
         }
         let at = place.map_or(String::new(), |place| format!(" at {place}"));
-        let what = if refused.status == 0 { "not delivered".to_owned() } else { format!("answered {}", refused.status) };
-        self.output.logs.framework(&self.spec.input, &format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, refused.text.trim_end()));
+        let what =
+            if refused.status == 0 { "not delivered".to_owned() } else { format!("answered {}", refused.status) };
+        self.output.logs.framework(
+            &self.spec.input,
+            &format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, refused.text.trim_end()),
+        );
     }
 
     fn warned(&mut self, warn: &Warn) {
@@ -358,7 +385,10 @@ impl Script {
     }
 
     fn count_end(&self, result: &str) {
-        self.counters.worker_ends.get_or_create(&ByScript { script: self.spec.id.clone(), result: result.to_owned() }).inc();
+        self.counters
+            .worker_ends
+            .get_or_create(&ByScript { script: self.spec.id.clone(), result: result.to_owned() })
+            .inc();
     }
 
     pub fn file_looked(&mut self, stamp: Option<Stamp>, shared: &mut Shared, now: Instant) {
@@ -378,20 +408,28 @@ impl Script {
         });
         match self.life.state() {
             State::Overdue => tracing::warn!(target: "worker", "{id}: its run takes longer than its interval"),
-            State::Stopping(Step::Dump) => tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended"),
+            State::Stopping(Step::Dump) => {
+                tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended")
+            }
             State::Stopping(Step::Ask) if before == State::Stopping(Step::Dump) => {
                 let stack = self.stack.as_deref().unwrap_or("no stack could be had");
                 tracing::error!(target: "worker", "{id}: {why}");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
             }
-            State::Stopping(Step::Term) => tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group"),
+            State::Stopping(Step::Term) => {
+                tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group")
+            }
             State::Stopping(Step::Kill) => tracing::warn!(target: "worker", "{id}: KILL to all it has started"),
             State::Backoff | State::Tripped => {
                 tracing::error!(target: "worker", "{id}: {why}{soon}");
                 self.output.logs.cli(&format!("{id}: {why}{soon}"));
             }
-            State::Blocked => tracing::error!(target: "worker", "{id}: cannot run: {why}; tried again when the file changes, or{soon}"),
-            State::Unkillable => tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives"),
+            State::Blocked => {
+                tracing::error!(target: "worker", "{id}: cannot run: {why}; tried again when the file changes, or{soon}")
+            }
+            State::Unkillable => {
+                tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
+            }
             _ => {}
         }
     }
@@ -425,7 +463,11 @@ impl Script {
             runs_failed: self.runs_failed,
             skipped_ticks: self.skipped_ticks,
             last_run: self.last_run,
-            jobs: self.jobs.iter().map(|job| JobView { name: job.name.clone(), class: job.class.clone(), interval: job.interval }).collect(),
+            jobs: self
+                .jobs
+                .iter()
+                .map(|job| JobView { name: job.name.clone(), class: job.class.clone(), interval: job.interval })
+                .collect(),
             points_accepted: self.member.points_accepted(),
             points_refused: self.member.points_refused(),
             last_refusal: self.member.last_refusal(),
@@ -450,7 +492,9 @@ impl Script {
             State::Waiting | State::Spawning | State::Loading => ("starting", failure),
             State::Stopping(_) if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => ("hung", failure),
             State::Stopping(_) => ("stopping", failure),
-            State::Backoff | State::Tripped if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => ("hung", failure),
+            State::Backoff | State::Tripped if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => {
+                ("hung", failure)
+            }
             State::Backoff | State::Tripped => ("crashed", failure),
             State::Blocked => ("load-error", failure),
             State::Unkillable => ("unkillable", failure),
@@ -483,7 +527,12 @@ impl Script {
         }
         let dropped = self.output.dropped();
         if dropped > 0 {
-            return ("ok", Some(format!("prints more than the log takes (200 lines/s): {dropped} lines of output were dropped, no points")));
+            return (
+                "ok",
+                Some(format!(
+                    "prints more than the log takes (200 lines/s): {dropped} lines of output were dropped, no points"
+                )),
+            );
         }
         ("ok", None)
     }

@@ -49,52 +49,28 @@ impl Counters {
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("pythond");
         registry.register("posts", "Write requests by outcome", self.posts.clone());
-        registry.register(
-            "points_accepted",
-            "Points accepted and on disk",
-            self.points_accepted.clone(),
-        );
+        registry.register("points_accepted", "Points accepted and on disk", self.points_accepted.clone());
         registry.register(
             "points_refused",
             "Points refused at ingest; each is in the dead-letter file",
             self.points_refused.clone(),
         );
-        registry.register(
-            "repairs",
-            "Points changed to fit, by kind of repair",
-            self.repairs.clone(),
-        );
-        registry.register(
-            "sink_delivered_points",
-            "Points a sink has taken",
-            self.sink_delivered.clone(),
-        );
-        registry.register(
-            "sink_retries",
-            "Requests that had to be sent again",
-            self.sink_retries.clone(),
-        );
+        registry.register("repairs", "Points changed to fit, by kind of repair", self.repairs.clone());
+        registry.register("sink_delivered_points", "Points a sink has taken", self.sink_delivered.clone());
+        registry.register("sink_retries", "Requests that had to be sent again", self.sink_retries.clone());
         registry.register(
             "sink_dead_points",
             "Points a sink refused for good; each is in the dead-letter file",
             self.sink_dead.clone(),
         );
         registry.register("runs", "Runs of collectors by result", self.runs.clone());
-        registry.register(
-            "worker_ends",
-            "Ends of worker processes by cause",
-            self.worker_ends.clone(),
-        );
+        registry.register("worker_ends", "Ends of worker processes by cause", self.worker_ends.clone());
         registry.register(
             "output_dropped_lines",
             "Lines of a script's output over the rate limit",
             self.output_dropped_lines.clone(),
         );
-        registry.register(
-            "log_lines_lost",
-            "Lines that a log file could not take",
-            self.log_lines_lost.clone(),
-        );
+        registry.register("log_lines_lost", "Lines that a log file could not take", self.log_lines_lost.clone());
         registry
     }
 }

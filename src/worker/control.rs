@@ -63,7 +63,14 @@ pub struct Address {
 }
 
 impl<'a> Spec<'a> {
-    pub fn new(spec: &'a WorkerSpec, mode: Mode, times: u32, incarnation: u64, address: &'a Address, token: &'a str) -> Self {
+    pub fn new(
+        spec: &'a WorkerSpec,
+        mode: Mode,
+        times: u32,
+        incarnation: u64,
+        address: &'a Address,
+        token: &'a str,
+    ) -> Self {
         Self {
             v: 1,
             mode,
@@ -89,13 +96,20 @@ impl<'a> Spec<'a> {
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Up {
     Hello(Hello),
-    Ready { jobs: Vec<Job> },
-    Run { i: usize, k: u64 },
+    Ready {
+        jobs: Vec<Job>,
+    },
+    Run {
+        i: usize,
+        k: u64,
+    },
     End(RunEnded),
     Refused(Refused),
     Warn(Warn),
     Fatal(Fatal),
-    Bye { reason: String },
+    Bye {
+        reason: String,
+    },
     #[serde(other)]
     Unknown,
 }
@@ -254,7 +268,8 @@ impl Channel {
     pub fn send(&self, frame: &Down<'_>) -> io::Result<()> {
         let text = serde_json::to_vec(frame).map_err(io::Error::other)?;
         if text.len() > FRAME_BYTES {
-            let why = format!("a frame of {} bytes is too long; is the table `config` of the input that large?", text.len());
+            let why =
+                format!("a frame of {} bytes is too long; is the table `config` of the input that large?", text.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         // Not `try_send` of the runtime, which may not have seen yet that a new socket is writable.

@@ -32,7 +32,12 @@ pub fn scripts(inputs: &[Input]) -> Discovered {
             let before = of_input.len();
             look(dir, &mut of_input, &mut found.problems);
             if of_input.len() == before && !found.problems.iter().any(|problem| concerns(problem, dir)) {
-                found.problems.push(problem(dir, Severity::Warning, "PD0204", "holds no script: a file ending in .py that is no test".to_owned()));
+                found.problems.push(problem(
+                    dir,
+                    Severity::Warning,
+                    "PD0204",
+                    "holds no script: a file ending in .py that is no test".to_owned(),
+                ));
             }
         }
         let roots: Vec<PathBuf> = unique(of_input.iter().map(|script: &Script| script.root.clone()));
@@ -97,7 +102,9 @@ fn look_in(root: &Path, dir: &Path, depth: usize, found: &mut Vec<Script>, probl
                 if let Some(stem) = stem(&path).filter(|_| is_script_name(name))
                     && is_sound(&path, &meta, problems)
                 {
-                    let folder = (depth == 1).then(|| dir.file_name().and_then(|name| name.to_str()).unwrap_or("")).map(str::to_owned);
+                    let folder = (depth == 1)
+                        .then(|| dir.file_name().and_then(|name| name.to_str()).unwrap_or(""))
+                        .map(str::to_owned);
                     found.push(script(&path, root, folder, stem));
                 }
             }
@@ -115,7 +122,11 @@ fn stem(path: &Path) -> Option<String> {
 }
 
 fn is_script_name(name: &str) -> bool {
-    let Some(stem) = name.len().checked_sub(3).filter(|at| name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(".py")).map(|at| &name[..at])
+    let Some(stem) = name
+        .len()
+        .checked_sub(3)
+        .filter(|at| name.is_char_boundary(*at) && name[*at..].eq_ignore_ascii_case(".py"))
+        .map(|at| &name[..at])
     else {
         return false;
     };
@@ -238,7 +249,10 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let input = Input { dirs: dirs.iter().map(|dir| base.join(dir)).collect(), ..Input::plain("in", "python3", base.clone()) };
+        let input = Input {
+            dirs: dirs.iter().map(|dir| base.join(dir)).collect(),
+            ..Input::plain("in", "python3", base.clone())
+        };
         let found = scripts(&[input]);
         let names = found.specs.iter().map(|spec| (spec.id.clone(), spec.module.clone())).collect();
         (names, found.problems.iter().map(|problem| problem.message.clone()).collect())
@@ -250,14 +264,26 @@ mod tests {
 
     #[test]
     fn names_are_as_datakit_gives_them() {
-        let (names, problems) = found(&["my/test.py", "my/b.py", "my/sub/a.py", "my/sub/deep/x.py", "my/UP.PY"], &["my"]);
+        let (names, problems) =
+            found(&["my/test.py", "my/b.py", "my/sub/a.py", "my/sub/deep/x.py", "my/UP.PY"], &["my"]);
         assert_eq!(names, pairs(&[("my.UP", "UP"), ("my.b", "b"), ("my.sub.a", "sub.a"), ("my.test", "test")]));
         assert!(problems.is_empty());
     }
 
     #[test]
     fn what_is_no_script_is_left_out() {
-        let files = ["my/test_a.py", "my/a_test.py", "my/conftest.py", "my/setup.py", "my/__init__.py", "my/.hid.py", "my/.git/g.py", "my/__pycache__/z.py", "my/n.txt", "my/ok.py"];
+        let files = [
+            "my/test_a.py",
+            "my/a_test.py",
+            "my/conftest.py",
+            "my/setup.py",
+            "my/__init__.py",
+            "my/.hid.py",
+            "my/.git/g.py",
+            "my/__pycache__/z.py",
+            "my/n.txt",
+            "my/ok.py",
+        ];
         assert_eq!(found(&files, &["my"]).0, pairs(&[("my.ok", "ok")]));
     }
 
@@ -287,7 +313,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let base = root.path().join("python.d/odd");
         fs::create_dir_all(&base).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, base.join("fifo.py"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, base.join("fifo.py"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
         std::os::unix::fs::symlink("nowhere", base.join("dangling.py")).unwrap();
         fs::File::create(base.join("huge.py")).unwrap().set_len(SCRIPT_BYTES + 1).unwrap();
         fs::write(base.join("good.py"), "").unwrap();

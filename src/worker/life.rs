@@ -103,18 +103,29 @@ pub enum Step {
 pub enum Input {
     /// There is room to start.
     Slot,
-    NotSpawned { why: String, permanent: bool },
+    NotSpawned {
+        why: String,
+        permanent: bool,
+    },
     Hello,
     /// Loaded, with the intervals of its jobs.
     Ready(Vec<Duration>),
     RunBegan(usize),
-    RunEnded { job: usize, ok: bool },
+    RunEnded {
+        job: usize,
+        ok: bool,
+    },
     /// A report, a line of output: it lives.
     Activity,
     /// The script cannot run; the process ends by itself.
-    Fatal { why: String, permanent: bool },
+    Fatal {
+        why: String,
+        permanent: bool,
+    },
     /// The process is gone, and what it left behind too.
-    Exited { why: String },
+    Exited {
+        why: String,
+    },
     Tick,
     /// The loop itself was held up (suspend, SIGSTOP): nobody else is late.
     Held(Duration),
@@ -230,7 +241,13 @@ impl Life {
     pub fn has_process(&self) -> bool {
         matches!(
             self.state,
-            State::Spawning | State::Loading | State::Idle | State::Running | State::Overdue | State::Stopping(_) | State::Unkillable
+            State::Spawning
+                | State::Loading
+                | State::Idle
+                | State::Running
+                | State::Overdue
+                | State::Stopping(_)
+                | State::Unkillable
         )
     }
 
@@ -339,8 +356,12 @@ impl Life {
     fn tick(&mut self, now: Instant) -> Vec<Order> {
         let due = self.deadline.is_some_and(|deadline| deadline <= now);
         match self.state {
-            State::Spawning if due => self.end(format!("did not start within {} s", self.limits.spawn.as_secs()), Step::Kill, now),
-            State::Loading if due => self.end(format!("was still loading after {} s", self.limits.load.as_secs()), Step::Dump, now),
+            State::Spawning if due => {
+                self.end(format!("did not start within {} s", self.limits.spawn.as_secs()), Step::Kill, now)
+            }
+            State::Loading if due => {
+                self.end(format!("was still loading after {} s", self.limits.load.as_secs()), Step::Dump, now)
+            }
             State::Idle | State::Running | State::Overdue => self.watch(now),
             State::Stopping(step) if due => self.escalate(step, now),
             State::Backoff | State::Blocked | State::Tripped if due => {
@@ -358,7 +379,11 @@ impl Life {
             let silent = now.saturating_duration_since(self.last_activity.max(*began));
             if let Some(limit) = self.limits.run_timeout {
                 if lasts >= limit {
-                    return self.end(format!("hung: its run lasted longer than run_timeout, {}", told(limit)), Step::Dump, now);
+                    return self.end(
+                        format!("hung: its run lasted longer than run_timeout, {}", told(limit)),
+                        Step::Dump,
+                        now,
+                    );
                 }
             } else if silent >= self.silence_limit(*job) {
                 return self.end(format!("hung: no sign of life for {}", told(silent)), Step::Dump, now);
@@ -373,7 +398,8 @@ impl Life {
             }
             return Vec::new();
         }
-        let overdue = self.running.iter().any(|(job, began)| now.saturating_duration_since(*began) >= self.overdue_limit(*job));
+        let overdue =
+            self.running.iter().any(|(job, began)| now.saturating_duration_since(*began) >= self.overdue_limit(*job));
         if overdue && self.state == State::Running {
             return self.enter(State::Overdue, now, None);
         }
@@ -454,7 +480,9 @@ impl Life {
             return self.enter(State::Blocked, now, Some(now + self.limits.probe));
         }
         self.restarts += 1;
-        if self.had_good_run && self.ready_at.is_some_and(|ready| now.saturating_duration_since(ready) >= self.limits.steady) {
+        if self.had_good_run
+            && self.ready_at.is_some_and(|ready| now.saturating_duration_since(ready) >= self.limits.steady)
+        {
             self.failures = 0;
         }
         self.add_failure(now);
@@ -464,7 +492,8 @@ impl Life {
             self.half_open = false;
             return self.enter(State::Tripped, now, Some(now + open));
         }
-        let pause = self.limits.backoff_first.saturating_mul(1 << (self.failures - 1).min(16)).min(self.limits.backoff_max);
+        let pause =
+            self.limits.backoff_first.saturating_mul(1 << (self.failures - 1).min(16)).min(self.limits.backoff_max);
         let spread = 0.5 + 0.5 * self.random_share();
         self.enter(State::Backoff, now, Some(now + pause.mul_f64(spread)))
     }
@@ -559,12 +588,37 @@ mod tests {
             (&[Input::Slot, Input::Hello], State::Loading),
             (&[Input::Slot, Input::Hello, Input::Ready(vec![])], State::Idle),
             (&[Input::Slot, Input::Hello, Input::Ready(vec![]), Input::RunBegan(0)], State::Running),
-            (&[Input::Slot, Input::Hello, Input::Ready(vec![]), Input::RunBegan(0), Input::RunEnded { job: 0, ok: false }], State::Idle),
-            (&[Input::Slot, Input::Hello, Input::Ready(vec![]), Input::RunBegan(0), Input::RunBegan(1), Input::RunEnded { job: 0, ok: true }], State::Running),
+            (
+                &[
+                    Input::Slot,
+                    Input::Hello,
+                    Input::Ready(vec![]),
+                    Input::RunBegan(0),
+                    Input::RunEnded { job: 0, ok: false },
+                ],
+                State::Idle,
+            ),
+            (
+                &[
+                    Input::Slot,
+                    Input::Hello,
+                    Input::Ready(vec![]),
+                    Input::RunBegan(0),
+                    Input::RunBegan(1),
+                    Input::RunEnded { job: 0, ok: true },
+                ],
+                State::Running,
+            ),
             (&[Input::Slot, Input::NotSpawned { why: String::new(), permanent: true }], State::Blocked),
             (&[Input::Slot, Input::NotSpawned { why: String::new(), permanent: false }], State::Backoff),
-            (&[Input::Slot, Input::Hello, Input::Fatal { why: String::new(), permanent: true }, exited()], State::Blocked),
-            (&[Input::Slot, Input::Hello, Input::Fatal { why: String::new(), permanent: false }, exited()], State::Backoff),
+            (
+                &[Input::Slot, Input::Hello, Input::Fatal { why: String::new(), permanent: true }, exited()],
+                State::Blocked,
+            ),
+            (
+                &[Input::Slot, Input::Hello, Input::Fatal { why: String::new(), permanent: false }, exited()],
+                State::Backoff,
+            ),
             (&[Input::Slot, Input::Hello, exited()], State::Backoff),
             (&[Input::Slot, Input::Hello, exited(), Input::Changed], State::Waiting),
             (&[Input::Slot, Input::Hello, exited(), Input::Stop], State::Stopped),

@@ -18,7 +18,9 @@ const TELL: Duration = Duration::from_secs(10);
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said<'a> {
     Line(&'a str),
-    /// So many lines were over the limit since the last time it was told.
+    /// So many more lines are over the limit; said at once, for the counters.
+    Over(u64),
+    /// So many lines were over the limit since this was said last, for the log; at most every ten seconds.
     Dropped(u64),
 }
 
@@ -26,11 +28,8 @@ pub enum Said<'a> {
 pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(Said<'_>)) {
     let mut lines = Lines::new(Instant::now());
     let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match pipe.read(&mut buffer).await {
-            Ok(0) | Err(_) => break,
-            Ok(count) => lines.take(&buffer[..count], Instant::now(), &mut say),
-        }
+    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+        lines.take(&buffer[..count], Instant::now(), &mut say);
     }
     lines.end(Instant::now(), &mut say);
 }
@@ -48,11 +47,20 @@ struct Lines {
 
 impl Lines {
     fn new(now: Instant) -> Self {
-        Self { line: Vec::new(), cut: false, line_credit: LINE_BURST, byte_credit: BYTE_BURST, refilled: now, dropped: 0, told: None }
+        Self {
+            line: Vec::new(),
+            cut: false,
+            line_credit: LINE_BURST,
+            byte_credit: BYTE_BURST,
+            refilled: now,
+            dropped: 0,
+            told: None,
+        }
     }
 
     fn take(&mut self, bytes: &[u8], now: Instant, say: &mut impl FnMut(Said<'_>)) {
         self.refill(now);
+        let before = self.dropped;
         let mut rest = bytes;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             self.extend(&rest[..end]);
@@ -60,6 +68,9 @@ impl Lines {
             rest = &rest[end + 1..];
         }
         self.extend(rest);
+        if self.dropped > before {
+            say(Said::Over(self.dropped - before));
+        }
         self.tell(now, say);
     }
 
@@ -118,15 +129,17 @@ mod tests {
     fn said(parts: &[&[u8]]) -> (Vec<String>, u64) {
         let now = Instant::now();
         let mut lines = Lines::new(now);
-        let (mut kept, mut dropped) = (Vec::new(), 0);
+        let (mut kept, mut dropped, mut over) = (Vec::new(), 0, 0);
         let mut say = |said: Said<'_>| match said {
             Said::Line(text) => kept.push(text.to_owned()),
+            Said::Over(count) => over += count,
             Said::Dropped(count) => dropped += count,
         };
         for part in parts {
             lines.take(part, now, &mut say);
         }
         lines.end(now, &mut say);
+        assert_eq!(over, dropped, "every drop is counted once and told once");
         (kept, dropped)
     }
 
@@ -164,6 +177,7 @@ mod tests {
             lines.take(&b"line\n".repeat(5000), start + Duration::from_secs(second), &mut |said| match said {
                 Said::Line(_) => kept += 1,
                 Said::Dropped(_) => tellings += 1,
+                Said::Over(_) => {}
             });
         }
         assert_eq!((kept, tellings), (2000 + 19 * 200, 2));

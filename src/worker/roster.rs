@@ -86,7 +86,8 @@ impl Member {
     /// Counts a refused point and remembers why.
     pub fn refused(&self, category: &str, field: &str, reason: &str) {
         self.points_refused.fetch_add(1, Ordering::Relaxed);
-        let text = if field.is_empty() { format!("{category}: {reason}") } else { format!("{category}, {field}: {reason}") };
+        let text =
+            if field.is_empty() { format!("{category}: {reason}") } else { format!("{category}, {field}: {reason}") };
         *self.refusal() = Some(text);
     }
 

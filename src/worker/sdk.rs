@@ -56,8 +56,9 @@ pub fn write(core: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn carried() -> BTreeMap<String, Vec<u8>> {
-    let mut files: BTreeMap<String, Vec<u8>> =
-        Package::iter().filter_map(|name| Some((format!("pythond/{name}"), Package::get(&name)?.data.into_owned()))).collect();
+    let mut files: BTreeMap<String, Vec<u8>> = Package::iter()
+        .filter_map(|name| Some((format!("pythond/{name}"), Package::get(&name)?.data.into_owned())))
+        .collect();
     if let Some(framework) = Package::get(FRAMEWORK_IN_PACKAGE) {
         files.insert(FRAMEWORK.to_owned(), framework.data.into_owned());
     }
@@ -70,7 +71,11 @@ fn read_list(core: &Path) -> io::Result<BTreeMap<String, u32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error),
     };
-    Ok(text.lines().filter_map(|line| line.split_once(' ')).filter_map(|(sum, name)| Some((name.to_owned(), u32::from_str_radix(sum, 16).ok()?))).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(sum, name)| Some((name.to_owned(), u32::from_str_radix(sum, 16).ok()?)))
+        .collect())
 }
 
 /// Removes what an older version wrote and nobody has touched since.
@@ -142,7 +147,8 @@ mod tests {
         std::fs::create_dir(dir.path().join("pythond")).unwrap();
         std::fs::write(dir.path().join(FRAMEWORK), "old").unwrap();
         std::fs::write(dir.path().join("pythond/gone.py"), "gone").unwrap();
-        let list = format!("{:08x} {FRAMEWORK}\n{:08x} pythond/gone.py\n", crc32c::crc32c(b"old"), crc32c::crc32c(b"gone"));
+        let list =
+            format!("{:08x} {FRAMEWORK}\n{:08x} pythond/gone.py\n", crc32c::crc32c(b"old"), crc32c::crc32c(b"gone"));
         std::fs::write(dir.path().join(LIST), list).unwrap();
         assert_eq!(write(dir.path()).unwrap(), Vec::<PathBuf>::new());
         assert!(!dir.path().join("pythond/gone.py").exists());

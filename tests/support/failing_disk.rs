@@ -130,10 +130,7 @@ impl Change {
 
 impl FailingDisk {
     pub fn new() -> FailingDisk {
-        FailingDisk {
-            world: Arc::default(),
-            life: 0,
-        }
+        FailingDisk { world: Arc::default(), life: 0 }
     }
 
     /// Lets the calls of a kind fail from the `skip`-th on, `times` times.
@@ -143,13 +140,7 @@ impl FailingDisk {
 
     /// As [`FailingDisk::fail`], for paths below one directory.
     pub fn fail_below(&self, dir: &Path, call: Call, skip: u64, times: u64, fault: Fault) {
-        let rule = Rule {
-            call,
-            below: dir.to_path_buf(),
-            skip,
-            times,
-            fault,
-        };
+        let rule = Rule { call, below: dir.to_path_buf(), skip, times, fault };
         self.world().rules.push(rule);
     }
 
@@ -178,10 +169,7 @@ impl FailingDisk {
     pub fn kill(&self) -> FailingDisk {
         let mut world = self.world();
         world.next_life();
-        FailingDisk {
-            world: self.world.clone(),
-            life: world.life,
-        }
+        FailingDisk { world: self.world.clone(), life: world.life }
     }
 
     /// The machine loses power. `seed` says what of the unsynced survives.
@@ -190,10 +178,7 @@ impl FailingDisk {
         let mut dice = Dice(seed | 1);
         world.lose_unsynced(&mut dice);
         world.next_life();
-        FailingDisk {
-            world: self.world.clone(),
-            life: world.life,
-        }
+        FailingDisk { world: self.world.clone(), life: world.life }
     }
 
     /// The bytes of a file, to be damaged at will.
@@ -213,12 +198,7 @@ impl FailingDisk {
     }
 
     pub fn names(&self, dir: &Path) -> Vec<PathBuf> {
-        self.world()
-            .names
-            .keys()
-            .filter(|path| path.parent() == Some(dir))
-            .cloned()
-            .collect()
+        self.world().names.keys().filter(|path| path.parent() == Some(dir)).cloned().collect()
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -233,9 +213,7 @@ impl FailingDisk {
             return Err(io::Error::from_raw_os_error(EIO));
         }
         match world.fault(call, path) {
-            Some(Fault::Errno(errno)) if call != Call::Sync => {
-                Err(io::Error::from_raw_os_error(errno))
-            }
+            Some(Fault::Errno(errno)) if call != Call::Sync => Err(io::Error::from_raw_os_error(errno)),
             fault => Ok((world, fault)),
         }
     }
@@ -243,10 +221,7 @@ impl FailingDisk {
 
 impl World {
     fn used(&self) -> u64 {
-        self.names
-            .values()
-            .map(|inode| self.files[inode].now.len() as u64)
-            .sum()
+        self.names.values().map(|inode| self.files[inode].now.len() as u64).sum()
     }
 
     fn next_life(&mut self) {
@@ -257,10 +232,8 @@ impl World {
     }
 
     fn fault(&mut self, call: Call, path: &Path) -> Option<Fault> {
-        let rule = self
-            .rules
-            .iter_mut()
-            .find(|rule| rule.call == call && rule.times > 0 && path.starts_with(&rule.below))?;
+        let rule =
+            self.rules.iter_mut().find(|rule| rule.call == call && rule.times > 0 && path.starts_with(&rule.below))?;
         if rule.skip > 0 {
             rule.skip -= 1;
             return None;
@@ -292,9 +265,9 @@ impl World {
         let mut survivors: BTreeMap<PathBuf, usize> = BTreeMap::new();
         for change in std::mem::take(&mut self.pending_names) {
             let dir = match &change {
-                NameChange::Add(path, _)
-                | NameChange::Remove(path)
-                | NameChange::Rename(path, _) => path.parent().unwrap().to_path_buf(),
+                NameChange::Add(path, _) | NameChange::Remove(path) | NameChange::Rename(path, _) => {
+                    path.parent().unwrap().to_path_buf()
+                }
             };
             let left = survivors.entry(dir).or_insert_with(|| dice.below(8));
             if *left > 0 {
@@ -332,50 +305,35 @@ impl Disk for FailingDisk {
         let inode = world.next_inode;
         world.files.insert(inode, Node::default());
         world.names.insert(path.to_path_buf(), inode);
-        world
-            .pending_names
-            .push(NameChange::Add(path.to_path_buf(), inode));
-        Ok(Box::new(OpenFile {
-            disk: self.clone(),
-            inode,
-            path: path.to_path_buf(),
-        }))
+        world.pending_names.push(NameChange::Add(path.to_path_buf(), inode));
+        Ok(Box::new(OpenFile { disk: self.clone(), inode, path: path.to_path_buf() }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let (world, _) = self.enter(Call::Read, path)?;
         let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(OpenFile {
-            disk: self.clone(),
-            inode,
-            path: path.to_path_buf(),
-        }))
+        Ok(Box::new(OpenFile { disk: self.clone(), inode, path: path.to_path_buf() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (mut world, _) = self.enter(Call::Rename, from)?;
         let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         world.names.insert(to.to_path_buf(), inode);
-        world
-            .pending_names
-            .push(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
+        world.pending_names.push(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let (mut world, _) = self.enter(Call::Unlink, path)?;
         world.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
-        world
-            .pending_names
-            .push(NameChange::Remove(path.to_path_buf()));
+        world.pending_names.push(NameChange::Remove(path.to_path_buf()));
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let (mut world, _) = self.enter(Call::SyncDir, dir)?;
-        let (here, elsewhere) = std::mem::take(&mut world.pending_names)
-            .into_iter()
-            .partition(|change: &NameChange| change.is_in(dir));
+        let (here, elsewhere) =
+            std::mem::take(&mut world.pending_names).into_iter().partition(|change: &NameChange| change.is_in(dir));
         world.pending_names = elsewhere;
         let here: Vec<NameChange> = here;
         for change in here {
@@ -386,16 +344,10 @@ impl Disk for FailingDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         let (world, _) = self.enter(Call::Read, dir)?;
-        let here = world
-            .names
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(dir));
+        let here = world.names.iter().filter(|(path, _)| path.parent() == Some(dir));
         Ok(here
             .map(|(path, inode)| {
-                (
-                    path.file_name().unwrap().to_string_lossy().into_owned(),
-                    world.files[inode].now.len() as u64,
-                )
+                (path.file_name().unwrap().to_string_lossy().into_owned(), world.files[inode].now.len() as u64)
             })
             .collect())
     }
@@ -406,10 +358,7 @@ impl Disk for FailingDisk {
             return Ok(None);
         }
         world.locks.insert(path.to_path_buf(), self.life);
-        let guard: Box<dyn Any + Send + Sync> = Box::new(Held {
-            disk: self.clone(),
-            path: path.to_path_buf(),
-        });
+        let guard: Box<dyn Any + Send + Sync> = Box::new(Held { disk: self.clone(), path: path.to_path_buf() });
         Ok(Some(guard))
     }
 }

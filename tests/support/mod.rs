@@ -20,7 +20,9 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> 
     loop {
         match check() {
             Ok(value) => return value,
-            Err(state) if start.elapsed() > PATIENCE => panic!("waited {PATIENCE:?} in vain for {what}; last seen: {state}"),
+            Err(state) if start.elapsed() > PATIENCE => {
+                panic!("waited {PATIENCE:?} in vain for {what}; last seen: {state}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
     }
@@ -111,7 +113,9 @@ impl Root {
         let mut paths: Vec<PathBuf> = days.map(|day| day.unwrap().path()).collect();
         paths.sort();
         let texts = paths.iter().map(|path| std::fs::read_to_string(path).unwrap());
-        texts.flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>()).collect()
+        texts
+            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<_>>())
+            .collect()
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -153,7 +157,8 @@ impl Agent {
                 text.push('\n');
             }
         });
-        let mut agent = Self { child, root: root.path().to_owned(), socket: root.socket(), console, address: String::new() };
+        let mut agent =
+            Self { child, root: root.path().to_owned(), socket: root.socket(), console, address: String::new() };
         let status = wait_for("the agent's first answer", || {
             if let Some(status) = agent.child.try_wait().unwrap() {
                 panic!("the agent ended with {status}:\n{}", agent.console());
@@ -269,10 +274,13 @@ fn processes() -> impl Iterator<Item = u32> {
 }
 
 fn environment(pid: u32) -> String {
-    std::fs::read(format!("/proc/{pid}/environ")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    std::fs::read(format!("/proc/{pid}/environ"))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// True while the process runs (a zombie does not).
 pub fn is_alive(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat[stat.rfind(')').unwrap_or(0)..].starts_with(") Z"))
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat[stat.rfind(')').unwrap_or(0)..].starts_with(") Z"))
 }
