@@ -117,7 +117,10 @@ impl Ended {
     pub fn tell(self) -> String {
         match self {
             Self::Exited(code) => format!("exited with code {code}"),
-            Self::Killed(signal) => format!("killed by signal {signal}{}", signal_name(signal).map_or(String::new(), |name| format!(" ({name})"))),
+            Self::Killed(signal) => format!(
+                "killed by signal {signal}{}",
+                signal_name(signal).map_or(String::new(), |name| format!(" ({name})"))
+            ),
         }
     }
 }
@@ -172,7 +175,10 @@ impl Spawner {
     /// When there is nothing to start, or the system has no room.
     pub async fn spawn(&self, launch: Launch) -> Result<Process, StartError> {
         let program = launch.program.clone();
-        let gone = || StartError::Passing { program: program.clone(), source: io::Error::other("the spawner thread has ended") };
+        let gone = || StartError::Passing {
+            program: program.clone(),
+            source: io::Error::other("the spawner thread has ended"),
+        };
         let (answer, answered) = oneshot::channel();
         self.orders.send((launch, answer)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -206,9 +212,9 @@ fn start(launch: &Launch) -> Result<Process, StartError> {
     launched(launch).map_err(|source| {
         let program = launch.program.display();
         match rustix::io::Errno::from_io_error(&source) {
-            Some(rustix::io::Errno::NOENT) if launch.program.exists() => {
-                StartError::Permanent(format!("`{program}` cannot be executed: the interpreter that it names in turn is not there"))
-            }
+            Some(rustix::io::Errno::NOENT) if launch.program.exists() => StartError::Permanent(format!(
+                "`{program}` cannot be executed: the interpreter that it names in turn is not there"
+            )),
             Some(rustix::io::Errno::NOEXEC | rustix::io::Errno::ACCESS | rustix::io::Errno::NOENT) => {
                 StartError::Permanent(format!("`{program}` cannot be executed: {source}"))
             }
@@ -250,7 +256,8 @@ fn launched(launch: &Launch) -> io::Result<Process> {
     let mut known = workers();
     let mut child = spawn_prepared(&mut command, prepare)?;
     let pid = child.id();
-    let (stdout, stderr) = (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
+    let (stdout, stderr) =
+        (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
     // The child is ours and not reaped yet, so the number is still its own.
     let pidfd = match rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK) {
         Ok(pidfd) => pidfd,
@@ -293,12 +300,17 @@ impl Preparation {
             rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
         }
         // The agent must outlive its workers when memory runs out; where /proc is not writable this is a wish.
-        if let Ok(file) = rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty()) {
+        if let Ok(file) =
+            rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty())
+        {
             let _ = rustix::io::write(file, b"500");
         }
         limit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
         let files = rustix::process::getrlimit(Resource::Nofile);
-        limit(Resource::Nofile, Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum })?;
+        limit(
+            Resource::Nofile,
+            Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum },
+        )?;
         if let Some(bytes) = self.memory_max {
             limit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
         }
@@ -443,7 +455,8 @@ impl Leash {
         // It may have ended already.
         let _ = rustix::process::kill_process_group(raw(self.pid), Signal::KILL);
         let _ = rustix::process::kill_process(raw(self.pid), Signal::KILL);
-        let is_mine = |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
+        let is_mine =
+            |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
         let others = processes().into_iter().filter(|pid| *pid != self.pid && *pid != std::process::id());
         others.filter(|pid| is_mine(*pid) && kill_if(*pid, is_mine)).collect()
     }
@@ -491,7 +504,8 @@ fn sweep(run_dir: &Path) {
     let is_left = |pid: u32| environment_has(pid, &cookie) && is_running(pid);
     let mut told = false;
     loop {
-        let left: Vec<u32> = processes().into_iter().filter(|pid| *pid != std::process::id() && is_left(*pid)).collect();
+        let left: Vec<u32> =
+            processes().into_iter().filter(|pid| *pid != std::process::id() && is_left(*pid)).collect();
         if left.is_empty() {
             return;
         }
@@ -576,5 +590,6 @@ fn is_running(pid: u32) -> bool {
 }
 
 fn environment_has(pid: u32, entry: &[u8]) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
+    std::fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
 }
