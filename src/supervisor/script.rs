@@ -312,7 +312,7 @@ impl Script {
         self.output.logs.cli(&format!("{}: loaded {}: {}", self.spec.id, self.spec.script.display(), names.join(", ")));
         let intervals = jobs.iter().map(|job| Duration::try_from_secs_f64(job.interval).unwrap_or_default()).collect();
         for job in &jobs {
-            self.next_run.insert(job.i, now + Duration::from_millis(job.next_ms));
+            self.next_run.insert(job.i, after(now, job.next_ms));
         }
         self.jobs = jobs;
         self.silent_runs = 0;
@@ -320,11 +320,11 @@ impl Script {
     }
 
     fn run_ended(&mut self, end: &RunEnded, shared: &mut Shared, now: Instant) {
-        self.next_run.insert(end.i, now + Duration::from_millis(end.next_ms));
+        self.next_run.insert(end.i, after(now, end.next_ms));
         if let Some(job) = self.jobs.iter().find(|job| job.i == end.i)
             && job.interval > 0.0
         {
-            self.skipped_ticks += (end.ms / 1000.0 / job.interval) as u64;
+            self.skipped_ticks = self.skipped_ticks.saturating_add((end.ms / 1000.0 / job.interval) as u64);
         }
         let is_first = self.last_run.is_none();
         self.last_run = Some(LastRun { at: now, ms: end.ms, points: end.points, ok: end.ok });
@@ -655,6 +655,11 @@ impl Outcome {
             Self::Ok | Self::Raised => 0,
         }
     }
+}
+
+/// A worker may claim any number.
+fn after(now: Instant, ms: u64) -> Instant {
+    now.checked_add(Duration::from_millis(ms)).unwrap_or(now)
 }
 
 /// True for what pyenv and its kind put in the place of an interpreter.

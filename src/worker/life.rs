@@ -461,7 +461,7 @@ impl Life {
             // Between two runs: the next one must begin some time.
             let rest = self.intervals.iter().min().copied().unwrap_or_default();
             let silent = now.saturating_duration_since(self.last_activity);
-            if silent >= rest + self.silence_limit(0).max(rest * 3) {
+            if silent >= rest.saturating_add(self.silence_limit(0).max(rest.saturating_mul(3))) {
                 let why = format!("hung: no run began for {}", told(silent));
                 return self.end(Fault::Hung, why, Step::Dump, now);
             }
