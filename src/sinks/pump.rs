@@ -237,7 +237,10 @@ impl Pump {
     }
 
     fn answered(&mut self, kept: usize, took: Duration) {
-        self.tally.delivered.inc_by(kept as u64);
+        if kept > 0 && self.tally.delivered.inc_by(kept as u64) == 0 {
+            let target = self.settings.kind.target();
+            tracing::info!(target: "sink", "{}: its first {kept} {} delivered to {target}", self.settings.name, if kept == 1 { "point is" } else { "points are" });
+        }
         self.pace.reset();
         let is_slow = took > self.settings.timeout / 2;
         if let Some(said) = self.health.answered(kept, is_slow, self.source.behind_points()) {
