@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::{AtCap, Config, Integers, SinkSettings, Sync};
+use crate::config::{AtCap, Config, Integers, Sync};
 use crate::control::{self, Control, ShownSink};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};

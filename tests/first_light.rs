@@ -30,7 +30,7 @@ fn the_demo_reports_to_the_file_and_a_stop_leaves_nothing_behind() {
         influxdb_line_protocol::parse_lines(line).next().unwrap().unwrap();
     }
     wait_until("the console says where the points are", || {
-        agent.console().contains("points are delivered to") && agent.console().contains("data/points")
+        agent.console().contains("the first points are now in") && agent.console().contains("data/points")
     });
     assert!(!Agent::descendants(root.path()).is_empty(), "the worker runs");
     let (code, took) = agent.stop();

@@ -66,7 +66,7 @@ impl SinkKind {
     /// Where it writes, free of secrets.
     pub fn target(&self) -> String {
         match self {
-            Self::File(file) => file.dir.join("<category>.lp").display().to_string(),
+            Self::File(file) => file.dir.display().to_string(),
             Self::Influxdb(influxdb) => influxdb.url.clone(),
             Self::Dataway(dataway) => dataway.url.expose().split('?').next().unwrap_or_default().to_owned(),
         }

@@ -238,8 +238,8 @@ impl Pump {
 
     fn answered(&mut self, kept: usize, took: Duration) {
         if kept > 0 && self.tally.delivered.inc_by(kept as u64) == 0 {
-            let target = self.settings.kind.target();
-            tracing::info!(target: "sink", "{}: its first {kept} {} delivered to {target}", self.settings.name, if kept == 1 { "point is" } else { "points are" });
+            let (name, target) = (&self.settings.name, self.settings.kind.target());
+            tracing::info!(target: "sink", "the first points are now in {target} (sink {name})");
         }
         self.pace.reset();
         let is_slow = took > self.settings.timeout / 2;
