@@ -324,9 +324,22 @@ impl Life {
             State::Stopping(Step::Ask) => "TERM",
             State::Stopping(Step::Term) => "KILL",
             State::Stopping(Step::Kill) => "give up ending it",
+            // Only where somebody has to look: a run that goes well needs no announcement of its end.
+            State::Running | State::Overdue if self.state == State::Overdue || self.failure.is_some() => {
+                return self.run_ends_at().map(|at| Next { what: "ended unless its run is done", at });
+            }
             State::Idle | State::Running | State::Overdue | State::Unkillable | State::Stopped => return None,
         };
         self.deadline.map(|at| Next { what, at })
+    }
+
+    /// When the first of the runs under way counts as hung.
+    fn run_ends_at(&self) -> Option<Instant> {
+        let limit = |(job, began): (&usize, &Instant)| match self.limits.run_timeout {
+            Some(limit) => *began + limit,
+            None => self.last_activity.max(*began) + self.silence_limit(*job),
+        };
+        self.running.iter().map(limit).min()
     }
 
     /// Takes what happened and says what is to be done.

@@ -435,6 +435,7 @@ impl Leash {
         loop {
             let left = self.kill_all();
             known.extend(&left);
+            known.extend(children().into_iter().filter(|pid| *pid != self.pid && session_of(*pid) == Some(self.pid)));
             for pid in &known {
                 // Those that came to us as their reaper would stay as zombies; the others are not ours to take.
                 let _ = rustix::process::waitpid(Some(raw(*pid)), WaitOptions::NOHANG);
