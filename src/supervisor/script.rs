@@ -1,6 +1,7 @@
 //! One script's record: its life, its process, and what is known of its runs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -252,7 +253,9 @@ impl Script {
         let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
-        if let Err(error) = sent {
+        if let Err(error) = sent
+            && !has_gone(&error)
+        {
             // It would wait for its script for ever.
             self.step(
                 Input::Fatal { why: format!("could not be told its script: {error}"), permanent: true },
@@ -644,6 +647,11 @@ impl Outcome {
             Self::Ok | Self::Raised => 0,
         }
     }
+}
+
+/// The other end is closed: the process ends by itself, and its end says more.
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
 }
 
 /// A worker may claim any number.
