@@ -62,6 +62,12 @@ impl Output {
         self.words().lines.iter().cloned().collect()
     }
 
+    /// The last line that this incarnation has written.
+    pub fn last_word(&self) -> Option<String> {
+        let words = self.words();
+        words.lines.back().filter(|_| !words.are_old).cloned()
+    }
+
     pub fn dropped(&self) -> u64 {
         self.words().dropped
     }

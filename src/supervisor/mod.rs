@@ -221,6 +221,12 @@ impl Supervisor {
             }
             self.give_slots();
             if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
+                let run_dir = self.shared.settings.run_dir.clone();
+                let looked =
+                    tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &HashSet::new())).await;
+                if let Err(error) = looked {
+                    tracing::error!(target: "worker", "the last look at orphans failed: {error}");
+                }
                 if let Some(answer) = self.stopping.take() {
                     // Whoever asked may have stopped waiting.
                     let _ = answer.send(());

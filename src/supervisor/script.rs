@@ -58,8 +58,6 @@ pub(super) struct Script {
     stack: Option<String>,
     /// The incarnation that wrote the stack.
     stack_of: u64,
-    /// What the last incarnation said before it ended.
-    words_before: Vec<String>,
     /// Frames that could not be read, or were dropped by the worker.
     frames_lost: u64,
     /// What `cmd` was at the last start.
@@ -103,7 +101,6 @@ impl Script {
             repeats: Repeats::default(),
             stack: None,
             stack_of: 0,
-            words_before: Vec::new(),
             frames_lost: 0,
             program: PathBuf::new(),
             file: None,
@@ -439,7 +436,6 @@ impl Script {
         self.next_run.clear();
         self.last_of_jobs.clear();
         self.frames_lost += process.frames_missed();
-        self.words_before = self.output.last_words();
         let known = matches!(self.life.state(), State::Stopping(_));
         let mut why = ended.tell();
         if self.life.state() == State::Spawning {
@@ -451,7 +447,7 @@ impl Script {
         if self.life.state() == State::Loading {
             why.push_str(" while it was loaded");
         }
-        if let Some(words) = self.words_before.last() {
+        if let Some(words) = self.output.last_word() {
             why.push_str(&format!("; its last words: {words}"));
         }
         self.count_end(match ended {
@@ -575,30 +571,19 @@ impl Script {
             points_refused: self.member.points_refused(),
             last_refusal: self.member.last_refusal(),
             last_error: self.last_error.clone(),
-            last_words: self.last_words(),
+            last_words: self.output.last_words(),
             stack: self.stack.clone(),
             output_dropped: self.output.dropped(),
+            frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
         }
-    }
-
-    /// Those of the end that is still to be explained, else the present ones.
-    fn last_words(&self) -> Vec<String> {
-        let now = self.output.last_words();
-        if self.life.failure().is_some() && (now.is_empty() || !self.life.has_process()) {
-            return self.words_before.clone();
-        }
-        now
     }
 
     fn next(&self) -> Option<(&'static str, Instant)> {
         if let Some(next) = self.life.next() {
             return Some((next.what, next.at));
         }
-        let run = self.next_run.values().min().map(|at| ("run", *at));
-        // All its jobs run: what comes next is the end of one.
-        let end = || self.life.run_began().map(|began| ("end of its run", began));
-        run.or_else(end).filter(|_| self.life.has_process())
+        self.next_run.values().min().map(|at| ("run", *at)).filter(|_| self.life.has_process())
     }
 
     fn state_and_why(&self, now: Instant) -> (&'static str, Option<String>) {
@@ -652,10 +637,6 @@ impl Script {
     }
 }
 
-fn count(n: u64, word: &str) -> String {
-    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
-}
-
 impl Outcome {
     fn refused(self) -> u64 {
         match self {
@@ -673,6 +654,10 @@ fn after(now: Instant, ms: u64) -> Instant {
 /// True for what pyenv and its kind put in the place of an interpreter.
 fn is_shim(program: &Path) -> bool {
     program.parent().and_then(|dir| dir.file_name()).is_some_and(|name| name == "shims")
+}
+
+fn count(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 /// What a person calls the failure: a missing module by its name.

@@ -325,7 +325,7 @@ impl Life {
             State::Stopping(Step::Term) => "KILL",
             State::Stopping(Step::Kill) => "give up ending it",
             // Only where somebody has to look: a run that goes well needs no announcement of its end.
-            State::Running | State::Overdue if self.state == State::Overdue || self.failure().is_some() => {
+            State::Running | State::Overdue if self.state == State::Overdue || self.failure.is_some() => {
                 return self.run_ends_at().map(|at| Next { what: "ended unless its run is done", at });
             }
             State::Idle | State::Running | State::Overdue | State::Unkillable | State::Stopped => return None,

@@ -156,6 +156,7 @@ impl Spawner {
         if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
             tracing::warn!(target: "worker", "not a child subreaper: {error}");
         }
+        keep_what_we_inherited();
         let (orders, taken) = mpsc::channel::<(Launch, oneshot::Sender<Result<Process, StartError>>)>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (launch, answer) in taken {
@@ -182,6 +183,18 @@ impl Spawner {
         let (answer, answered) = oneshot::channel();
         self.orders.send((launch, answer)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Keeps descriptors that this process got from whoever started it away from the workers; all others are closed on exec anyway.
+#[expect(unsafe_code, reason = "descriptors that no part of this program owns")]
+fn keep_what_we_inherited() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: only its flag is set, which every descriptor of this program has already; one that was closed meanwhile gives an error.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
     }
 }
 
@@ -435,6 +448,7 @@ impl Leash {
         loop {
             let left = self.kill_all();
             known.extend(&left);
+            known.extend(children().into_iter().filter(|pid| *pid != self.pid && session_of(*pid) == Some(self.pid)));
             for pid in &known {
                 // Those that came to us as their reaper would stay as zombies; the others are not ours to take.
                 let _ = rustix::process::waitpid(Some(raw(*pid)), WaitOptions::NOHANG);
