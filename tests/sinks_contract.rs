@@ -100,7 +100,7 @@ fn why(verdict: &Verdict) -> &str {
         | Verdict::Misconfigured { why }
         | Verdict::Refused { why }
         | Verdict::TooLarge { why } => why,
-        Verdict::KeptExcept(lines) => &lines[0].1,
+        Verdict::KeptExcept(lines) | Verdict::RefusedPart(lines) => &lines[0].1,
         Verdict::Kept => "",
     }
 }
