@@ -237,7 +237,10 @@ impl Pump {
     }
 
     fn answered(&mut self, kept: usize, took: Duration) {
-        self.tally.delivered.inc_by(kept as u64);
+        if kept > 0 && self.tally.delivered.inc_by(kept as u64) == 0 {
+            let (name, target) = (&self.settings.name, self.settings.kind.target());
+            tracing::info!(target: "sink", "the first points are now in {target} (sink {name})");
+        }
         self.pace.reset();
         let is_slow = took > self.settings.timeout / 2;
         if let Some(said) = self.health.answered(kept, is_slow, self.source.behind_points()) {

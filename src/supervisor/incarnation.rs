@@ -45,6 +45,8 @@ pub(super) struct Output {
 #[derive(Default)]
 struct Words {
     lines: VecDeque<String>,
+    /// They are those of the incarnation before.
+    are_old: bool,
     dropped: u64,
 }
 
@@ -61,9 +63,9 @@ impl Output {
         self.words().dropped
     }
 
-    /// A new incarnation has said nothing yet.
-    pub fn forget_words(&self) {
-        self.words().lines.clear();
+    /// From now on a new incarnation speaks; the words of the one before stay until it does.
+    pub fn begin_anew(&self) {
+        self.words().are_old = true;
     }
 
     fn say(&self, said: Said<'_>) {
@@ -72,6 +74,9 @@ impl Output {
             Said::Line(line) => {
                 self.logs.framework(&self.input, &format!("{} | {line}", self.id));
                 let mut words = self.words();
+                if std::mem::take(&mut words.are_old) {
+                    words.lines.clear();
+                }
                 if words.lines.len() == WORDS {
                     words.lines.pop_front();
                 }

@@ -152,7 +152,7 @@ impl Script {
 
     fn spawn(&mut self, shared: &mut Shared) {
         self.incarnation += 1;
-        self.output.forget_words();
+        self.output.begin_anew();
         self.next_run.clear();
         self.file = super::stamp(&self.spec.script);
         let token = shared.roster.admit(&self.member);
@@ -272,7 +272,9 @@ impl Script {
         if end.ok {
             self.runs_ok += 1;
             if is_first {
-                tracing::info!(target: "worker", "{}: first run ok, {} points kept on disk, took {:.1} ms", self.spec.id, end.points, end.ms);
+                let refused = if end.refused > 0 { format!(", {} refused", end.refused) } else { String::new() };
+                let points = count(end.points, "point");
+                tracing::info!(target: "worker", "{}: first run done in {:.1} ms, {points} kept on disk{refused}", self.spec.id, end.ms);
             }
         } else {
             self.runs_failed += 1;
@@ -370,9 +372,6 @@ impl Script {
         {
             why.push_str(&format!(" at {place}"));
         }
-        if let Some(words) = self.output.last_words().last().filter(|_| !known) {
-            why.push_str(&format!("; its last words: {words}"));
-        }
         self.count_end(match ended {
             _ if known => "stopped",
             Ended::Exited(_) => "exited",
@@ -413,7 +412,6 @@ impl Script {
             }
             State::Stopping(Step::Ask) if before == State::Stopping(Step::Dump) => {
                 let stack = self.stack.as_deref().unwrap_or("no stack could be had");
-                tracing::error!(target: "worker", "{id}: {why}");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
             }
             State::Stopping(Step::Term) => {
@@ -425,7 +423,7 @@ impl Script {
                 self.output.logs.cli(&format!("{id}: {why}{soon}"));
             }
             State::Blocked => {
-                tracing::error!(target: "worker", "{id}: cannot run: {why}; tried again when the file changes, or{soon}")
+                tracing::error!(target: "worker", "{id}: cannot run: {why}; tried again when its file changes")
             }
             State::Unkillable => {
                 tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
@@ -436,9 +434,14 @@ impl Script {
 
     // --- the view ---
 
-    /// The last failure, with the place of a hang.
+    /// The last failure, with the place of a hang or the last words of a death.
     fn why(&self) -> Option<String> {
         let mut why = self.life.why()?.to_owned();
+        if why.starts_with("exited")
+            && let Some(words) = self.output.last_words().last()
+        {
+            why.push_str(&format!("; its last words: {words}"));
+        }
         if why.starts_with("hung")
             && let Some(place) = self.stack.as_ref().and_then(|stack| user_frame(stack, &self.spec))
         {
@@ -520,7 +523,10 @@ impl Script {
         }
         if self.last_run_refused > 0 {
             let why = self.member.last_refusal().unwrap_or_default();
-            return ("refused", Some(format!("{} points of its last run were refused: {why}", self.last_run_refused)));
+            return (
+                "refused",
+                Some(format!("{} of its last run refused: {why}", count(self.last_run_refused, "point"))),
+            );
         }
         if self.silent_runs >= SILENT_RUNS {
             return ("silent", Some(format!("its last {} runs reported nothing", self.silent_runs)));
@@ -536,6 +542,10 @@ impl Script {
         }
         ("ok", None)
     }
+}
+
+fn count(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 /// What a person calls the failure: a missing module by its name.

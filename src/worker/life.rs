@@ -262,9 +262,22 @@ impl Life {
             State::Blocked | State::Tripped => "next try",
             State::Stopping(Step::Dump | Step::Ask) => "asked to stop, TERM",
             State::Stopping(Step::Term) => "KILL",
+            // Only where somebody has to look: a run that goes well needs no announcement of its end.
+            State::Running | State::Overdue if self.state == State::Overdue || self.why.is_some() => {
+                return self.run_ends_at().map(|at| Next { what: "ended unless its run is done", at });
+            }
             _ => return None,
         };
         self.deadline.map(|at| Next { what, at })
+    }
+
+    /// When the first of the runs under way counts as hung.
+    fn run_ends_at(&self) -> Option<Instant> {
+        let limit = |(job, began): (&usize, &Instant)| match self.limits.run_timeout {
+            Some(limit) => *began + limit,
+            None => self.last_activity.max(*began) + self.silence_limit(*job),
+        };
+        self.running.iter().map(limit).min()
     }
 
     /// Takes what happened and says what is to be done.
@@ -298,8 +311,9 @@ impl Life {
                 Vec::new()
             }
             Input::Exited { why } => {
+                let loading = if self.state == State::Loading { " while it was loaded" } else { "" };
                 // What was known before (hung, fatal) explains more than how it ended.
-                self.cause.get_or_insert(why);
+                self.cause.get_or_insert(format!("{why}{loading}"));
                 self.over(now)
             }
             Input::Tick => self.tick(now),
