@@ -275,6 +275,7 @@ mod tests {
             Verdict::Misconfigured { .. } => "misconfigured",
             Verdict::Refused { .. } => "refused",
             Verdict::KeptExcept(_) => "except",
+            Verdict::RefusedPart(_) => "part",
         };
         for (expected, statuses) in [
             ("kept", &[200, 202, 204][..]),
