@@ -282,7 +282,7 @@ impl Script {
             }
             Up::End(end) => self.run_ended(&end, shared, now),
             Up::Refused(refused) => self.refused(&refused, now),
-            Up::Warn(warn) => self.warned(&warn),
+            Up::Warn(warn) => self.warned(&warn, now),
             Up::Fatal(fatal) => self.fatal(&fatal, shared, now),
             Up::Bye { .. } => {}
             Up::Unknown => self.unknown_frame(now),
@@ -392,7 +392,10 @@ impl Script {
         self.output.logs.framework(&self.spec.input, &format!("{entry}{again}"));
     }
 
-    fn warned(&mut self, warn: &Warn) {
+    fn warned(&mut self, warn: &Warn, now: Instant) {
+        if self.repeats.tell(&format!("{} {}", warn.code, warn.msg), now).is_none() {
+            return;
+        }
         let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
         tracing::warn!(target: "worker", "{}: {}: {}{at}", self.spec.id, warn.code, first_line(&warn.msg));
         self.output.logs.cli(&format!("{}: {}: {}{at}", self.spec.id, warn.code, warn.msg.trim_end()));
@@ -454,6 +457,7 @@ impl Script {
             why.push_str(&format!("; its last words: {words}"));
         }
         self.count_end(match ended {
+            _ if self.life.ends_because() == Some(Fault::Hung) => "hung",
             _ if known => "stopped",
             Ended::Exited(_) => "exited",
             Ended::Killed(_) => "killed",
@@ -461,7 +465,7 @@ impl Script {
         if left_behind > 0 {
             tracing::info!(target: "worker", "{}: {left_behind} processes that it left behind were ended", self.spec.id);
         }
-        if self.life.failure().is_none()
+        if self.life.ends_because().is_none()
             && matches!(ended, Ended::Killed(_))
             && let Some(stack) = self.stack.as_ref().filter(|_| self.stack_of == self.incarnation)
         {

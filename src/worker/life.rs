@@ -261,6 +261,11 @@ impl Life {
         self.cause.as_ref().or(self.failure.as_ref())
     }
 
+    /// The fault that ends this incarnation, if it is known before the end.
+    pub fn ends_because(&self) -> Option<Fault> {
+        self.cause.as_ref().map(|failure| failure.fault)
+    }
+
     /// Adds to the failure what became known after it, such as the place of a hang.
     pub fn explain(&mut self, more: &str) {
         if let Some(failure) = self.cause.as_mut().or(self.failure.as_mut()) {
