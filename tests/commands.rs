@@ -251,7 +251,8 @@ fn an_interrupted_run_ends_with_130_and_leaves_nothing() {
          pathlib.Path({started:?}).write_text(str(os.getpid()))\n        time.sleep(1e6)\n"
     );
     root.script("mine/mine.py", &text);
-    let mut child = root.command(&["run", "python.d/mine/mine.py"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut child =
+        root.command(&["run", "python.d/mine/mine.py"]).stdout(std::process::Stdio::null()).spawn().unwrap();
     let worker: u32 = support::wait_for("the run to begin", || {
         std::fs::read_to_string(&started).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "not yet".to_owned())
     });
