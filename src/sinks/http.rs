@@ -237,7 +237,7 @@ fn certificates(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>, Bui
 }
 
 /// An error with its causes in one line, each said once.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
