@@ -19,6 +19,9 @@ use super::{AppendError, CursorStats, OpenError, Position, Recovered, Settings, 
 
 /// Records that wait for the committer, in bytes.
 const MAX_WAITING: u64 = 64 << 20;
+/// Small records may wait beyond that, so that a few large ones do not keep them out.
+const SMALL_RECORD: u64 = 256 << 10;
+const MAX_WAITING_SMALL: u64 = MAX_WAITING + (8 << 20);
 /// A waiting queue empties within a commit or two.
 const QUEUE_RETRY: Duration = Duration::from_millis(200);
 /// How long a cursor file holds its segments for a sink that has not registered yet.
@@ -217,7 +220,8 @@ impl Shared {
         if state.closing {
             return Err(AppendError::Closed);
         }
-        if state.queued_bytes > 0 && state.queued_bytes + len > MAX_WAITING {
+        let max_waiting = if len <= SMALL_RECORD { MAX_WAITING_SMALL } else { MAX_WAITING };
+        if state.queued_bytes > 0 && state.queued_bytes + len > max_waiting {
             return Err(AppendError::Full {
                 used: state.used(),
                 max: self.settings.max_size,

@@ -4,6 +4,7 @@
 //! after [`Keep::keep`] has returned, and that returns only when the record is on disk.
 
 mod body;
+mod budget;
 pub mod guard;
 pub mod lasterror;
 mod query;
@@ -68,6 +69,7 @@ pub struct Ingest {
     pub last_errors: LastErrors,
     pub host: String,
     pub started: Instant,
+    budget: budget::Budget,
     closing: AtomicBool,
     inputs_seen: Mutex<HashSet<String>>,
 }
@@ -80,6 +82,7 @@ impl Ingest {
     pub fn new(settings: Settings, keep: Arc<dyn Keep>, roster: Roster, counters: Counters) -> Self {
         let host = settings.global_tags.get("host").cloned().unwrap_or_default();
         Self {
+            budget: budget::Budget::new(settings.max_body),
             settings,
             keep,
             roster,

@@ -23,6 +23,9 @@ pub enum No {
     TimedOut(String),
     #[error("{message}")]
     Later { error_code: &'static str, message: String, after: Duration },
+    /// The sender itself has too much in work.
+    #[error("{message}")]
+    TooMuch { message: String, after: Duration },
     #[error("{message}")]
     Forbidden { error_code: &'static str, message: String },
     #[error("{0}")]
@@ -84,6 +87,7 @@ impl No {
             Self::TooLarge(_) => "too_large",
             Self::TimedOut(_) => "timed_out",
             Self::Later { .. } => "not_kept",
+            Self::TooMuch { .. } => "too_much",
             Self::Forbidden { .. } => "forbidden",
             Self::NotFound(_) => "not_found",
             Self::WrongMethod { .. } => "wrong_method",
@@ -95,6 +99,7 @@ impl No {
             Self::Bad { .. } | Self::Refused { .. } => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMuch { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Later { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -110,6 +115,7 @@ impl No {
             | Self::Forbidden { error_code, .. } => error_code,
             Self::TooLarge(_) => "datakit.bodyTooLarge",
             Self::TimedOut(_) => "datakit.timeout",
+            Self::TooMuch { .. } => "pythond.tooMuch",
             Self::NotFound(_) => "datakit.notFound",
             Self::WrongMethod { .. } => "datakit.invalidRequest",
         }
@@ -151,15 +157,18 @@ impl IntoResponse for No {
         let body = Body { error_code: self.error_code(), message: &message, accepted, refused: &refused };
         let text = serde_json::to_vec(&body).expect("strings and numbers always serialise");
         let mut response = (self.status(), [(header::CONTENT_TYPE, "application/json")], text).into_response();
+        if let Self::Later { after, .. } | Self::TooMuch { after, .. } = &self {
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         match self {
-            Self::Later { after, .. } => {
-                let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-            }
             Self::WrongMethod { allow, .. } => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             }
-            Self::TooLarge(_) | Self::TimedOut(_) => {
+            Self::TooLarge(_)
+            | Self::TimedOut(_)
+            | Self::TooMuch { .. }
+            | Self::Later { error_code: "pythond.busy", .. } => {
                 // The rest of the body is still on its way; nobody will read it.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

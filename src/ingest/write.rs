@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::body::{self, Packing};
+use super::budget::Held;
 use super::query::{Echo, Query};
 use super::reply::No;
 use super::{Ingest, Settings};
@@ -49,6 +50,8 @@ struct Request {
     query: Query,
     packing: Packing,
     form: Form,
+    /// Bytes of the body as sent; `None` where the head does not tell.
+    size: Option<u64>,
     member: Option<Arc<Member>>,
 }
 
@@ -77,7 +80,21 @@ impl Request {
             .get(WORKER_HEADER)
             .and_then(|value| value.to_str().ok())
             .and_then(|token| ingest.roster.find(token));
-        Ok(Self { category, query, packing, form, member })
+        let size = text(header::CONTENT_LENGTH).parse().ok();
+        Ok(Self { category, query, packing, form, size, member })
+    }
+
+    fn script(&self) -> Option<&str> {
+        self.member.as_ref().map(|member| member.id.as_str())
+    }
+
+    /// What the budget has to pay for before the body is read.
+    fn bytes_to_pay(&self) -> Option<u64> {
+        match self.packing {
+            Packing::Plain => self.size,
+            // A large packed body may unpack to the largest; a small one pays for that when it is there.
+            _ => self.size.filter(|size| *size <= INLINE_BYTES as u64),
+        }
     }
 
     /// Who reports: the input's name, and the script behind it where a worker sends.
@@ -116,7 +133,11 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         member.touch();
     }
     let max = ingest.settings.max_body;
+    let mut held = ingest.budget.pay(request.script(), request.bytes_to_pay()).await?;
     let packed = body::read(body, max, ingest.settings.timeout).await?;
+    if request.packing != Packing::Plain {
+        held = ingest.budget.pay_for_unpacking(request.script(), held).await?;
+    }
     let work = Work {
         how: Decoding {
             category: request.category,
@@ -130,14 +151,23 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         member: request.member.clone(),
     };
     let taken = if packed.len() <= INLINE_BYTES && request.packing == Packing::Plain {
-        work.run(&ingest.settings, packed)
+        work.run(&ingest.settings, packed, &mut held)
     } else {
         let ingest = Arc::clone(ingest);
-        tokio::task::spawn_blocking(move || work.run(&ingest.settings, packed)).await.map_err(|_| {
+        let parsed = tokio::task::spawn_blocking(move || {
+            let taken = work.run(&ingest.settings, packed, &mut held);
+            (taken, held)
+        });
+        let (taken, still_held) = parsed.await.map_err(|_| {
             No::bad("datakit.invalidData", "the body could not be read: the parser failed; please report this body")
-        })?
+        })?;
+        held = still_held;
+        taken
     }?;
-    finish(ingest, &request, taken).await
+    let answer = finish(ingest, &request, taken).await;
+    // Until now: a buffer that is slow must not make the memory grow.
+    drop(held);
+    answer
 }
 
 fn now_ns() -> i64 {
@@ -166,8 +196,9 @@ struct Taken {
 }
 
 impl Work {
-    fn run(self, settings: &Settings, packed: Bytes) -> Result<Taken, No> {
+    fn run(self, settings: &Settings, packed: Bytes, held: &mut Held) -> Result<Taken, No> {
         let body = body::unpack(packed, self.packing, settings.max_body)?;
+        held.shrink(body.len() as u64);
         let Decoded { points, refused, warnings } = match self.form {
             Form::Json => json::decode(&body, &self.how)?,
             Form::LineProtocol => line::decode(&body, &self.how)?,
