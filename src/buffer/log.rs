@@ -15,7 +15,9 @@ use super::cursor::Cursor;
 use super::disk::{Disk, LockGuard};
 use super::place::{self, Place};
 use super::writer::Writer;
-use super::{AppendError, CursorStats, OpenError, Position, Recovered, Settings, Stats, commit, frame, recover};
+use super::{
+    AppendError, CursorStats, OpenError, Position, Recovered, RemovedCursor, Settings, Stats, commit, frame, recover,
+};
 
 /// Records that wait for the committer, in bytes.
 const MAX_WAITING: u64 = 64 << 20;
@@ -120,6 +122,20 @@ impl Log {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
         }
+    }
+
+    /// Moves a sink's cursor behind the newest record and returns how many points it misses; they are counted as skipped.
+    ///
+    /// # Errors
+    /// `NotFound` when no such cursor is registered; when the log is closed.
+    pub fn skip_to_end(&self, name: &str) -> io::Result<u64> {
+        let mut state = self.shared.state();
+        state.check_open()?;
+        let points = state.skip_to_end(name).ok_or(io::ErrorKind::NotFound)?;
+        state.trim = true;
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(points)
     }
 
     /// A snapshot; reads a few bytes from disk for each cursor to tell the age of its next record.
@@ -527,6 +543,27 @@ impl State {
         moved.collect()
     }
 
+    fn skip_to_end(&mut self, name: &str) -> Option<u64> {
+        let end = Position { seq: self.readable_end(), lines: 0 };
+        let points = self.cursor_stats(name, self.cursors.get(name)?).0.behind_points;
+        let cursor = self.cursors.get_mut(name)?;
+        if cursor.place.position < end {
+            cursor.place.skipped_points = cursor.place.skipped_points.saturating_add(points);
+            cursor.move_to(end, None);
+        }
+        Some(points)
+    }
+
+    fn removed(&self) -> Vec<RemovedCursor> {
+        let left = REGISTRATION_GRACE.saturating_sub(self.opened.elapsed());
+        let end = self.readable_end();
+        let removed = self.unregistered.iter().map(|(file_name, place)| RemovedCursor {
+            name: place::cursor_name(file_name),
+            holds_for: (place.position.seq < end && !left.is_zero()).then_some(left),
+        });
+        removed.collect()
+    }
+
     /// The snapshot without ages, and for each cursor where its next record lies.
     fn stats(&self, settings: &Settings) -> (Stats, Vec<Option<(Segment, u64)>>) {
         let behind = self.cursors.iter().map(|(name, cursor)| self.cursor_stats(name, cursor));
@@ -540,6 +577,7 @@ impl State {
             poisoned: self.poisoned.clone(),
             set_aside_bytes: self.set_aside_bytes,
             cursors,
+            removed: self.removed(),
         };
         (stats, next_records)
     }

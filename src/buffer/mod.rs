@@ -156,6 +156,16 @@ pub struct Stats {
     pub poisoned: Option<String>,
     pub set_aside_bytes: u64,
     pub cursors: Vec<CursorStats>,
+    /// Cursor files whose sinks have not registered.
+    pub removed: Vec<RemovedCursor>,
+}
+
+/// A cursor file without a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedCursor {
+    pub name: String,
+    /// How long it still holds records; `None`: it holds nothing.
+    pub holds_for: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -31,6 +31,19 @@ pub(super) fn file_name(cursor: &str) -> String {
     name
 }
 
+/// The name for which [`file_name`] gave this one.
+pub(super) fn cursor_name(file_name: &str) -> String {
+    let mut name = Vec::with_capacity(file_name.len());
+    let mut rest = file_name.as_bytes();
+    while let [first, more @ ..] = rest {
+        let escaped = more.first_chunk::<2>().filter(|_| *first == b'%');
+        let byte = escaped.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        name.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8_lossy(&name).into_owned()
+}
+
 pub(super) fn is_temporary(file_name: &str) -> bool {
     file_name.starts_with(TEMPORARY)
 }
@@ -85,4 +98,16 @@ fn write_new(disk: &dyn Disk, path: &Path, place: &Place) -> io::Result<Box<dyn 
     };
     write_all_at(file.as_ref(), encode(place).as_bytes(), 0)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_comes_back_from_its_file_name() {
+        for name in ["main", ".hidden", "a/b", "größe 1%41", "%", ""] {
+            assert_eq!(cursor_name(&file_name(name)), name);
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 mod agent;
 mod check;
+mod deadletter;
 mod run;
+mod sink;
 mod status;
 mod table;
 mod tryout;
@@ -59,6 +61,10 @@ enum Command {
     Check(check::Args),
     /// Show what each script and sink does, and why not
     Status(status::Args),
+    /// List the sinks, or give up what waits for one
+    Sink(sink::Args),
+    /// Show what was refused for good and why, or send it again
+    Deadletter(deadletter::Args),
 }
 
 /// Parses the command line and runs the command.
@@ -70,6 +76,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&root, &args),
         Command::Check(args) => check::main(&root, &args),
         Command::Status(args) => status::main(&root, &args),
+        Command::Sink(args) => sink::main(&root, &args),
+        Command::Deadletter(args) => deadletter::main(&root, &args),
     };
     ExitCode::from(exit as u8)
 }

@@ -61,6 +61,18 @@ pub(super) fn socket_of(root: &Path) -> PathBuf {
 
 /// Sends one request over the Unix socket; an answer other than 2xx is an error.
 pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    let (status, body) = exchange(socket, method, path, body).await?;
+    anyhow::ensure!(status.is_success(), "it answered {status}: {}", String::from_utf8_lossy(&body));
+    Ok(body)
+}
+
+/// Sends one request over the Unix socket; the answer, whatever it is.
+pub(super) async fn exchange(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
     let exchange = async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -74,8 +86,7 @@ pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes().to_vec();
         driver.abort();
-        anyhow::ensure!(status.is_success(), "it answered {status}: {}", String::from_utf8_lossy(&body));
-        Ok(body)
+        Ok((status, body))
     };
     tokio::time::timeout(ANSWER, exchange)
         .await
@@ -237,7 +248,10 @@ fn sink_trouble(sink: &Sink) -> Option<String> {
         parts.push(format!("{} points wait on disk; nothing is lost", sink.behind_points));
     }
     if sink.skipped > 0 {
-        parts.push(format!("{} points were skipped at the cap of the buffer", sink.skipped));
+        parts.push(format!(
+            "{} points were skipped: at the cap of the buffer, by `pythond sink skip`, or damaged",
+            sink.skipped
+        ));
     }
     if sink.dead > 0 {
         parts.push(format!("{} points were refused for good: see data/dead/{}", sink.dead, sink.name));
@@ -247,6 +261,12 @@ fn sink_trouble(sink: &Sink) -> Option<String> {
 
 fn footer(status: &Status) -> String {
     let mut out = String::new();
+    for removed in &status.removed_sinks {
+        let holds = removed.holds_s.map_or("nothing is kept for it".to_owned(), |seconds| {
+            format!("its points are kept for {} more", span(seconds))
+        });
+        out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
+    }
     for problem in &status.problems {
         out.push_str(&format!("\n▲ {problem}\n"));
     }

@@ -76,15 +76,22 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
 
     let (up, behind, skipped) =
         (Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default());
+    let oldest = Family::<OfSink, Float>::default();
     for sink in &status.sinks {
         let of = OfSink { sink: sink.name.clone() };
         up.get_or_create(&of).set(i64::from(sink.why.is_none()));
         behind.get_or_create(&of).set(clamp(sink.behind_points));
         skipped.get_or_create(&of).set(clamp(sink.skipped));
+        oldest.get_or_create(&of).set(sink.oldest_s.unwrap_or(0.0));
     }
     registry.register("sink_up", "1 while the sink takes points", up);
     registry.register("sink_behind_points", "Points on disk that the sink has not taken yet", behind);
-    registry.register("sink_skipped_points", "Points moved over at the cap or lost to damage on the disk", skipped);
+    registry.register(
+        "sink_skipped_points",
+        "Points moved over at the cap, on a person's word, or lost to damage on the disk",
+        skipped,
+    );
+    registry.register("sink_oldest_seconds", "Age of the oldest point that the sink has not taken yet", oldest);
 
     let (up, restarts) = (Family::<OfScript, Gauge>::default(), Family::<OfScript, Gauge>::default());
     for script in &status.scripts {

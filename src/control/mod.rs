@@ -1,7 +1,8 @@
-//! What is shown: the status as JSON, the counters as Prometheus text, and the page. Read only; nothing here changes what the agent does.
+//! What is shown: the status as JSON, the counters as Prometheus text, and the page; and the one thing that can be told: `skip`.
 
 mod metrics;
 mod page;
+mod skip;
 mod status;
 pub mod views;
 
@@ -12,7 +13,7 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 
 use crate::buffer::Log;
@@ -45,11 +46,12 @@ pub struct ShownSink {
     pub target: String,
 }
 
-/// Serves `/`, `/api/v1/status` and `/metrics`.
+/// Serves `/`, `/api/v1/status`, `/api/v1/sinks/{name}/skip` and `/metrics`.
 pub fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/metrics", get(metrics))
+        .route("/api/v1/sinks/{name}/skip", post(skip::skip))
         .with_state(control)
         .merge(page::router())
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::views::{Buffer, DeadLetters, Job, LastError, Run, Script, ScriptError, Sink, Status};
+use super::views::{Buffer, DeadLetters, Job, LastError, RemovedSink, Run, Script, ScriptError, Sink, Status};
 use super::{Control, ShownSink};
-use crate::buffer::{CursorStats, Stats};
+use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::sinks::State;
 use crate::supervisor::WorkerView;
 
@@ -26,6 +26,7 @@ impl Control {
             socket: self.socket.display().to_string(),
             scripts: self.scripts.snapshot().await.iter().map(|view| script(view, now)).collect(),
             sinks: self.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
+            removed_sinks: buffer.removed.iter().map(removed_sink).collect(),
             dead_letters: self.dead_letters(),
             last_errors: self.last_errors(),
             problems: self.problems.clone(),
@@ -61,6 +62,10 @@ impl Control {
 
 fn seconds(age: Option<Duration>) -> Option<f64> {
     age.map(|age| age.as_secs_f64())
+}
+
+fn removed_sink(removed: &RemovedCursor) -> RemovedSink {
+    RemovedSink { name: removed.name.clone(), holds_s: seconds(removed.holds_for) }
 }
 
 fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {

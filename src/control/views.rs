@@ -18,6 +18,9 @@ pub struct Status {
     pub socket: String,
     pub scripts: Vec<Script>,
     pub sinks: Vec<Sink>,
+    /// Sinks that are no longer in the settings and have a place in the buffer.
+    #[serde(default)]
+    pub removed_sinks: Vec<RemovedSink>,
     pub buffer: Buffer,
     pub dead_letters: Vec<DeadLetters>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
@@ -105,6 +108,23 @@ pub struct Sink {
     pub behind_points: u64,
     pub behind_bytes: u64,
     pub oldest_s: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RemovedSink {
+    pub name: String,
+    /// How long points are still kept for it; `None`: none are.
+    pub holds_s: Option<f64>,
+}
+
+/// The answer to `POST /api/v1/sinks/{name}/skip`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Skipped {
+    pub sink: String,
+    /// Points that the sink will not get.
+    pub points: u64,
+    /// It was no longer in the settings, and its place in the buffer is forgotten.
+    pub forgotten: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

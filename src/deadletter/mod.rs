@@ -4,7 +4,7 @@
 //! caller may forget the points. A day's file is split when it holds an eighth of the cap (`<day>.1.jsonl`, `<day>.2.jsonl` …), so that the cap
 //! costs the oldest eighth and never what was just written. A put that fails half-way is cut off again; so is what a crash left of one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,8 @@ impl DeadLetters {
 
     /// Tells what lies in the files, by folder name of who.
     pub fn counts(&self) -> BTreeMap<String, Counts> {
-        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+        shelves.look_again();
         shelves.by_who.iter().map(|(who, shelf)| (who.clone(), shelf.counts())).collect()
     }
 }
@@ -113,8 +114,75 @@ pub fn read(path: &Path) -> io::Result<Vec<Letter>> {
     Ok(text.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
+/// Takes these lines out of a file while the agent may be writing to it; a file that is empty then goes.
+///
+/// The lock keeps the agent from appending meanwhile. A crash leaves the file as it was.
+///
+/// # Errors
+/// When the file cannot be rewritten; then it is as it was.
+pub fn remove<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let _locked = lock(dir)?;
+    let text = match std::fs::read(path) {
+        // Deleted at the cap meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text?,
+    };
+    // Each occurrence once: two letters may be the same to the byte.
+    let mut gone: HashMap<&[u8], usize> = HashMap::new();
+    lines.for_each(|line| *gone.entry(line).or_default() += 1);
+    let mut rest = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        match gone.get_mut(line) {
+            Some(times @ 1..) => *times -= 1,
+            _ => rest.extend_from_slice(line),
+        }
+    }
+    if rest.is_empty() {
+        std::fs::remove_file(path)?;
+    } else {
+        replace(path, &rest)?;
+    }
+    File::open(dir)?.sync_all()
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+/// Keeps other processes from changing the files of this folder until it is dropped.
+fn lock(dir: &Path) -> io::Result<File> {
+    let folder = File::open(dir)?;
+    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(folder)
+}
+
+/// Lists whose letters there are, by folder name.
+///
+/// # Errors
+/// When the directory cannot be read; one that is not there is empty.
+pub fn whos(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut whos = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            whos.extend(entry.file_name().into_string());
+        }
+    }
+    whos.sort();
+    Ok(whos)
+}
+
 /// Makes a folder name of a who: letters, digits, `-`, `_` and inner dots stay, everything else becomes `_`.
-fn folder(who: &str) -> String {
+pub fn folder(who: &str) -> String {
     let keep = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let mut name: String = who.chars().take(60).map(keep).collect();
     if name.is_empty() || name.starts_with('.') {
@@ -230,6 +298,13 @@ impl Shelves {
         Ok(Self { dir, cap, by_who })
     }
 
+    fn look_again(&mut self) {
+        for (who, shelf) in &mut self.by_who {
+            // What cannot be measured now keeps its figures.
+            let _ = look_again(shelf, &self.dir.join(who));
+        }
+    }
+
     fn put(&mut self, who: &str, day: &str, lines: &[u8], points: u64) -> io::Result<()> {
         let dir = self.dir.join(who);
         let new_dir = !dir.is_dir();
@@ -237,7 +312,9 @@ impl Shelves {
             std::fs::create_dir_all(&dir)?;
             File::open(&self.dir)?.sync_all()?;
         }
+        let _locked = lock(&dir)?;
         let shelf = self.by_who.entry(who.to_owned()).or_default();
+        look_again(shelf, &dir)?;
         make_room(shelf, &dir, self.cap, lines.len() as u64)?;
         let name = place(shelf, day, self.cap);
         let known = shelf.files.iter().position(|(file, _)| *file == name);
@@ -250,6 +327,28 @@ impl Shelves {
         shelf.files[at].1.points += points;
         Ok(())
     }
+}
+
+/// Measures again what somebody else (`pythond deadletter resend`) has changed.
+fn look_again(shelf: &mut Shelf, dir: &Path) -> io::Result<()> {
+    let mut at = 0;
+    while at < shelf.files.len() {
+        let (name, known) = &mut shelf.files[at];
+        let path = dir.join(name.to_string());
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                shelf.files.remove(at);
+                continue;
+            }
+            Ok(found) if found.len() == known.bytes => {}
+            found => {
+                found?;
+                *known = size(&path)?;
+            }
+        }
+        at += 1;
+    }
+    Ok(())
 }
 
 fn measure(dir: &Path) -> io::Result<Shelf> {

@@ -61,6 +61,8 @@ pub struct RefusedAnswer {
 
 #[derive(Debug, Deserialize)]
 pub struct RefusedEntry {
+    #[serde(default)]
+    pub index: usize,
     pub field: String,
     pub reason: String,
 }

@@ -218,6 +218,10 @@ impl Pump {
         // Moves over what was passed over (unwanted categories, foreign records).
         self.confirm(work.done_to());
         while let Some(batch) = work.front().cloned() {
+            if self.source.position() > work.done_to() {
+                // Moved over it at the cap or by a person, and counted as skipped there.
+                return Ok(());
+            }
             let began = Instant::now();
             self.health.sending();
             let verdict = until_grace_ends(self.stop.clone(), self.sink.deliver(&batch)).await?;

@@ -1,0 +1,408 @@
+//! `pythond deadletter`: shows what was refused and why, and sends it again.
+//!
+//! `list` and `show` read `data/dead` and need no agent. `resend` posts the points to the agent, so that they take the way of all others,
+//! and takes out of the files what the agent has on disk. Ended half-way it sends some points once more, with the same times.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::status::{exchange, socket_of};
+use super::table::{bytes, layout};
+use super::{Exit, say, small_runtime, warn};
+use crate::deadletter::{self, Letter};
+use crate::ingest::reply::RefusedAnswer;
+use crate::point::{Category, Decoding, Precision, line};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Count the refused points by who refused them and day, with the most frequent reasons
+    List {
+        #[command(flatten)]
+        pick: Pick,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the refused points with their reasons, the newest last
+    Show {
+        #[command(flatten)]
+        pick: Pick,
+        /// Show the newest N only; 0 shows all
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Post the refused points to the running agent, for all its sinks, and remove what it took
+    Resend {
+        #[command(flatten)]
+        pick: Pick,
+    },
+}
+
+#[derive(clap::Args)]
+struct Pick {
+    /// Only what this sink refused, or `ingest`
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
+}
+
+/// Bytes of one request, unless a single point is larger.
+const REQUEST: usize = 1 << 20;
+/// Reasons shown of one who and day.
+const REASONS: usize = 3;
+
+pub(super) fn main(root: &Path, args: &Args) -> Exit {
+    let dir = root.join("data/dead");
+    let (Command::List { pick, .. } | Command::Show { pick, .. } | Command::Resend { pick }) = &args.command;
+    let files = match files(&dir, pick.sink.as_deref()) {
+        Ok(files) => files,
+        Err(exit) => return exit,
+    };
+    let done = match &args.command {
+        Command::List { json, .. } => list(&files, *json),
+        Command::Show { limit, json, .. } => show(&files, *limit, *json),
+        Command::Resend { .. } => resend(root, &files),
+    };
+    done.unwrap_or_else(|error| {
+        warn(&format!("error: {error:#}\n"));
+        Exit::Failed
+    })
+}
+
+/// One dead-letter file and whose it is.
+struct File {
+    who: String,
+    day: String,
+    path: PathBuf,
+}
+
+fn files(dir: &Path, only: Option<&str>) -> Result<Vec<File>, Exit> {
+    let failed = |error: std::io::Error| {
+        warn(&format!("error: could not read {}: {error}\n", dir.display()));
+        Exit::Failed
+    };
+    let known = deadletter::whos(dir).map_err(failed)?;
+    let whos = match only.map(deadletter::folder) {
+        None => known,
+        Some(who) if known.contains(&who) => vec![who],
+        Some(who) => {
+            let names = if known.is_empty() {
+                "there are none at all".to_owned()
+            } else {
+                format!("there are those of: {}", known.join(", "))
+            };
+            warn(&format!("error: there are no dead letters of `{who}`; {names}\n"));
+            return Err(Exit::Usage);
+        }
+    };
+    let mut files = Vec::new();
+    for who in whos {
+        for path in deadletter::files(dir, &who).map_err(failed)? {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let day = name.split('.').next().unwrap_or_default().to_owned();
+            files.push(File { who: who.clone(), day, path });
+        }
+    }
+    Ok(files)
+}
+
+#[derive(Serialize)]
+struct Group {
+    who: String,
+    day: String,
+    points: u64,
+    bytes: u64,
+    reasons: Vec<Reason>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    reason: String,
+    points: u64,
+}
+
+fn list(files: &[File], json: bool) -> anyhow::Result<Exit> {
+    let groups = groups(files)?;
+    if json {
+        say(&format!("{}\n", serde_json::to_string_pretty(&groups)?));
+    } else if groups.is_empty() {
+        say("no dead letters: nothing was refused for good\n");
+    } else {
+        say(&table(&groups));
+    }
+    Ok(Exit::Ok)
+}
+
+fn groups(files: &[File]) -> anyhow::Result<Vec<Group>> {
+    let mut found: BTreeMap<(&str, &str), (u64, u64, HashMap<String, u64>)> = BTreeMap::new();
+    for file in files {
+        let (points, size, reasons) = found.entry((&file.who, &file.day)).or_default();
+        *size += std::fs::metadata(&file.path)?.len();
+        for letter in deadletter::read(&file.path)? {
+            *points += 1;
+            *reasons.entry(letter.reason).or_default() += 1;
+        }
+    }
+    let group = |((who, day), (points, bytes, reasons)): ((&str, &str), (u64, u64, HashMap<String, u64>))| Group {
+        who: who.to_owned(),
+        day: day.to_owned(),
+        points,
+        bytes,
+        reasons: most_frequent(reasons),
+    };
+    Ok(found.into_iter().map(group).filter(|group| group.points > 0).collect())
+}
+
+fn most_frequent(reasons: HashMap<String, u64>) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = reasons.into_iter().map(|(reason, points)| Reason { reason, points }).collect();
+    reasons.sort_by(|a, b| b.points.cmp(&a.points).then_with(|| a.reason.cmp(&b.reason)));
+    reasons.truncate(REASONS);
+    reasons
+}
+
+fn table(groups: &[Group]) -> String {
+    let mut rows = vec![["REFUSED BY", "DAY", "POINTS", "BYTES", "MOST FREQUENT REASONS"].map(str::to_owned).to_vec()];
+    for group in groups {
+        let mut first = vec![group.who.clone(), group.day.clone(), group.points.to_string(), bytes(group.bytes)];
+        for reason in &group.reasons {
+            first.push(format!("{}× {}", reason.points, one_line(&reason.reason)));
+            rows.push(std::mem::replace(&mut first, vec![String::new(); 4]));
+        }
+    }
+    layout(&rows, "")
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A letter as it is shown: the source taken apart.
+#[derive(Serialize)]
+struct Shown<'a> {
+    time: &'a str,
+    sink: &'a str,
+    category: Option<&'a str>,
+    input: &'a str,
+    script: Option<&'a str>,
+    reason: &'a str,
+    point: &'a str,
+}
+
+impl<'a> Shown<'a> {
+    fn new(letter: &'a Letter) -> Self {
+        let (input, script) = match letter.source.split_once('/') {
+            Some((input, script)) => (input, Some(script)),
+            None => (letter.source.as_str(), None),
+        };
+        Self {
+            time: &letter.time,
+            sink: &letter.who,
+            category: letter.category.as_deref(),
+            input,
+            script,
+            reason: &letter.reason,
+            point: &letter.point,
+        }
+    }
+
+    fn text(&self) -> String {
+        let script = self.script.map(|script| format!("   script {script}")).unwrap_or_default();
+        let category = self.category.unwrap_or("unknown category");
+        format!(
+            "{}   {}   input {}{script}   refused by {}\n  why:   {}\n  point: {}\n",
+            self.time,
+            category,
+            self.input,
+            self.sink,
+            one_line(self.reason),
+            self.point.replace('\n', "\\n")
+        )
+    }
+}
+
+fn show(files: &[File], limit: usize, json: bool) -> anyhow::Result<Exit> {
+    let mut letters = Vec::new();
+    for file in files {
+        letters.extend(deadletter::read(&file.path)?);
+    }
+    letters.sort_by(|a, b| a.time.cmp(&b.time));
+    let hidden = if limit == 0 { 0 } else { letters.len().saturating_sub(limit) };
+    if hidden > 0 && !json {
+        say(&format!("({hidden} older ones are not shown; --limit 0 shows all)\n\n"));
+    }
+    for letter in &letters[hidden..] {
+        let shown = Shown::new(letter);
+        say(&if json { format!("{}\n", serde_json::to_string(&shown)?) } else { format!("{}\n", shown.text()) });
+    }
+    if letters.is_empty() && !json {
+        say("no dead letters: nothing was refused for good\n");
+    }
+    Ok(Exit::Ok)
+}
+
+// --- to the agent ---
+
+/// What became of the letters.
+#[derive(Default)]
+struct Tally {
+    sent: u64,
+    refused: u64,
+    unfit: u64,
+    first_refusal: Option<String>,
+}
+
+/// Letters of one category and source that go in one request, and their numbers in the file.
+struct Parcel {
+    category: Category,
+    source: String,
+    lines: Vec<Vec<u8>>,
+    letters: Vec<usize>,
+}
+
+fn resend(root: &Path, files: &[File]) -> anyhow::Result<Exit> {
+    let socket = socket_of(root);
+    let runtime = small_runtime();
+    let mut tally = Tally::default();
+    for file in files {
+        let raw = std::fs::read(&file.path)?;
+        let lines: Vec<&[u8]> = raw.split_inclusive(|byte| *byte == b'\n').collect();
+        for parcel in parcels(&lines, &mut tally) {
+            let taken = match runtime.block_on(deliver(&socket, parcel, &mut tally)) {
+                Ok(taken) => taken,
+                Err(Trouble::NoAgent(why)) => {
+                    warn(&format!(
+                        "error: no agent answers on {}: {why}\n  = help: start it with `pythond --root {}`\n",
+                        socket.display(),
+                        root.display()
+                    ));
+                    return Ok(Exit::NoAgent);
+                }
+                Err(Trouble::NotNow(why)) => {
+                    say(&tally.text());
+                    warn(&format!(
+                        "error: the agent takes nothing now: {why}; the rest stays where it is, try again later\n"
+                    ));
+                    return Ok(Exit::Failed);
+                }
+            };
+            deadletter::remove(&file.path, taken.iter().map(|number| lines[*number]))?;
+        }
+    }
+    say(&tally.text());
+    Ok(if tally.refused + tally.unfit > 0 { Exit::Refused } else { Exit::Ok })
+}
+
+impl Tally {
+    fn text(&self) -> String {
+        let mut text = format!("{} points sent again and removed\n", self.sent);
+        if let Some(why) = &self.first_refusal {
+            text.push_str(&format!("{} refused again, the first: {why}\n", self.refused));
+        }
+        if self.unfit > 0 {
+            text.push_str(&format!("{} are no whole line protocol and stay: repair them by hand\n", self.unfit));
+        }
+        text
+    }
+}
+
+/// Packs the letters that hold one good point each, as canonical lines, so that the answer's indexes are theirs.
+fn parcels(lines: &[&[u8]], tally: &mut Tally) -> Vec<Parcel> {
+    let mut parcels: Vec<Parcel> = Vec::new();
+    for (number, raw) in lines.iter().enumerate() {
+        let Ok(letter) = serde_json::from_slice::<Letter>(raw) else { continue };
+        let Some((category, line)) = canonical(&letter) else {
+            tally.unfit += 1;
+            continue;
+        };
+        let fits = |parcel: &&mut Parcel| {
+            let size: usize = parcel.lines.iter().map(Vec::len).sum();
+            parcel.category == category && parcel.source == letter.source && size + line.len() <= REQUEST
+        };
+        // Only the newest may have room: the older of the same kind are full.
+        match parcels.last_mut().filter(fits) {
+            Some(parcel) => {
+                parcel.lines.push(line);
+                parcel.letters.push(number);
+            }
+            None => parcels.push(Parcel { category, source: letter.source, lines: vec![line], letters: vec![number] }),
+        }
+    }
+    parcels
+}
+
+fn canonical(letter: &Letter) -> Option<(Category, Vec<u8>)> {
+    let category = Category::from_name(letter.category.as_deref()?)?;
+    let refused_at: jiff::Timestamp = letter.time.parse().ok()?;
+    let now_ns = i64::try_from(refused_at.as_nanosecond()).ok()?;
+    let how = Decoding { category, precision: Some(Precision::Ns), now_ns, integers_as_floats: false };
+    let decoded = line::decode(letter.point.as_bytes(), &how).ok()?;
+    let ([(_, point)], []) = (&decoded.points[..], &decoded.refused[..]) else { return None };
+    let mut text = Vec::new();
+    line::encode(point, &mut text);
+    Some((category, text))
+}
+
+enum Trouble {
+    NoAgent(String),
+    NotNow(String),
+}
+
+/// Posts a parcel without the points that would be refused again (those would come back as new dead letters); the letters that are kept now.
+async fn deliver(socket: &Path, parcel: Parcel, tally: &mut Tally) -> Result<Vec<usize>, Trouble> {
+    let refused = ask(socket, &parcel, "&dry=1", &parcel.lines.concat()).await?;
+    tally.refused += refused.len() as u64;
+    if let Some((_, reason)) = refused.first() {
+        tally.first_refusal.get_or_insert_with(|| reason.clone());
+    }
+    let good = |index: &usize| !refused.iter().any(|(bad, _)| bad == index);
+    let numbers: Vec<usize> = (0..parcel.lines.len()).filter(good).collect();
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let body: Vec<u8> = numbers.iter().flat_map(|index| parcel.lines[*index].iter().copied()).collect();
+    let again = ask(socket, &parcel, "", &body).await?;
+    let kept: Vec<usize> = numbers
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| !again.iter().any(|(bad, _)| bad == at))
+        .map(|(_, index)| parcel.letters[index])
+        .collect();
+    tally.sent += kept.len() as u64;
+    Ok(kept)
+}
+
+/// Posts; which points are refused, by their index, and why.
+async fn ask(socket: &Path, parcel: &Parcel, more: &str, body: &[u8]) -> Result<Vec<(usize, String)>, Trouble> {
+    let path = format!("/v1/write/{}?precision=n&input={}{more}", parcel.category.as_str(), escaped(&parcel.source));
+    let answered = exchange(socket, "POST", &path, body.to_vec()).await;
+    let (status, answer) = answered.map_err(|error| Trouble::NoAgent(format!("{error:#}")))?;
+    if status.is_success() {
+        return Ok(Vec::new());
+    }
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    match serde_json::from_slice::<RefusedAnswer>(&answer) {
+        Ok(said) if status.as_u16() == 400 && !said.refused.is_empty() => {
+            Ok(said.refused.into_iter().map(|entry| (entry.index, entry.reason)).collect())
+        }
+        Ok(said) => Err(Trouble::NotNow(format!("{status}: {}", said.message))),
+        Err(_) => Err(Trouble::NotNow(format!("{status}: {text}"))),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}

@@ -1,0 +1,127 @@
+//! `pythond sink`: lists the sinks of the running agent, or gives up what waits for one.
+
+use std::path::Path;
+
+use super::status::{exchange, socket_of};
+use super::table::{bytes, layout, span};
+use super::{Exit, say, small_runtime, warn};
+use crate::control::views::{Sink, Skipped, Status};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Show each sink, how far behind it is, and what it missed
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give up the points that wait for a sink: it does not get them, and they are counted as skipped
+    Skip {
+        /// The sink, as in the list
+        name: String,
+    },
+}
+
+pub(super) fn main(root: &Path, args: &Args) -> Exit {
+    let socket = socket_of(root);
+    let (method, path) = match &args.command {
+        Command::List { .. } => ("GET", "/api/v1/status".to_owned()),
+        Command::Skip { name } if !name.is_empty() && name.bytes().all(is_plain) => {
+            ("POST", format!("/api/v1/sinks/{name}/skip"))
+        }
+        Command::Skip { name } => {
+            warn(&format!("error: `{name}` is no name of a sink: letters, digits, `-` and `_`\n"));
+            return Exit::Usage;
+        }
+    };
+    let (status, body) = match small_runtime().block_on(exchange(&socket, method, &path, Vec::new())) {
+        Ok(answer) => answer,
+        Err(error) => {
+            warn(&format!(
+                "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`\n",
+                socket.display(),
+                root.display()
+            ));
+            return Exit::NoAgent;
+        }
+    };
+    if !status.is_success() {
+        warn(&format!("error: the agent refused: {}\n", message(&body)));
+        return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { Exit::Failed };
+    }
+    let shown = match &args.command {
+        Command::List { json } => list(&body, *json),
+        Command::Skip { .. } => serde_json::from_slice(&body).map(|skipped| said(&skipped)),
+    };
+    match shown {
+        Ok(text) => {
+            say(&text);
+            Exit::Ok
+        }
+        Err(error) => {
+            warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
+            Exit::Failed
+        }
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+fn message(body: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
+    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
+}
+
+fn said(skipped: &Skipped) -> String {
+    match skipped {
+        Skipped { sink, forgotten: true, .. } => {
+            format!("{sink} is no longer in the settings; its place in the buffer is forgotten\n")
+        }
+        Skipped { sink, points, .. } => format!("{sink} does not get the {points} points that waited for it\n"),
+    }
+}
+
+fn list(body: &[u8], json: bool) -> Result<String, serde_json::Error> {
+    let status: Status = serde_json::from_slice(body)?;
+    if json {
+        return Ok(format!("{}\n", serde_json::to_string_pretty(&status.sinks)?));
+    }
+    let mut rows = vec![
+        ["NAME", "KIND", "STATE", "DELIVERED", "WAITING", "SIZE", "OLDEST", "REFUSED", "SKIPPED", "TARGET"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(status.sinks.iter().map(row));
+    let mut text = layout(&rows, "");
+    for removed in &status.removed_sinks {
+        let holds = match removed.holds_s {
+            Some(seconds) => format!("its points are kept for {} more", span(seconds)),
+            None => "nothing is kept for it".to_owned(),
+        };
+        text.push_str(&format!("{}: no longer in the settings; {holds}\n", removed.name));
+    }
+    Ok(text)
+}
+
+fn row(sink: &Sink) -> Vec<String> {
+    vec![
+        sink.name.clone(),
+        sink.kind.clone(),
+        sink.state.clone(),
+        sink.delivered.to_string(),
+        sink.behind_points.to_string(),
+        bytes(sink.behind_bytes),
+        sink.oldest_s.map_or("-".to_owned(), span),
+        sink.dead.to_string(),
+        sink.skipped.to_string(),
+        sink.target.clone(),
+    ]
+}

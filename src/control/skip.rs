@@ -1,0 +1,55 @@
+//! `POST /api/v1/sinks/{name}/skip`: gives up what waits for a sink, on a person's word.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+
+use super::Control;
+use super::views::Skipped;
+use crate::ingest::reply::No;
+use crate::ingest::server::Peer;
+
+/// Only over the Unix socket: it loses points, and whoever may write to the socket may stop the agent too.
+pub(super) async fn skip(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    peer: Option<Extension<Peer>>,
+) -> Response {
+    if !matches!(peer, Some(Extension(Peer::Unix))) {
+        return No::Forbidden {
+            error_code: "pythond.socketOnly",
+            message: "points are given up over the Unix socket only: `pythond sink skip`".to_owned(),
+        }
+        .into_response();
+    }
+    match control.skip(&name) {
+        Ok(skipped) => Json(skipped).into_response(),
+        Err(no) => no.into_response(),
+    }
+}
+
+impl Control {
+    fn skip(&self, name: &str) -> Result<Skipped, No> {
+        let failed =
+            |error: std::io::Error| No::bad("pythond.notSkipped", format!("`{name}` could not be skipped: {error}"));
+        match self.log.skip_to_end(name) {
+            Ok(points) => {
+                tracing::warn!(target: "sink", sink = name, points, "asked to skip: the sink does not get the points that waited for it");
+                Ok(Skipped { sink: name.to_owned(), points, forgotten: false })
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if !self.log.stats().removed.iter().any(|removed| removed.name == name) {
+                    let known: Vec<String> = self.sinks.iter().map(|shown| shown.health.report().name).collect();
+                    return Err(No::NotFound(format!("no sink is called `{name}`; there are: {}", known.join(", "))));
+                }
+                self.log.forget(name).map_err(failed)?;
+                tracing::warn!(target: "sink", sink = name, "asked to skip: the place of this removed sink is forgotten");
+                Ok(Skipped { sink: name.to_owned(), points: 0, forgotten: true })
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
