@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::status::{exchange, socket_of};
+use super::status::{escaped, exchange, socket_of};
 use super::table::{bytes, layout};
 use super::{Exit, say, small_runtime, warn};
 use crate::deadletter::{self, Letter};
@@ -397,12 +397,4 @@ async fn ask(socket: &Path, parcel: &Parcel, more: &str, body: &[u8]) -> Result<
         Ok(said) => Err(Trouble::NotNow(format!("{status}: {}", said.message))),
         Err(_) => Err(Trouble::NotNow(format!("{status}: {text}"))),
     }
-}
-
-fn escaped(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::status::{exchange, socket_of};
+use super::status::{escaped, exchange, socket_of};
 use super::table::{bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::control::views::{Sink, Skipped, Status};
@@ -32,13 +32,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     let socket = socket_of(root);
     let (method, path) = match &args.command {
         Command::List { .. } => ("GET", "/api/v1/status".to_owned()),
-        Command::Skip { name } if !name.is_empty() && name.bytes().all(is_plain) => {
-            ("POST", format!("/api/v1/sinks/{name}/skip"))
-        }
-        Command::Skip { name } => {
-            warn(&format!("error: `{name}` is no name of a sink: letters, digits, `-` and `_`\n"));
-            return Exit::Usage;
-        }
+        Command::Skip { name } => ("POST", format!("/api/v1/sinks/{}/skip", escaped(name))),
     };
     let (status, body) = match small_runtime().block_on(exchange(&socket, method, &path, Vec::new())) {
         Ok(answer) => answer,
@@ -69,10 +63,6 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
             Exit::Failed
         }
     }
-}
-
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
 fn message(body: &[u8]) -> String {

@@ -93,6 +93,15 @@ pub(super) async fn exchange(
         .map_err(|_| anyhow::anyhow!("no answer within {} s", ANSWER.as_secs()))?
 }
 
+/// A text as a part of a path or of the arguments behind it.
+pub(super) fn escaped(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
 fn print(body: &[u8], args: &Args) -> Exit {
     let status: Status = match serde_json::from_slice(body) {
         Ok(status) => status,
