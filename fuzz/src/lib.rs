@@ -1,6 +1,6 @@
 //! What the targets share.
 
-use pythond::point::{Category, Decoded, Decoding, line};
+use pythond::point::{Category, Decoded, Decoding, Precision, line};
 
 /// The ways of reading that make a difference.
 pub fn ways() -> impl Iterator<Item = Decoding> {
@@ -15,6 +15,11 @@ pub fn ways() -> impl Iterator<Item = Decoding> {
     })
 }
 
+/// How what the agent wrote is read.
+pub fn in_nanoseconds(how: &Decoding) -> Decoding {
+    Decoding { precision: Some(Precision::Ns), ..*how }
+}
+
 /// What was accepted has one line each, and these lines are read back as they are: nothing in them needs a repair any more.
 pub fn is_canonical(decoded: &Decoded, how: &Decoding) {
     let mut text = Vec::new();
@@ -25,7 +30,7 @@ pub fn is_canonical(decoded: &Decoded, how: &Decoding) {
     if decoded.points.is_empty() {
         return;
     }
-    let again = line::decode(&text, how).expect("canonical lines are a body");
+    let again = line::decode(&text, &in_nanoseconds(how)).expect("canonical lines are a body");
     assert!(again.refused.is_empty(), "refused: {:?}", again.refused);
     let mut same = Vec::new();
     for (_, point) in &again.points {

@@ -32,7 +32,11 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
             commit(shared, &mut writer, work.batch);
         }
         if work.last || Instant::now() >= due {
-            writer.sync();
+            if work.last {
+                writer.close();
+            } else {
+                writer.sync();
+            }
             sync_cursors(shared);
             last_chores = Instant::now();
         }
