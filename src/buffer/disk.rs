@@ -145,7 +145,7 @@ impl DiskFile for File {
     }
 
     fn make_room(&self, end: u64, len: u64) -> io::Result<u64> {
-        // Written, not only allocated: blocks that were never written cost a commit of the file system's journal with the first sync.
+        // Written, not only allocated: the first sync of blocks that were never written must note that they are now.
         write_all_at(self, &vec![0; len as usize], end)?;
         Ok(len)
     }
