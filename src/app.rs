@@ -18,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::sinks::SinkKind;
-use crate::config::{AtCap, Config, Integers, SinkSettings, Sync};
+use crate::config::{AtCap, Config, Integers, Sync};
 use crate::control::{self, Control, ShownSink};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
@@ -262,19 +261,10 @@ fn start_pumps(
         let make = move || sinks::build(&made);
         let running =
             pump::start(settings, make, Box::new(cursor), dead.clone(), counters, stop.clone()).with_context(place)?;
-        shown.push(ShownSink { health: running.health, target: target(settings) });
+        shown.push(ShownSink { health: running.health, target: settings.kind.target() });
         tasks.push(running.task);
     }
     Ok((shown, tasks))
-}
-
-/// Where a sink writes, free of secrets.
-fn target(settings: &SinkSettings) -> String {
-    match &settings.kind {
-        SinkKind::File(file) => file.dir.display().to_string(),
-        SinkKind::Influxdb(influxdb) => influxdb.url.clone(),
-        SinkKind::Dataway(dataway) => dataway.url.expose().split('?').next().unwrap_or_default().to_owned(),
-    }
 }
 
 fn ingest_settings(config: &Config) -> ingest::Settings {
@@ -346,8 +336,11 @@ fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: R
 }
 
 fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, socket: &Path) {
-    let sinks: Vec<String> =
-        config.sinks.iter().map(|sink| format!("{} ({}, {})", sink.name, sink.kind.as_str(), target(sink))).collect();
+    let sinks: Vec<String> = config
+        .sinks
+        .iter()
+        .map(|sink| format!("{} ({}, {})", sink.name, sink.kind.as_str(), sink.kind.target()))
+        .collect();
     let at = address.map_or_else(|| socket.display().to_string(), |address| format!("http://{address}/"));
     let scripts = if specs.len() == 1 { "1 script".to_owned() } else { format!("{} scripts", specs.len()) };
     tracing::info!(target: "agent", "pythond {} · {scripts} · points go to {} · page {at} · Ctrl-C to stop", env!("CARGO_PKG_VERSION"), sinks.join(", "));

@@ -29,7 +29,9 @@ fn the_demo_reports_to_the_file_and_a_stop_leaves_nothing_behind() {
         assert!(line.starts_with("demo,"), "{line}");
         influxdb_line_protocol::parse_lines(line).next().unwrap().unwrap();
     }
-    wait_until("the console says where the points are", || agent.console().contains("data/points"));
+    wait_until("the console says where the points are", || {
+        agent.console().contains("the first points are now in") && agent.console().contains("data/points")
+    });
     assert!(!Agent::descendants(root.path()).is_empty(), "the worker runs");
     let (code, took) = agent.stop();
     assert_eq!(code, 0);

@@ -100,7 +100,7 @@ fn why(verdict: &Verdict) -> &str {
         | Verdict::Misconfigured { why }
         | Verdict::Refused { why }
         | Verdict::TooLarge { why } => why,
-        Verdict::KeptExcept(lines) => &lines[0].1,
+        Verdict::KeptExcept(lines) | Verdict::RefusedPart(lines) => &lines[0].1,
         Verdict::Kept => "",
     }
 }
@@ -399,7 +399,10 @@ async fn unsigned_integers_go_to_influxdb_1_as_integers_and_their_refusal_is_und
     };
     let far_end = FarEnd::start(refuse).await;
     let verdict = deliver(&Kind::InfluxdbV1.settings(&far_end.url()), &batch(&lines)).await;
-    assert!(matches!(&verdict, Verdict::KeptExcept(except) if except.len() == 1 && except[0].0 == 1), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verdict::RefusedPart(refused) if refused.len() == 1 && refused[0].0 == 1),
+        "{verdict:?}"
+    );
     let far_end = FarEnd::start(|_, _| Reply::status(204)).await;
     let _ = deliver(&Kind::InfluxdbV2.settings(&far_end.url()), &batch(&lines)).await;
     assert_eq!(far_end.requests()[0].text(), "m v=1u 1\nm v=2u,bad=3i 2\n");

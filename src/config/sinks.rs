@@ -62,6 +62,15 @@ impl SinkKind {
             Self::Dataway(_) => "dataway",
         }
     }
+
+    /// Where it writes, free of secrets.
+    pub fn target(&self) -> String {
+        match self {
+            Self::File(file) => file.dir.display().to_string(),
+            Self::Influxdb(influxdb) => influxdb.url.clone(),
+            Self::Dataway(dataway) => dataway.url.expose().split('?').next().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// `[sinks.file.<name>]`: one file per category (`metric.lp`, `keyevent.lp` …).

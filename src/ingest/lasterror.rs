@@ -88,7 +88,8 @@ async fn take(ingest: &Ingest, body: Body) -> Result<(), No> {
         }
     }
     let mut content = said.err_content;
-    content.truncate(content.floor_char_boundary(TEXT_BYTES));
+    let end = (0..=TEXT_BYTES.min(content.len())).rev().find(|at| content.is_char_boundary(*at)).unwrap_or(0);
+    content.truncate(end);
     if let Some(logs) = &ingest.logs {
         logs.framework(&said.input, &format!("lasterror: {content}"));
     }

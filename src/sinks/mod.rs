@@ -41,6 +41,8 @@ pub enum Verdict {
     Kept,
     /// All but these points, which the sink will never take, each with the sink's reason.
     KeptExcept(Vec<(usize, String)>),
+    /// These points never, each with the sink's reason; of the others nothing is known. The pump sends the others again.
+    RefusedPart(Vec<(usize, String)>),
     /// Nothing is known to be kept; `after` is the sink's own wish.
     TryAgain {
         after: Option<Duration>,

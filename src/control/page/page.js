@@ -40,7 +40,7 @@ function scriptRows(script) {
   const next = script.next ? `${script.next}${script.next_in_s !== null ? ` in ${duration(script.next_in_s)}` : ""}` : "";
   const rows = [row([
     [script.id],
-    [`● ${script.state}`, looks[script.state] ?? "bad"],
+    [`● ${script.state}`, script.why && looks[script.state] ? "odd" : looks[script.state] ?? "bad"],
     [run ? `${duration(run.ago_s)}${run.ago_s < 1 ? "" : " ago"}${run.ok ? "" : ", failed"}` : "none yet"],
     [run ? `${run.ms.toFixed(1)} ms` : "", "n"],
     [script.points_accepted, "n"],
@@ -58,8 +58,8 @@ function scriptRows(script) {
 function detail(script) {
   const parts = [];
   if (script.why) parts.push(element("div", script.why));
-  if (script.last_refusal) parts.push(element("div", `last refused point: ${script.last_refusal}`));
-  if (script.output_dropped) parts.push(element("div", `${script.output_dropped} lines of output over the rate limit were dropped`));
+  if (script.last_refusal && !script.why?.includes(script.last_refusal)) parts.push(element("div", `last refused point: ${script.last_refusal}`));
+  if (script.output_dropped && !script.why?.includes("output")) parts.push(element("div", `${script.output_dropped} lines of output over the rate limit were dropped`));
   for (const [title, text] of [
     ["traceback", script.last_error?.traceback],
     ["stack where it hung or died", script.stack],
