@@ -495,3 +495,25 @@ fn check(root: &Root, taken: &Taken, acknowledged: &[Vec<u64>], consoles: &[Stri
     let total: usize = acknowledged.iter().map(Vec::len).sum();
     println!("{total} acknowledged, {} arrived, {} of them again", taken.lines.len(), taken.repeated);
 }
+
+#[test]
+fn the_far_end_tells_whole_repetitions_from_others() {
+    let taken = |batches: &[&str]| {
+        let mut taken = Taken::default();
+        for batch in batches {
+            taken.take(&batch.chars().map(String::from).collect::<Vec<_>>());
+        }
+        (taken.faults.len(), taken.lines.concat(), taken.repeated)
+    };
+    assert_eq!(taken(&["ab", "cd", "cd", "abcd", "cdef"]), (0, "abcdef".to_owned(), 8));
+    assert_eq!(taken(&["ab", "cd", "bcd"]).0, 1, "from the middle of a batch");
+    assert_eq!(taken(&["ab", "cd", "abx"]).0, 1, "something else than before");
+    assert_eq!(taken(&["ab", "ca"]).0, 1, "an old line behind a new one");
+}
+
+#[test]
+fn each_fault_has_its_turn() {
+    let steps = schedule(7, Duration::from_secs(60));
+    assert!(HERE.iter().all(|fault| steps.iter().any(|step| step.here == Some(*fault))));
+    assert!(THERE.iter().all(|fault| steps.iter().any(|step| step.there == *fault)));
+}
