@@ -32,7 +32,8 @@ pub struct Script {
     pub id: String,
     pub input: String,
     pub file: String,
-    /// `helper` is a file without a collector, imported by others. One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
+    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
+    /// A `helper` is a file without a collector that others import.
     pub state: String,
     pub since_s: f64,
     /// What happened, in plain words; absent when all is well.
