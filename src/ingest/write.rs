@@ -296,7 +296,7 @@ fn count(ingest: &Ingest, request: &Request, input: &str, taken: &Taken) {
 async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: String, refused: &[Refusal]) {
     for refusal in refused {
         if let Some(member) = &request.member {
-            member.refused(request.category.as_str(), &refusal.field, &refusal.reason);
+            member.refused_because(request.category.as_str(), &refusal.field, &refusal.reason);
         }
         if let Some(logs) = &ingest.logs {
             logs.framework(
