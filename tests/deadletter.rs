@@ -176,3 +176,24 @@ fn without_an_agent_a_resend_ends_with_7_and_keeps_everything() {
     assert!(text.contains("no agent answers"), "{text}");
     assert_eq!(root.dead("far"), before);
 }
+
+/// An answer names the first hundred refused points only; the others must not be taken for kept.
+#[test]
+fn among_hundreds_that_are_refused_again_the_good_ones_are_found() {
+    let root = Root::new();
+    let agent = root.agent();
+    let event = |n: u64| {
+        let status = if n % 50 == 0 { "mended" } else { "bad" };
+        json!({"measurement": "e", "fields": {"df_source": "system", "df_status": status, "df_event_id": n.to_string(), "df_title": "t", "df_date_range": 10}})
+    };
+    assert_eq!(post(&agent, "/v1/write/keyevent", &(1..=500).map(event).collect()), 400);
+    agent.stop();
+    root.conf("events.conf", "[events]\nextra_status = [\"mended\"]\n");
+    let agent = root.agent();
+    let (code, text, _) = root.run(&["deadletter", "resend"]);
+    assert_eq!(code, 6);
+    assert!(text.contains("10 points sent") && text.contains("490 refused again"), "{text}");
+    assert_eq!((root.dead("ingest").len(), counted(&agent, "ingest")), (490, 490));
+    agent.wait_delivered();
+    wait_until("the events", || root.points("keyevent").matches("df_status=\"mended\"").count() == 10);
+}

@@ -3,7 +3,7 @@
 //! `list` and `show` read `data/dead` and need no agent. `resend` posts the points to the agent, so that they take the way of all others,
 //! and takes out of the files what the agent has on disk. Ended half-way it sends some points once more, with the same times.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -143,24 +143,31 @@ fn list(files: &[File], json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
+#[derive(Default)]
+struct Heap {
+    points: u64,
+    bytes: u64,
+    reasons: HashMap<String, u64>,
+}
+
 fn groups(files: &[File]) -> anyhow::Result<Vec<Group>> {
-    let mut found: BTreeMap<(&str, &str), (u64, u64, HashMap<String, u64>)> = BTreeMap::new();
+    let mut heaps: BTreeMap<(&str, &str), Heap> = BTreeMap::new();
     for file in files {
-        let (points, size, reasons) = found.entry((&file.who, &file.day)).or_default();
-        *size += std::fs::metadata(&file.path)?.len();
+        let heap = heaps.entry((&file.who, &file.day)).or_default();
+        heap.bytes += std::fs::metadata(&file.path)?.len();
         for letter in deadletter::read(&file.path)? {
-            *points += 1;
-            *reasons.entry(letter.reason).or_default() += 1;
+            heap.points += 1;
+            *heap.reasons.entry(letter.reason).or_default() += 1;
         }
     }
-    let group = |((who, day), (points, bytes, reasons)): ((&str, &str), (u64, u64, HashMap<String, u64>))| Group {
+    let groups = heaps.into_iter().filter(|(_, heap)| heap.points > 0).map(|((who, day), heap)| Group {
         who: who.to_owned(),
         day: day.to_owned(),
-        points,
-        bytes,
-        reasons: most_frequent(reasons),
-    };
-    Ok(found.into_iter().map(group).filter(|group| group.points > 0).collect())
+        points: heap.points,
+        bytes: heap.bytes,
+        reasons: most_frequent(heap.reasons),
+    });
+    Ok(groups.collect())
 }
 
 fn most_frequent(reasons: HashMap<String, u64>) -> Vec<Reason> {
@@ -359,32 +366,34 @@ enum Trouble {
 
 /// Posts a parcel without the points that would be refused again (those would come back as new dead letters); the letters that are kept now.
 async fn deliver(socket: &Path, parcel: Parcel, tally: &mut Tally) -> Result<Vec<usize>, Trouble> {
-    let refused = ask(socket, &parcel, "&dry=1", &parcel.lines.concat()).await?;
-    tally.refused += refused.len() as u64;
-    if let Some((_, reason)) = refused.first() {
+    let mut good: Vec<usize> = (0..parcel.lines.len()).collect();
+    // An answer names some of the refused points only.
+    while !good.is_empty() {
+        let refused = ask(socket, &parcel, "&dry=1", &good).await?;
+        let Some((_, reason)) = refused.first() else { break };
         tally.first_refusal.get_or_insert_with(|| reason.clone());
+        let bad: HashSet<usize> = refused.iter().filter_map(|(at, _)| good.get(*at).copied()).collect();
+        if bad.is_empty() {
+            return Err(Trouble::NotNow(format!("it names points that were not sent: {reason}")));
+        }
+        tally.refused += bad.len() as u64;
+        good.retain(|index| !bad.contains(index));
     }
-    let good = |index: &usize| !refused.iter().any(|(bad, _)| bad == index);
-    let numbers: Vec<usize> = (0..parcel.lines.len()).filter(good).collect();
-    if numbers.is_empty() {
+    if good.is_empty() {
         return Ok(Vec::new());
     }
-    let body: Vec<u8> = numbers.iter().flat_map(|index| parcel.lines[*index].iter().copied()).collect();
-    let again = ask(socket, &parcel, "", &body).await?;
-    let kept: Vec<usize> = numbers
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| !again.iter().any(|(bad, _)| bad == at))
-        .map(|(_, index)| parcel.letters[index])
-        .collect();
-    tally.sent += kept.len() as u64;
-    Ok(kept)
+    if let Some((_, reason)) = ask(socket, &parcel, "", &good).await?.first() {
+        return Err(Trouble::NotNow(format!("it refuses what it has just found good: {reason}")));
+    }
+    tally.sent += good.len() as u64;
+    Ok(good.into_iter().map(|index| parcel.letters[index]).collect())
 }
 
 /// Posts; which points are refused, by their index, and why.
-async fn ask(socket: &Path, parcel: &Parcel, more: &str, body: &[u8]) -> Result<Vec<(usize, String)>, Trouble> {
+async fn ask(socket: &Path, parcel: &Parcel, more: &str, points: &[usize]) -> Result<Vec<(usize, String)>, Trouble> {
     let path = format!("/v1/write/{}?precision=n&input={}{more}", parcel.category.as_str(), escaped(&parcel.source));
-    let answered = exchange(socket, "POST", &path, body.to_vec()).await;
+    let body = points.iter().flat_map(|index| parcel.lines[*index].iter().copied()).collect();
+    let answered = exchange(socket, "POST", &path, body).await;
     let (status, answer) = answered.map_err(|error| Trouble::NoAgent(format!("{error:#}")))?;
     if status.is_success() {
         return Ok(Vec::new());

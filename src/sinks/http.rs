@@ -170,8 +170,18 @@ impl Answer {
 /// Nothing is known about what the far end did, so the same goes again. Except where it answered and the answer is no HTTP that can be read:
 /// the point that it quotes may be what spoils the answer (a NUL in a header), and the same would go again for ever.
 fn unanswered(error: &reqwest::Error) -> Verdict {
-    let why = causes(error);
+    let why = why_unanswered(error);
     if is_unreadable(error) { Verdict::Refused { why } } else { Verdict::TryAgain { after: None, why } }
+}
+
+/// The client wraps the system's word several times; a person needs the innermost.
+fn why_unanswered(error: &reqwest::Error) -> String {
+    let innermost = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).last();
+    match innermost {
+        Some(_) if error.is_timeout() => "no answer within `timeout`".to_owned(),
+        Some(cause) if error.is_connect() => format!("could not connect: {cause}"),
+        _ => causes(error),
+    }
 }
 
 fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
