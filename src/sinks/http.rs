@@ -274,7 +274,8 @@ mod tests {
             Verdict::TryAgain { .. } => "again",
             Verdict::Misconfigured { .. } => "misconfigured",
             Verdict::Refused { .. } => "refused",
-            Verdict::KeptExcept(_) => "except",
+            Verdict::KeptExcept(_) | Verdict::RefusedFor(_) => "except",
+            Verdict::Nothing => "nothing",
         };
         for (expected, statuses) in [
             ("kept", &[200, 202, 204][..]),

@@ -97,6 +97,11 @@ impl Work {
             Verdict::TryAgain { after, why } => Step::Wait { after, why },
             Verdict::Misconfigured { why } => Step::Misconfigured { why },
             Verdict::Refused { why } => self.refused(why, trust),
+            Verdict::RefusedFor(lines) => self.refused_for(lines, trust),
+            Verdict::Nothing => {
+                self.take_front();
+                Step::Done { kept: 0, dead: Vec::new() }
+            }
             Verdict::TooLarge { why } => self.too_large(why),
         }
     }
@@ -126,6 +131,29 @@ impl Work {
             _ => self.split(&batch),
         }
         if self.pending.is_empty() || self.doubts >= DOUBTS_MAX { Step::Systematic { why } } else { Step::Split }
+    }
+
+    /// The answer names the points, so nothing has to be searched and no proof is needed; what is between them goes again.
+    fn refused_for(&mut self, mut blamed: Vec<(usize, String)>, trust: &mut Trust) -> Step {
+        let of = self.front().map_or(0, Batch::len);
+        blamed.retain(|(n, _)| *n < of);
+        blamed.sort_by_key(|(n, _)| *n);
+        blamed.dedup_by_key(|(n, _)| *n);
+        if blamed.is_empty() {
+            return self.refused("the far end blames a point that was not sent".to_owned(), trust);
+        }
+        let batch = self.take_front();
+        let mut end = of;
+        for (n, _) in blamed.iter().rev() {
+            if n + 1 < end {
+                self.pending.push_front(batch.slice(n + 1..end));
+            }
+            end = *n;
+        }
+        if end > 0 {
+            self.pending.push_front(batch.slice(0..end));
+        }
+        Step::Done { kept: 0, dead: blamed.into_iter().map(|(n, why)| batch.dead(n, why)).collect() }
     }
 
     fn too_large(&mut self, why: String) -> Step {
@@ -181,7 +209,7 @@ fn quotes(why: &str, line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{cut, tests::entry};
+    use super::super::batch::{Wanted, cut, tests::entry};
     use super::*;
     use crate::point::Category;
 
@@ -189,7 +217,7 @@ mod tests {
 
     fn work(lines: &[&str]) -> Work {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        Work::new(cut(&[entry(5, Category::Metric, &text)], Position { seq: 5, lines: 0 }, None, LIMITS))
+        Work::new(cut(&[entry(5, Category::Metric, &text)], Position { seq: 5, lines: 0 }, Wanted::default(), LIMITS))
     }
 
     fn numbered(count: usize) -> Work {
@@ -336,6 +364,33 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_that_names_points_buries_them_and_sends_the_others_again() {
+        let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3", "d v=4 4", "e v=5 5"]);
+        let blamed = |numbers: &[usize]| numbers.iter().map(|&n| (n, "no".to_owned())).collect();
+        let Step::Done { kept: 0, dead } = work.act(Verdict::RefusedFor(blamed(&[3, 1, 9])), &mut Trust::default())
+        else {
+            panic!("not done")
+        };
+        assert_eq!(dead.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(), ["b v=2 2", "d v=4 4"]);
+        assert_eq!(work.done_to(), Position { seq: 5, lines: 0 });
+        let mut sent = Vec::new();
+        while let Some(batch) = work.front() {
+            sent.push(String::from_utf8(batch.text().to_vec()).unwrap());
+            let _ = work.act(Verdict::Kept, &mut proven());
+        }
+        assert_eq!(sent, ["a v=1 1\n", "c v=3 3\n", "e v=5 5\n"]);
+        assert_eq!(work.done_to(), Position { seq: 6, lines: 0 });
+    }
+
+    #[test]
+    fn what_was_not_sent_proves_nothing() {
+        let mut trust = Trust::default();
+        let mut nothing = work(&["a s=\"x\" 1"]);
+        let Step::Done { kept: 0, dead } = nothing.act(Verdict::Nothing, &mut trust) else { panic!("not done") };
+        assert!(dead.is_empty() && trust.is_spent() && nothing.front().is_none());
+    }
+
+    #[test]
     fn what_is_too_large_is_halved_and_the_size_is_told() {
         let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3", "d v=4 4"]);
         let too_large = || Verdict::TooLarge { why: "413".to_owned() };
@@ -354,7 +409,7 @@ mod tests {
             entry(3, Category::Metric, "d v=4 4\n"),
         ];
         let limits = Limits { by_category: true, max_points: 1, ..LIMITS };
-        let mut work = Work::new(cut(&entries, Position { seq: 1, lines: 0 }, None, limits));
+        let mut work = Work::new(cut(&entries, Position { seq: 1, lines: 0 }, Wanted::default(), limits));
         let mut places = vec![work.done_to()];
         while work.front().is_some() {
             let _ = work.act(Verdict::Kept, &mut proven());
