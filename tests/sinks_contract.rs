@@ -75,7 +75,11 @@ impl Kind {
             }
             Self::Telegraf => {
                 let http = HttpSettings { login: password(), ..http(url) };
-                pipe::settings(SinkKind::Telegraf(TelegrafSink { http, database: Some(database), retention_policy: None }))
+                pipe::settings(SinkKind::Telegraf(TelegrafSink {
+                    http,
+                    database: Some(database),
+                    retention_policy: None,
+                }))
             }
             Self::Greptimedb => {
                 let http = HttpSettings { login: password(), ..http(url) };
@@ -132,11 +136,15 @@ impl Kind {
             Self::Dataway => Reply::body(400, r#"{"error_code":"invalid","message":"invalid point"}"#),
             Self::Victoriametrics => {
                 let rest = lines[bad[0].0..].join("\n") + "\n";
-                Reply::body(400, format!("cannot process influx line protocol data: incorrect influx line {rest:?}: no"))
+                Reply::body(
+                    400,
+                    format!("cannot process influx line protocol data: incorrect influx line {rest:?}: no"),
+                )
             }
             Self::Questdb => {
                 let line = bad[0].0 + 1;
-                let message = format!("failed to parse line protocol:errors encountered on line(s):\nerror in line {line}: no");
+                let message =
+                    format!("failed to parse line protocol:errors encountered on line(s):\nerror in line {line}: no");
                 Reply::body(400, serde_json::json!({ "code": "invalid", "message": message, "line": line }).to_string())
             }
             Self::Telegraf => {
@@ -148,7 +156,9 @@ impl Kind {
                 let error = format!("metric parse error: no at {}:7: {first:?}{others}", bad[0].0 + 1);
                 Reply::body(400, serde_json::json!({ "error": error }).to_string())
             }
-            Self::Greptimedb => Reply::body(400, r#"{"code":1004,"error":"Failed to parse: no","execution_time_ms":0}"#),
+            Self::Greptimedb => {
+                Reply::body(400, r#"{"code":1004,"error":"Failed to parse: no","execution_time_ms":0}"#)
+            }
         }
     }
 }
@@ -587,8 +597,7 @@ enum Wire {
     Nats,
 }
 
-const WIRES: [Wire; 6] =
-    [Wire::QuestdbTcp, Wire::Tcp, Wire::Unix, Wire::Udp, Wire::UnixDatagram, Wire::Nats];
+const WIRES: [Wire; 6] = [Wire::QuestdbTcp, Wire::Tcp, Wire::Unix, Wire::Udp, Wire::UnixDatagram, Wire::Nats];
 
 impl Wire {
     /// Where a far end of this kind listens, in a folder of its own.

@@ -394,7 +394,8 @@ pub(super) mod tests {
         foreign.bytes = Bytes::from_static(b"what is this");
         let mut cut_off = entry(3, Category::Metric, "c v=3 3\n");
         cut_off.bytes = cut_off.bytes.slice(..cut_off.bytes.len() - 2);
-        let chunk = cut(&[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off], at(1, 0), Wanted::default(), LIMITS);
+        let chunk =
+            cut(&[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off], at(1, 0), Wanted::default(), LIMITS);
         assert_eq!(texts(&chunk), ["a v=1 1\n"]);
         assert_eq!(
             chunk.foreign.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(),

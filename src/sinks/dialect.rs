@@ -73,14 +73,10 @@ impl Dialect {
     /// Writes the batch in this dialect.
     pub fn adapt(&self, batch: &Batch) -> Adapted {
         if !self.may_change(batch) {
-            return Adapted {
-                sent: Some(batch.clone()),
-                left_out: LeftOut::new(),
-                numbers: None,
-                refused: Vec::new(),
-            };
+            return Adapted { sent: Some(batch.clone()), left_out: LeftOut::new(), numbers: None, refused: Vec::new() };
         }
-        let mut writer = Writer { dialect: *self, out: Vec::with_capacity(batch.size() + 64), left_out: LeftOut::new() };
+        let mut writer =
+            Writer { dialect: *self, out: Vec::with_capacity(batch.size() + 64), left_out: LeftOut::new() };
         let (mut numbers, mut refused) = (Vec::new(), Vec::new());
         for (n, line) in batch.lines().enumerate() {
             let start = writer.out.len();
@@ -349,7 +345,9 @@ mod tests {
         let text = format!("m v=1 1\nm v=1,{}=2 2\nm s=\"{}\",v=3 3\n", "x".repeat(60), "x".repeat(60));
         let adapted = NUMBERS.adapt(&batch(&text));
         assert_eq!(adapted.sent.as_ref().unwrap().text(), "m v=1 1\nm v=3 3\n");
-        let Verdict::RefusedFor(lines) = adapted.verdict(Verdict::RefusedFor(vec![(1, "no".to_owned())])) else { panic!() };
+        let Verdict::RefusedFor(lines) = adapted.verdict(Verdict::RefusedFor(vec![(1, "no".to_owned())])) else {
+            panic!()
+        };
         assert_eq!(lines[0], (1, "the line has 71 bytes; the far end takes at most 60".to_owned()));
         assert_eq!(lines[1], (2, "no".to_owned()));
     }

@@ -157,9 +157,25 @@ mod tests {
 
     #[test]
     fn broken_lines_are_no_trouble() {
-        for line in
-            [&b""[..], b"m", b"m ", b"m v", b"m v=", b"m v=\"", b"m v=\"a\\", b"m \\", b"\\", b"m v=1,", b"m v=1, ", b"m,", b"m,a", b"m,a=", b"m,=", b"m,a=\\ v=1", b"m,,"]
-        {
+        for line in [
+            &b""[..],
+            b"m",
+            b"m ",
+            b"m v",
+            b"m v=",
+            b"m v=\"",
+            b"m v=\"a\\",
+            b"m \\",
+            b"\\",
+            b"m v=1,",
+            b"m v=1, ",
+            b"m,",
+            b"m,a",
+            b"m,a=",
+            b"m,=",
+            b"m,a=\\ v=1",
+            b"m,,",
+        ] {
             let _ = Line::parse(line);
         }
     }

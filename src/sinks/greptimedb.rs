@@ -29,9 +29,7 @@ fn judge(answer: &Answer, _: &Batch) -> Verdict {
     let text = if fault.error.is_empty() { answer.body.to_lowercase() } else { fault.error.to_lowercase() };
     match answer.status {
         // A region that is moved or repaired takes no writes for a while, and says so with the status of a wrong password.
-        400 | 401 if is_about_a_region(&text) => {
-            Verdict::TryAgain { after: answer.retry_after, why: answer.words() }
-        }
+        400 | 401 if is_about_a_region(&text) => Verdict::TryAgain { after: answer.retry_after, why: answer.words() },
         400 | 404 if text.contains("database not found") || is_unknown_database(&text) => {
             Verdict::Misconfigured { why: format!("{}; create the database, or correct `database`", answer.words()) }
         }
@@ -42,7 +40,8 @@ fn judge(answer: &Answer, _: &Batch) -> Verdict {
 }
 
 fn is_about_a_region(text: &str) -> bool {
-    text.contains("region") && ["readonly", "read only", "read-only", "not ready", "busy"].iter().any(|word| text.contains(word))
+    text.contains("region")
+        && ["readonly", "read only", "read-only", "not ready", "busy"].iter().any(|word| text.contains(word))
 }
 
 fn is_unknown_database(text: &str) -> bool {

@@ -64,7 +64,9 @@ impl Nats {
             // Anything but an answer to this message leaves the connection in doubt; it was taken out and is closed.
             Ok(Ok(answer)) => judge(&answer),
             Ok(Err(failure)) => self.told(failure),
-            Err(_) => Verdict::TryAgain { after: None, why: format!("{}: timed out after {:?}", self.address, self.timeout) },
+            Err(_) => {
+                Verdict::TryAgain { after: None, why: format!("{}: timed out after {:?}", self.address, self.timeout) }
+            }
         }
     }
 
@@ -100,7 +102,10 @@ impl Nats {
             Failure::Said(text) => judge_error(&hide(text)),
             Failure::TooLarge(why) => Verdict::TooLarge { why },
             Failure::Tls => Verdict::Misconfigured {
-                why: format!("{} wants TLS, which the nats sink does not speak; put a leaf node or a TLS tunnel between", self.address),
+                why: format!(
+                    "{} wants TLS, which the nats sink does not speak; put a leaf node or a TLS tunnel between",
+                    self.address
+                ),
             },
         }
     }
@@ -171,7 +176,8 @@ fn judge(answer: &Answer) -> Verdict {
 /// Somebody who is no stream answered: nothing is known to be kept.
 fn not_jetstream(text: &str) -> Verdict {
     let short: String = text.chars().take(200).collect();
-    let why = format!("the answer is no acknowledgement of JetStream: `{short}`; another subscriber may answer on `subject`");
+    let why =
+        format!("the answer is no acknowledgement of JetStream: `{short}`; another subscriber may answer on `subject`");
     Verdict::Misconfigured { why }
 }
 
@@ -197,7 +203,9 @@ fn judge_error(text: &str) -> Verdict {
         return Verdict::TooLarge { why };
     }
     if is_about(&["authorization", "authentication", "permissions violation", "invalid subject", "account"]) {
-        return Verdict::Misconfigured { why: format!("{why}; check `username`, `password` or `token`, and the rights on `subject`") };
+        return Verdict::Misconfigured {
+            why: format!("{why}; check `username`, `password` or `token`, and the rights on `subject`"),
+        };
     }
     Verdict::TryAgain { after: None, why }
 }
@@ -281,7 +289,10 @@ struct Connection {
 enum Said {
     Ping,
     Pong,
-    Message { subject: String, answer: Answer },
+    Message {
+        subject: String,
+        answer: Answer,
+    },
     Error(String),
     /// `+OK`, a later `INFO`.
     Nothing,
@@ -448,11 +459,27 @@ mod tests {
             (None, r#"{"stream":"LP", "seq":1, "duplicate": true}"#, "kept"),
             (Some(503), "", "misconfigured"),
             (None, r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#, "try again"),
-            (None, r#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#, "try again"),
-            (None, r#"{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}"#, "too large"),
+            (
+                None,
+                r#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#,
+                "try again",
+            ),
+            (
+                None,
+                r#"{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}"#,
+                "too large",
+            ),
             (None, r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 1"}}"#, "refused"),
-            (None, r#"{"error":{"code":400,"err_code":10060,"description":"expected stream does not match"}}"#, "misconfigured"),
-            (None, r#"{"error":{"code":503,"err_code":10039,"description":"jetstream not enabled for account"}}"#, "misconfigured"),
+            (
+                None,
+                r#"{"error":{"code":400,"err_code":10060,"description":"expected stream does not match"}}"#,
+                "misconfigured",
+            ),
+            (
+                None,
+                r#"{"error":{"code":503,"err_code":10039,"description":"jetstream not enabled for account"}}"#,
+                "misconfigured",
+            ),
             (None, r#"{"error":{"code":403,"description":"no"}}"#, "misconfigured"),
             (None, "", "misconfigured"),
             (None, "ok", "misconfigured"),
@@ -486,7 +513,12 @@ mod tests {
         let id = message_id("web01", &batch(7, 2, "m v=1 1\n"));
         assert!(id.starts_with("web01-7.2-1-"), "{id}");
         assert_eq!(id, message_id("web01", &batch(7, 2, "m v=1 1\n")));
-        let others = [batch(7, 3, "m v=1 1\n"), batch(8, 2, "m v=1 1\n"), batch(7, 2, "m v=1 1\nm v=2 2\n"), batch(7, 2, "m v=2 1\n")];
+        let others = [
+            batch(7, 3, "m v=1 1\n"),
+            batch(8, 2, "m v=1 1\n"),
+            batch(7, 2, "m v=1 1\nm v=2 2\n"),
+            batch(7, 2, "m v=2 1\n"),
+        ];
         assert!(others.iter().all(|other| message_id("web01", other) != id));
     }
 

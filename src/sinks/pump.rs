@@ -366,8 +366,8 @@ mod tests {
 
     use tokio::sync::Notify;
 
-    use super::super::batch::tests::entry;
     use super::super::HealthReport;
+    use super::super::batch::tests::entry;
     use super::*;
     use crate::config::Origin;
     use crate::config::sinks::{FileSink, SinkKind};

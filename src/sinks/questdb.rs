@@ -88,9 +88,9 @@ fn judge(answer: &Answer, batch: &Batch) -> Verdict {
         401 | 403 => {
             Verdict::Misconfigured { why: format!("{}; check `username` and `password`, or `token`", answer.words()) }
         }
-        404 => {
-            Verdict::Misconfigured { why: format!("{}; check `url`: older versions take lines over TCP only", answer.words()) }
-        }
+        404 => Verdict::Misconfigured {
+            why: format!("{}; check `url`: older versions take lines over TCP only", answer.words()),
+        },
         _ => answer.verdict(),
     }
 }
@@ -120,7 +120,8 @@ mod tests {
     }
 
     fn fault(line: usize, about: &str) -> String {
-        let message = format!("failed to parse line protocol:errors encountered on line(s):\nerror in line {line}: {about}");
+        let message =
+            format!("failed to parse line protocol:errors encountered on line(s):\nerror in line {line}: {about}");
         serde_json::json!({ "code": "invalid", "message": message, "line": line, "errorId": "7-1" }).to_string()
     }
 

@@ -98,7 +98,9 @@ async fn send(address: &SocketAddress, open: &mut Option<Open>, batch: &Batch, s
         match send_one(address, open, &datagram).await {
             Ok(()) => {}
             // Larger than the system lets through: only a line that stands alone can be.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) && lines.len() == 1 => {
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) && lines.len() == 1 =>
+            {
                 too_long.push((lines.start, format!("{address}: a line of {} bytes: {error}", datagram.len())));
             }
             Err(error) => {

@@ -36,7 +36,8 @@ fn partial(answer: &Answer, batch: &Batch) -> Option<Verdict> {
     let message = answer.message()?;
     let n = bad_line(&message, batch)?;
     let lines = vec![(n, answer.words())];
-    let is_only_one = !message.trim_end().ends_with(" other parse error)") && !message.trim_end().ends_with(" other parse errors)");
+    let is_only_one =
+        !message.trim_end().ends_with(" other parse error)") && !message.trim_end().ends_with(" other parse errors)");
     Some(if is_only_one { Verdict::KeptExcept(lines) } else { Verdict::RefusedFor(lines) })
 }
 
@@ -110,7 +111,12 @@ mod tests {
     #[test]
     fn answers_of_telegraf() {
         assert_eq!(judged(204, ""), Verdict::Kept);
-        for message in ["http: bad request", "metric parse error: x", "metric parse error: x at 99:1", "metric parse error: x at 0:1"] {
+        for message in [
+            "http: bad request",
+            "metric parse error: x",
+            "metric parse error: x at 99:1",
+            "metric parse error: x at 0:1",
+        ] {
             assert!(matches!(error(message), Verdict::Refused { .. }), "{message}");
         }
         for status in [401, 403, 404] {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pythond::buffer::disk::RealDisk;
 use pythond::buffer::{self, Log};
-use pythond::config::sinks::{DatawaySink, FileSink, InfluxdbApi, InfluxdbSink, SinkKind, SinkSettings};
 use pythond::config::Secret;
+use pythond::config::sinks::{DatawaySink, FileSink, InfluxdbApi, InfluxdbSink, SinkKind, SinkSettings};
 use pythond::deadletter::{self, DeadLetters, Letter};
 use pythond::point::Category;
 use pythond::point::record::Header;

@@ -29,8 +29,7 @@ pub enum Said {
 
 type Script = dyn FnMut(&[u8], usize) -> Said + Send;
 
-#[derive(Clone, Copy)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Order {
     Ping,
     Close,
@@ -245,9 +244,9 @@ async fn serve(
                 let answer = match said {
                     Said::Kept => answer(r#"{"stream":"LP", "seq":1}"#),
                     Said::Json(json) => answer(json),
-                    Said::TooLarge => {
-                        answer(r#"{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}"#)
-                    }
+                    Said::TooLarge => answer(
+                        r#"{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}"#,
+                    ),
                     Said::Nobody => format!("HMSG {inbox} 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n"),
                     Said::Error(text) => format!("-ERR {text}\r\n"),
                     Said::Cut => return,

@@ -428,7 +428,11 @@ fn password_or_token(section: &mut Section, reading: &mut Reading<'_>) -> Login 
         (Login::Nobody, Some(token)) => Login::Token(token.value),
         (login, None) => login,
         (login, Some(token)) => {
-            reading.fault("PD0103", token.span, "`token` is given besides `username` and `password`; one of them must go");
+            reading.fault(
+                "PD0103",
+                token.span,
+                "`token` is given besides `username` and `password`; one of them must go",
+            );
             login
         }
     }
