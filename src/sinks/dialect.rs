@@ -44,7 +44,9 @@ pub(super) enum Unsigned {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Names {
     AsTheyAre,
-    /// Backslashes are doubled, and characters that no table or column may hold become `_`.
+    /// Backslashes are doubled: VictoriaMetrics reads each pair as one, and loses a line whose `\\,` it takes for a separator.
+    Doubled,
+    /// As `Doubled`, and characters that no table or column may hold become `_`.
     Questdb,
 }
 
@@ -103,8 +105,13 @@ impl Dialect {
             Strings::Drop => memchr::memchr(b'"', &text).is_some(),
         };
         let unsigned = self.unsigned == Unsigned::Signed && may_hold_unsigned(&text);
+        let names = match self.names {
+            Names::AsTheyAre => false,
+            Names::Doubled => memchr::memchr(b'\\', &text).is_some(),
+            Names::Questdb => true,
+        };
         let long = self.max_line.is_some_and(|max| batch.lines().any(|line| line.len() >= max));
-        strings || unsigned || long || self.names == Names::Questdb
+        strings || unsigned || long || names
     }
 }
 
@@ -167,10 +174,15 @@ impl Writer {
     }
 
     fn measurement(&mut self, name: &[u8]) -> Result<(), String> {
-        if self.dialect.names == Names::AsTheyAre {
-            self.out.extend_from_slice(name);
-            return Ok(());
+        match self.dialect.names {
+            Names::AsTheyAre => self.out.extend_from_slice(name),
+            Names::Doubled => push_escaped(&mut self.out, &plain(name)),
+            Names::Questdb => return self.questdb_table(name),
         }
+        Ok(())
+    }
+
+    fn questdb_table(&mut self, name: &[u8]) -> Result<(), String> {
         let name = questdb_name(&plain(name), |c| c == '-');
         if name.len() > QUESTDB_NAME_MAX {
             return Err(format!("the measurement has {} bytes; QuestDB takes at most {QUESTDB_NAME_MAX}", name.len()));
@@ -189,7 +201,7 @@ impl Writer {
         self.out.push(b'=');
         match self.dialect.names {
             Names::AsTheyAre => self.out.extend_from_slice(value),
-            Names::Questdb => push_escaped(&mut self.out, &plain(value)),
+            Names::Doubled | Names::Questdb => push_escaped(&mut self.out, &plain(value)),
         }
     }
 
@@ -218,8 +230,14 @@ impl Writer {
 
     /// A key as this dialect writes it.
     fn column<'k>(&self, key: &'k [u8], seen: &mut BTreeSet<String>) -> Result<Cow<'k, [u8]>, &'static str> {
-        if self.dialect.names == Names::AsTheyAre {
-            return Ok(Cow::Borrowed(key));
+        let mut out = Vec::with_capacity(key.len() + 8);
+        match self.dialect.names {
+            Names::AsTheyAre => return Ok(Cow::Borrowed(key)),
+            Names::Doubled => {
+                push_escaped(&mut out, &plain(key));
+                return Ok(Cow::Owned(out));
+            }
+            Names::Questdb => {}
         }
         let mut name = questdb_name(&plain(key), |_| false);
         // The designated timestamp has this name in tables that QuestDB makes by itself.
@@ -232,7 +250,6 @@ impl Writer {
         if !seen.insert(name.to_lowercase()) {
             return Err("same_column");
         }
-        let mut out = Vec::with_capacity(name.len());
         push_escaped(&mut out, name.as_bytes());
         Ok(Cow::Owned(out))
     }
@@ -244,7 +261,7 @@ fn questdb_name(name: &[u8], is_allowed: fn(char) -> bool) -> String {
     String::from_utf8_lossy(name).chars().map(|c| if is_bad(c) { '_' } else { c }).collect()
 }
 
-/// QuestDB's escapes in names and symbols: a backslash always escapes the next byte, so it is doubled.
+/// The escapes of far ends for which a backslash always escapes the next byte.
 fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     for &byte in text {
         if b", =\\\n\r".contains(&byte) {
@@ -357,6 +374,14 @@ mod tests {
         let text = "m s=\"a\nb\\\\n\r\n\" 1\n";
         assert_eq!(written(ONE_LINE, text), "m s=\"a\\nb\\\\n\\r\\n\" 1\n");
         assert_eq!(written(QUESTDB, text), "m s=\"a\\\nb\\\\n\\\r\\\n\" 1\n");
+    }
+
+    #[test]
+    fn backslashes_in_names_are_doubled_where_a_pair_is_read_as_one() {
+        let dialect = Dialect { names: Names::Doubled, ..AS_IT_IS };
+        let text = r#"C:\x,a\\,b=c\ d,e=\y\=z s="\\",k\y=1 1"#.to_owned() + "\n";
+        let expected = r#"C:\\x,a\\\,b=c\ d,e=\\y\=z s="\\",k\\y=1 1"#.to_owned() + "\n";
+        assert_eq!(written(dialect, &text), expected);
     }
 
     #[test]

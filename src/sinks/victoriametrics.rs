@@ -1,19 +1,20 @@
 //! VictoriaMetrics over its InfluxDB endpoint `/write`: numbers and booleans only.
 //!
-//! It stores a string as 0, so string fields are left out and counted. Versions before 1.105 answer 204 to everything and skip what they
+//! It stores a string as 0, so string fields are left out and counted. It reads two backslashes in a name as one. Versions before 1.105 answer 204 to everything and skip what they
 //! cannot read; later ones refuse the whole body for one bad line and quote everything from that line to the end of the body.
 
 use crate::config::SinkSettings;
 use crate::config::sinks::VictoriametricsSink;
 
-use super::dialect::{AS_IT_IS, Dialect, Strings};
+use super::dialect::{AS_IT_IS, Dialect, Names, Strings};
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
 use super::{Batch, BuildError, Verdict};
 
 /// `-influx.maxLineSize`; a longer line ends the request in versions before 1.105.
 const MAX_LINE: usize = 256 * 1024;
-const DIALECT: Dialect = Dialect { strings: Strings::Drop, max_line: Some(MAX_LINE), ..AS_IT_IS };
+const DIALECT: Dialect =
+    Dialect { strings: Strings::Drop, names: Names::Doubled, max_line: Some(MAX_LINE), ..AS_IT_IS };
 
 pub(super) fn new(settings: &SinkSettings, kind: &VictoriametricsSink) -> Result<Lines, BuildError> {
     let labels: Vec<String> = kind.extra_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -42,6 +42,7 @@ struct Seen {
     /// Subject and headers of every message.
     heads: Vec<String>,
     connects: Vec<String>,
+    pings: usize,
     pongs: usize,
 }
 
@@ -165,9 +166,10 @@ impl WireEnd {
         self.until(|seen| seen.pieces.iter().flatten().filter(|byte| **byte == b'\n').count() >= count).await;
     }
 
-    /// Sends a PING to every client; the answers come when they next look.
+    /// Sends a PING to the client; the answer comes when it next looks.
     pub async fn ping(&self) {
         self.orders.send(Order::Ping).unwrap();
+        self.until(|seen| seen.pings > 0).await;
     }
 
     /// Closes every connection, and waits until that is done.
@@ -222,7 +224,10 @@ async fn serve(
         tokio::select! {
             read = stream.read_line(&mut line) => if !matches!(read, Ok(1..)) { return },
             order = orders.recv() => match order {
-                Ok(Order::Ping) => { let _ = stream.get_mut().write_all(b"PING\r\n").await; }
+                Ok(Order::Ping) => {
+                    stream.get_mut().write_all(b"PING\r\n").await.unwrap();
+                    to.note(|seen| seen.pings += 1);
+                }
                 _ => return,
             },
         }
