@@ -152,8 +152,8 @@ impl WireEnd {
         self.shared.seen.lock().unwrap().connects.clone()
     }
 
-    pub fn pongs(&self) -> usize {
-        self.shared.seen.lock().unwrap().pongs
+    pub async fn wait_for_pong(&self) {
+        self.until(|seen| seen.pongs > 0).await;
     }
 
     /// All lines that begin so, in order.
