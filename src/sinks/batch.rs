@@ -223,7 +223,9 @@ impl Run {
     fn pieces(&self, done: usize, wanted: Wanted<'_>) -> Vec<Range<usize>> {
         let mut pieces: Vec<Range<usize>> = Vec::new();
         if wanted.measurements.is_none() {
-            pieces.extend((done < self.ends.len()).then(|| done..self.ends.len()));
+            if done < self.ends.len() {
+                pieces.push(done..self.ends.len());
+            }
             return pieces;
         }
         for n in (done..self.ends.len()).filter(|&n| wanted.has_line(&self.text[self.start(n)..self.ends[n] - 1])) {
