@@ -240,3 +240,23 @@ fn help_names_only_what_is_there() {
         assert!(!stdout.contains(&format!("\n  {absent} ")), "{stdout}");
     }
 }
+
+#[test]
+fn an_interrupted_run_ends_with_130_and_leaves_nothing() {
+    let root = Root::new();
+    std::fs::remove_dir_all(root.path().join("conf.d")).unwrap();
+    let started = root.path().join("started");
+    let text = format!(
+        "{HEAD}import os, pathlib, time\nclass A(DataKitFramework):\n    def run(self):\n        \
+         pathlib.Path({started:?}).write_text(str(os.getpid()))\n        time.sleep(1e6)\n"
+    );
+    root.script("mine/mine.py", &text);
+    let mut child =
+        root.command(&["run", "python.d/mine/mine.py"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let worker: u32 = support::wait_for("the run to begin", || {
+        std::fs::read_to_string(&started).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "not yet".to_owned())
+    });
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    support::wait_until("the worker is gone", || !support::is_alive(worker));
+}

@@ -5,23 +5,12 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use support::{Root, wait_for};
 
 fn run_case(name: &str) {
-    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/datakit").join(name);
     let root = Root::new();
-    let mut dirs = Vec::new();
-    for folder in std::fs::read_dir(case.join("python.d")).unwrap().map(|entry| entry.unwrap()) {
-        let folder_name = folder.file_name().into_string().unwrap();
-        for script in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()) {
-            let text = std::fs::read_to_string(script.path()).unwrap();
-            root.script(&format!("{folder_name}/{}", script.file_name().to_str().unwrap()), &text);
-        }
-        dirs.push(folder_name);
-    }
-    root.input("case", &dirs.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    let case = root.case(name);
     let agent = root.agent();
     for expected in std::fs::read_dir(case.join("expected")).unwrap().map(|entry| entry.unwrap().path()) {
         let category = expected.file_stem().unwrap().to_str().unwrap();

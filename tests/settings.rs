@@ -10,7 +10,9 @@ use pythond::config::sinks::{
     GreptimedbSink, HttpSettings, InfluxdbApi, Login, QuestdbSink, SinkKind, SocketAddress, SocketSink, TelegrafSink,
     VictoriametricsSink,
 };
-use pythond::config::{self, AtCap, Config, ConfigError, Diagnostic, Integers, Level, OnInvalid, Secret, Surroundings, Sync};
+use pythond::config::{
+    self, AtCap, Config, ConfigError, Diagnostic, Integers, Level, OnInvalid, Secret, Surroundings, Sync,
+};
 use pythond::point::Category;
 
 /// A root directory with `python.d/mytest/a.py`, a `python3` on PATH, and the settings of a test.

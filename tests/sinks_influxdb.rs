@@ -88,6 +88,29 @@ async fn conflicts_of_several_fields_are_searched_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conflict_hides_no_other_refusal_of_the_same_request() {
+    let Some(server) = server() else { return };
+    let pipe = Pipe::new(pipe::influxdb_v1(&server.url(), "d"));
+    // Far enough apart for shards of their own: the server tells the conflicts of one shard only.
+    let later = 1_700_000_000_000_000_000_u64;
+    pipe.put(Category::Metric, &["m v=0.5 1".to_owned(), format!("n w=1i {later}")]).await;
+    pipe.drain().await;
+    let text = "m v=\"text\" 9000".to_owned();
+    let float = format!("n w=2.5 {}", later + 1);
+    let nonsense = "m v=nonsense 9001".to_owned();
+    let mut lines = numbered(1..100);
+    for (at, bad) in [(20, &text), (50, &float), (70, &nonsense)] {
+        lines.insert(at, bad.clone());
+    }
+    pipe.put(Category::Metric, &lines).await;
+    let report = pipe.drain().await;
+    let mut dead = pipe.dead_points();
+    dead.sort();
+    assert_eq!(dead, [text, nonsense, float]);
+    assert_eq!((report.delivered, report.dead, values(&server)), (99, 3, expected(0..100)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_cannot_be_parsed_is_buried_though_its_control_bytes_spoil_the_answer() {
     let Some(server) = server() else { return };
     let pipe = Pipe::new(pipe::influxdb_v1(&server.url(), "d"));

@@ -138,7 +138,7 @@ async fn every_byte_is_stored_under_the_subject_of_its_category() {
     let pipe = Pipe::new(settings(&server, Login::Nobody));
     let nasty = "log,t=C:\\x\\,y message=\"two\nlines\r\n\\\"é 😀\\\" \u{1b}[31m \0 PING\r\n\" 5".to_owned();
     pipe.put(Category::Metric, &numbered(0..30)).await;
-    pipe.put(Category::Logging, &[nasty.clone()]).await;
+    pipe.put(Category::Logging, std::slice::from_ref(&nasty)).await;
     let report = pipe.drain().await;
     assert_eq!((report.delivered, report.dead), (31, 0));
     let text: String = numbered(0..30).iter().map(|line| format!("{line}\n")).collect();

@@ -180,11 +180,20 @@ fn tell_moved(moved: &[(String, u64)]) {
     }
 }
 
+/// Removes the segments that all sinks have passed. After a power cut the numbering goes on from the sinks' places or from the newest
+/// record, so one of the two must be durable before the other goes.
 fn let_passed_go(shared: &Shared) {
+    if shared.state().passed().is_none() {
+        return;
+    }
+    let places_are_durable = sync_cursors(shared);
     loop {
-        let Some(segment) = shared.state().passed() else {
+        let state = shared.state();
+        let Some(segment) = state.passed() else { return };
+        if !places_are_durable && state.holds_newest(&segment) {
             return;
-        };
+        }
+        drop(state);
         if let Err(e) = let_go(shared, &segment) {
             tracing::warn!(error = %e, segment = segment.first_seq, "a segment that is no longer needed could not be removed");
             return;
@@ -212,8 +221,8 @@ fn let_go(shared: &Shared, segment: &Segment) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the cursors' files durable. What fails is tried again with the next chores, with a new file.
-fn sync_cursors(shared: &Shared) {
+/// Makes the cursors' files durable; says whether they are. What fails is tried again with the next chores, with a new file.
+fn sync_cursors(shared: &Shared) -> bool {
     let names = unsynced_cursors(shared);
     let mut trouble = None;
     for name in &names {
@@ -224,10 +233,10 @@ fn sync_cursors(shared: &Shared) {
     if trouble.is_none() && !names.is_empty() {
         trouble = shared.disk.sync_dir(&shared.paths.cursors).err();
     }
-    if let Some(e) = trouble {
-        tracing::warn!(error = %e, "the cursors could not be saved; after a crash their sinks get some records again");
-        shared.write_anew(&names);
-    }
+    let Some(e) = trouble else { return true };
+    tracing::warn!(error = %e, "the cursors could not be saved; after a crash their sinks get some records again");
+    shared.write_anew(&names);
+    false
 }
 
 fn unsynced_cursors(shared: &Shared) -> Vec<String> {

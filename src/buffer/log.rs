@@ -505,6 +505,11 @@ impl State {
         self.oldest().and_then(|(segment, holders)| holders.is_empty().then_some(segment))
     }
 
+    /// Says whether no later segment holds a record.
+    pub(super) fn holds_newest(&self, segment: &Segment) -> bool {
+        self.segments.range(segment.first_seq + 1..).all(|(_, later)| later.records == 0)
+    }
+
     /// Moves every cursor that is not behind it over the segment; says who lost how many points.
     pub(super) fn move_over(&mut self, segment: &Segment) -> Vec<(String, u64)> {
         let behind = self.cursors.iter_mut().filter(|(_, cursor)| cursor.place.position.seq < segment.end_seq);

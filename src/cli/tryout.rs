@@ -21,7 +21,7 @@ use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
 use crate::worker::control::{Address, Channel, Down, Fatal, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
 use crate::worker::output::{Said, drain};
-use crate::worker::process::{self, Death, Ended, Launch, Parts, Spawner, StartError};
+use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Spawner, StartError};
 use crate::worker::roster::{Member, Roster};
 use crate::worker::{WorkerSpec, sdk};
 
@@ -154,7 +154,7 @@ impl Tryout {
         timeout: Duration,
         outcome: &mut Outcome,
     ) {
-        let Parts { pid, death, channel, stdout, stderr, trace } = parts;
+        let Parts { death, leash, channel, stdout, stderr, trace, .. } = parts;
         let channel = Arc::new(channel);
         let (hear, mut heard) = mpsc::unbounded_channel();
         let first = channel.send(&Down::Spec(Spec::new(spec, mode, times, 1, &self.address, token)));
@@ -162,7 +162,7 @@ impl Tryout {
             outcome.output.push(format!("agent  | could not tell the worker its script: {error}"));
         }
         let mut listeners = listen(Arc::clone(&channel), stdout, stderr, trace, hear);
-        let ended = watch(pid, &death, token, timeout).await;
+        let ended = watch(leash, &death, timeout).await;
         for listener in &mut listeners {
             // A grandchild may hold a pipe open; nobody waits for it.
             if tokio::time::timeout(Duration::from_secs(1), &mut *listener).await.is_err() {
@@ -245,14 +245,17 @@ fn listen(
 }
 
 /// Waits for the end; at the time-out has the stacks written and ends the tree. What the script left behind goes with it either way.
-async fn watch(pid: u32, death: &Death, token: &str, timeout: Duration) -> End {
+async fn watch(leash: Leash, death: &Death, timeout: Duration) -> End {
+    let pid = leash.pid;
     let began = Instant::now();
     let timed_out = tokio::time::timeout(timeout, death.wait()).await.is_err();
     if timed_out {
-        process::signal(pid, Signal::USR2);
+        leash.signal(Signal::USR2);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    process::kill_tree(token, pid);
+    if tokio::task::spawn_blocking(move || leash.end_tree()).await.is_err() {
+        tracing::debug!(target: "worker", "the end of what process {pid} left behind was not seen");
+    }
     if let Err(error) = death.wait().await {
         return End::NotStarted(format!("the end of process {pid} cannot be seen: {error}"));
     }

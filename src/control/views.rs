@@ -93,7 +93,7 @@ pub struct Sink {
     pub kind: String,
     /// Where it writes, without secrets.
     pub target: String,
-    /// `ok`, `down` or `misconfigured`.
+    /// One of `ok slow down misconfigured`.
     pub state: String,
     pub since_s: f64,
     pub why: Option<String>,

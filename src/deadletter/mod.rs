@@ -78,11 +78,7 @@ impl DeadLetters {
         self.put_at(who, dead, Timestamp::now())
     }
 
-    /// [`DeadLetters::put`] at a given time.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn put_at(&self, who: &str, dead: &[Dead], now: Timestamp) -> io::Result<()> {
+    fn put_at(&self, who: &str, dead: &[Dead], now: Timestamp) -> io::Result<()> {
         if dead.is_empty() {
             return Ok(());
         }
@@ -99,7 +95,7 @@ impl DeadLetters {
     }
 }
 
-/// Lists the files of a who, oldest first, as `deadletter list` and `show` read them.
+/// Lists the files of a who, oldest first.
 ///
 /// # Errors
 /// When the folder cannot be read; a folder that is not there is empty.
@@ -306,18 +302,18 @@ fn place(shelf: &Shelf, day: &str, cap: u64) -> Name {
 
 fn append(dir: &Path, name: &str, lines: &[u8], is_new: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.join(name))?;
+    if is_new {
+        // Before the lines, so that a failure leaves none of them.
+        File::open(dir)?.sync_all()?;
+    }
     let start = whole_lines(&mut file)?;
     file.seek(SeekFrom::Start(start))?;
     let written = file.write_all(lines).and_then(|()| file.sync_data());
     if written.is_err() {
-        // Best effort: what stays is cut off before the next put.
+        // Best effort: the sender writes them once more, and half a line is cut off before that.
         let _ = file.set_len(start);
     }
-    written?;
-    if is_new {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(())
+    written
 }
 
 /// Cuts off what a crash left of a line (the put that wrote it never returned) and tells the length.

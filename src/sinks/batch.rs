@@ -92,6 +92,22 @@ impl Batch {
         Self { whole: Arc::clone(&self.whole), lines: self.lines.start + range.start..self.lines.start + range.end }
     }
 
+    /// The batch without these lines (sorted); `None` when nothing is left.
+    pub(super) fn without(&self, lines: &[usize]) -> Option<Self> {
+        let kept: Vec<usize> = (0..self.len()).filter(|n| lines.binary_search(n).is_err()).collect();
+        let text: Vec<u8> = kept.iter().flat_map(|&n| self.line(n).iter().copied().chain([b'\n'])).collect();
+        (!kept.is_empty()).then(|| self.of_lines(&kept, text.into()))
+    }
+
+    /// Lines of this batch with this text: line `i` of it comes from line `from[i]`.
+    pub(super) fn of_lines(&self, from: &[usize], text: Bytes) -> Self {
+        let ends = line::ends(&text);
+        assert_eq!(ends.len(), from.len(), "each line comes from one");
+        let parts =
+            from.iter().enumerate().map(|(i, &n)| Part { at: self.position(n), from: i, ..self.part(n).clone() });
+        Self { lines: 0..ends.len(), whole: Arc::new(Whole { text, ends, parts: parts.collect() }) }
+    }
+
     /// The place of its first line in the log.
     pub fn first(&self) -> Position {
         self.position(0)
@@ -415,5 +431,9 @@ pub(super) mod tests {
         assert_eq!(right.text(), "c v=3 3\nd v=4 4\n");
         assert_eq!((right.first(), right.position(1)), (at(1, 2), at(2, 0)));
         assert_eq!(right.lines().collect::<Vec<_>>(), [b"c v=3 3", b"d v=4 4"]);
+        let without = batch.without(&[0, 2]).unwrap();
+        assert_eq!(without.text(), "b v=2 2\nd v=4 4\n");
+        assert_eq!((without.position(0), without.position(1)), (at(1, 1), at(2, 0)));
+        assert!(batch.without(&[0, 1, 2, 3]).is_none());
     }
 }

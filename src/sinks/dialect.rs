@@ -92,7 +92,7 @@ impl Dialect {
             }
         }
         let text = Bytes::from(writer.out);
-        let sent = (!text.is_empty()).then(|| Batch::new(batch.category(), batch.first(), "", text));
+        let sent = (!text.is_empty()).then(|| batch.of_lines(&numbers, text));
         Adapted { sent, left_out: writer.left_out, numbers: Some(numbers), refused }
     }
 
@@ -122,8 +122,8 @@ impl Adapted {
             Verdict::Kept if self.refused.is_empty() => Verdict::Kept,
             Verdict::Kept => Verdict::KeptExcept(self.refused),
             Verdict::KeptExcept(lines) => Verdict::KeptExcept(self.back(lines)),
-            Verdict::RefusedFor(lines) => Verdict::RefusedFor(self.back(lines)),
-            Verdict::Nothing if !self.refused.is_empty() => Verdict::RefusedFor(self.refused),
+            Verdict::RefusedPart(lines) => Verdict::RefusedPart(self.back(lines)),
+            Verdict::Nothing if !self.refused.is_empty() => Verdict::RefusedPart(self.refused),
             other => other,
         }
     }
@@ -362,7 +362,7 @@ mod tests {
         let text = format!("m v=1 1\nm v=1,{}=2 2\nm s=\"{}\",v=3 3\n", "x".repeat(60), "x".repeat(60));
         let adapted = NUMBERS.adapt(&batch(&text));
         assert_eq!(adapted.sent.as_ref().unwrap().text(), "m v=1 1\nm v=3 3\n");
-        let Verdict::RefusedFor(lines) = adapted.verdict(Verdict::RefusedFor(vec![(1, "no".to_owned())])) else {
+        let Verdict::RefusedPart(lines) = adapted.verdict(Verdict::RefusedPart(vec![(1, "no".to_owned())])) else {
             panic!()
         };
         assert_eq!(lines[0], (1, "the line has 71 bytes; the far end takes at most 60".to_owned()));

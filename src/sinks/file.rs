@@ -1,10 +1,11 @@
 //! The file sink: `<dir>/<category>.lp`, synced before a batch counts as kept, rotated by size to `.1` … `.<keep>`.
 //!
 //! **No duplicates after `kill -9`.** The place in the buffer is saved less often than a batch is written, so after a kill the buffer gives
-//! again what already lies in the file. Beside each file lies a journal, `.<category>.lp.journal`: before a batch is written, the place of
-//! its first line, and in which file (its inode, which a rotation keeps) it will begin where. The first batch after a start is looked up there; found, the sink does not write
-//! but *compares*: what is in the file already is passed over, what is cut off is cut away and written whole, and at the first difference
-//! (another buffer, an edited file) or at the end of the file it goes on by appending. Nothing that was kept is ever cut away.
+//! again what already lies in the file. Beside each file lies a journal, `.<category>.lp.journal`: before a batch is written, it notes the
+//! place of its first line, and in which file (its inode, which a rotation keeps) it will begin where. The first batch after a start is
+//! looked up there; found, the sink does not write but *compares*: what is in the file already is passed over, what is cut off is cut away
+//! and written whole, and at the first difference (another buffer, an edited file) or at the end of the file it goes on by appending.
+//! Nothing that was kept is ever cut away.
 //!
 //! The journal is not synced: it serves a kill, which the page cache survives. After a power cut the last second may be there twice.
 //!

@@ -52,8 +52,6 @@ pub struct HealthReport {
     pub panics: u64,
     /// Fields that this kind cannot hold, by reason.
     pub dropped_fields: BTreeMap<&'static str, u64>,
-    /// Points in the request under way.
-    pub in_flight: usize,
 }
 
 /// The health of one sink; clones share it.
@@ -84,7 +82,6 @@ impl Health {
             retries: 0,
             panics: 0,
             dropped_fields: BTreeMap::new(),
-            in_flight: 0,
         };
         Self { inner: Arc::new(Mutex::new(Inner { report, trouble_since: None, said_dead: None })) }
     }
@@ -94,10 +91,9 @@ impl Health {
         self.lock().report.clone()
     }
 
-    pub(super) fn sending(&self, points: usize) {
-        let mut inner = self.lock();
-        inner.report.in_flight = points;
-        inner.report.next_try = None;
+    /// Notes that a request is under way: nothing is waited for.
+    pub(super) fn sending(&self) {
+        self.lock().report.next_try = None;
     }
 
     /// Notes points that are dead letters now.
@@ -118,7 +114,6 @@ impl Health {
         let mut inner = self.lock();
         let back_after = inner.trouble_since.take().map(|since| since.elapsed());
         let report = &mut inner.report;
-        report.in_flight = 0;
         report.attempts = 0;
         report.delivered += kept as u64;
         let before = report.state;
@@ -137,7 +132,6 @@ impl Health {
         let report = &mut inner.report;
         let is_news = report.state != state;
         let is_other = report.last_error.as_ref().is_none_or(|(_, last)| last != why);
-        report.in_flight = 0;
         report.attempts = report.attempts.saturating_add(1);
         report.retries += 1;
         let now = Timestamp::now();

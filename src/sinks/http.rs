@@ -170,8 +170,18 @@ impl Answer {
 /// Nothing is known about what the far end did, so the same goes again. Except where it answered and the answer is no HTTP that can be read:
 /// the point that it quotes may be what spoils the answer (a NUL in a header), and the same would go again for ever.
 fn unanswered(error: &reqwest::Error) -> Verdict {
-    let why = causes(error);
+    let why = why_unanswered(error);
     if is_unreadable(error) { Verdict::Refused { why } } else { Verdict::TryAgain { after: None, why } }
+}
+
+/// The client wraps the system's word several times; a person needs the innermost.
+fn why_unanswered(error: &reqwest::Error) -> String {
+    let innermost = std::iter::successors(std::error::Error::source(error), |cause| cause.source()).last();
+    match innermost {
+        Some(_) if error.is_timeout() => "no answer within `timeout`".to_owned(),
+        Some(cause) if error.is_connect() => format!("could not connect: {cause}"),
+        _ => causes(error),
+    }
 }
 
 fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -237,7 +247,7 @@ fn certificates(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>, Bui
 }
 
 /// An error with its causes in one line, each said once.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -274,7 +284,8 @@ mod tests {
             Verdict::TryAgain { .. } => "again",
             Verdict::Misconfigured { .. } => "misconfigured",
             Verdict::Refused { .. } => "refused",
-            Verdict::KeptExcept(_) | Verdict::RefusedFor(_) => "except",
+            Verdict::KeptExcept(_) => "except",
+            Verdict::RefusedPart(_) => "part",
             Verdict::Nothing => "nothing",
         };
         for (expected, statuses) in [

@@ -57,6 +57,8 @@ pub enum Verdict {
     Kept,
     /// All but these points, which the sink will never take, each with the sink's reason.
     KeptExcept(Vec<(usize, String)>),
+    /// These points never, each with the sink's reason; of the others nothing is known. The pump sends the others again.
+    RefusedPart(Vec<(usize, String)>),
     /// Nothing is known to be kept; `after` is the sink's own wish.
     TryAgain {
         after: Option<Duration>,
@@ -70,8 +72,6 @@ pub enum Verdict {
     Refused {
         why: String,
     },
-    /// Nothing, because of these points, each with the sink's reason; the others go again without them.
-    RefusedFor(Vec<(usize, String)>),
     /// Of this batch nothing can be held by this far end, so nothing was sent; the sink counts what it left out.
     Nothing,
     /// The whole batch, because of its size; the pump halves it and remembers the size.

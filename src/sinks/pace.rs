@@ -6,6 +6,9 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(500);
 /// Waits stay below this.
 const LONGEST: Duration = Duration::from_secs(30);
+/// What only a person can cure is first tried again after half of this to this; it doubles up to `SELDOM`.
+const FIRST_SELDOM: Duration = Duration::from_secs(5);
+const SELDOM: Duration = Duration::from_secs(60);
 /// Full jitter may draw nearly nothing, a sink may wish for nothing; a dead far end is still not hammered.
 const SHORTEST: Duration = Duration::from_millis(50);
 /// A sink's wish (Retry-After) is obeyed up to this.
@@ -15,6 +18,7 @@ const WISH_MAX: Duration = Duration::from_secs(600);
 #[derive(Debug, Default, Clone)]
 pub struct Pace {
     failures: u32,
+    misconfigurations: u32,
 }
 
 impl Pace {
@@ -25,14 +29,15 @@ impl Pace {
         wish.map_or_else(|| ceiling.mul_f64(random).max(SHORTEST), |wish| wish.clamp(SHORTEST, WISH_MAX))
     }
 
-    /// Counts a failure that only a person can cure: 30 to 60 s, so that the cure is seen soon and the far end is left alone.
+    /// Counts a failure that only a person can cure: soon at first, since that person is likely at work on it, then seldom.
     pub fn after_misconfiguration(&mut self, random: f64) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        Duration::from_secs(30) + Duration::from_secs(30).mul_f64(random)
+        let ceiling = SELDOM.min(FIRST_SELDOM.saturating_mul(1 << self.misconfigurations.min(16)));
+        self.misconfigurations = self.misconfigurations.saturating_add(1);
+        ceiling / 2 + (ceiling / 2).mul_f64(random)
     }
 
     pub fn reset(&mut self) {
-        self.failures = 0;
+        *self = Self::default();
     }
 }
 
@@ -65,17 +70,22 @@ mod tests {
     }
 
     #[test]
-    fn a_misconfigured_sink_is_tried_every_thirty_to_sixty_seconds() {
-        let mut pace = Pace::default();
-        assert_eq!(pace.after_misconfiguration(0.0), Duration::from_secs(30));
-        assert_eq!(pace.after_misconfiguration(1.0), Duration::from_secs(60));
+    fn a_misconfigured_sink_is_tried_soon_at_first_and_then_every_thirty_to_sixty_seconds() {
+        let waits = |random: f64| {
+            let mut pace = Pace { failures: 7, ..Pace::default() };
+            [(); 6].map(|()| pace.after_misconfiguration(random).as_millis())
+        };
+        assert_eq!(waits(0.0), [2500, 5000, 10_000, 20_000, 30_000, 30_000]);
+        assert_eq!(waits(1.0), [5000, 10_000, 20_000, 40_000, 60_000, 60_000]);
     }
 
     #[test]
     fn a_success_starts_anew_and_no_count_overflows() {
-        let mut pace = Pace { failures: u32::MAX };
+        let mut pace = Pace { failures: u32::MAX, misconfigurations: u32::MAX };
         assert_eq!(pace.after_failure(None, 1.0), LONGEST);
+        assert_eq!(pace.after_misconfiguration(1.0), SELDOM);
         pace.reset();
         assert_eq!(pace.after_failure(None, 1.0), FIRST);
+        assert_eq!(pace.after_misconfiguration(1.0), FIRST_SELDOM);
     }
 }

@@ -25,6 +25,7 @@ use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
 
 use super::batch::{Batch, Wanted, cut};
 use super::health::{Health, State};
+use super::http::causes;
 use super::pace::Pace;
 use super::work::{Step, Trust, Work, shrink};
 use super::{BuildError, Limits, Sink, Verdict};
@@ -129,17 +130,20 @@ where
         // After a panic nothing of the sink is used again, and the rest of the pump is read anew from the confirmed place.
         let Err(panic) = AssertUnwindSafe(pump.run()).catch_unwind().await else { return };
         pump.health.panicked();
-        let why = format!("a defect in the sink: {}", panic_text(panic.as_ref()));
+        let mut why = format!("a defect in the sink: {}", panic_text(panic.as_ref()));
         tracing::error!(target: "sink", sink = pump.settings.name, "{why}; the sink is made anew");
-        if pump.fail(State::Down, None, &why).await.is_err() {
-            return;
-        }
-        match make() {
-            Ok(sink) => pump.sink = sink,
-            Err(error) => {
-                tracing::error!(target: "sink", sink = pump.settings.name, "the sink could not be made anew: {error}")
+        pump.sink = loop {
+            if pump.fail(State::Down, None, &why).await.is_err() {
+                return;
             }
-        }
+            match make() {
+                Ok(sink) => break sink,
+                Err(error) => {
+                    why = format!("the sink could not be made anew: {}", causes(&error));
+                    tracing::error!(target: "sink", sink = pump.settings.name, "{why}");
+                }
+            }
+        };
     }
 }
 
@@ -209,7 +213,7 @@ impl Pump {
             match read {
                 Ok(entries) => return Ok(entries),
                 Err(ReadError::Closed) => return Err(Stopped),
-                Err(error @ ReadError::Disk(_)) => self.fail(State::Down, None, &spell(&error)).await?,
+                Err(error @ ReadError::Disk(_)) => self.fail(State::Down, None, &causes(&error)).await?,
             }
         }
     }
@@ -219,7 +223,7 @@ impl Pump {
         self.confirm(work.done_to());
         while let Some(batch) = work.front().cloned() {
             let began = Instant::now();
-            self.health.sending(batch.len());
+            self.health.sending();
             let verdict = until_grace_ends(self.stop.clone(), self.sink.deliver(&batch)).await?;
             if matches!(verdict, Verdict::Kept | Verdict::KeptExcept(_) | Verdict::Nothing) {
                 self.count_left_out();
@@ -300,7 +304,7 @@ impl Pump {
                     self.health.buried(dead.len());
                     return Ok(());
                 }
-                Ok(Err(error)) => spell(&error),
+                Ok(Err(error)) => causes(&error),
                 Err(error) => error.to_string(),
             };
             self.fail(State::Down, None, &format!("the dead letters could not be written: {why}")).await?;
@@ -314,7 +318,7 @@ impl Pump {
         }
         if let Err(error) = self.source.confirm(to) {
             // Nothing is lost: after a restart these points are sent once more. Waiting would only fill the disk further.
-            tracing::warn!(target: "sink", sink = self.settings.name, "the place in the buffer could not be saved: {}", spell(&error));
+            tracing::warn!(target: "sink", sink = self.settings.name, "the place in the buffer could not be saved: {}", causes(&error));
         }
     }
 
@@ -346,18 +350,6 @@ async fn until_grace_ends<F: Future>(mut stop: watch::Receiver<Stop>, future: F)
 /// A number in `0.0..1.0`, good enough to spread retries.
 fn draw() -> f64 {
     (RandomState::new().hash_one(()) >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// An error with its causes in one line.
-fn spell(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -520,9 +512,12 @@ mod tests {
         }
 
         fn start(&self) -> Running {
-            let dead = DeadLetters::open(self.dir.path(), 1 << 20).unwrap();
             let sink = self.sink.clone();
-            let make = move || Ok(Box::new(sink.clone()) as Box<dyn Sink>);
+            self.start_with(move || Ok(Box::new(sink.clone())))
+        }
+
+        fn start_with(&self, make: impl Fn() -> Result<Box<dyn Sink>, BuildError> + Send + 'static) -> Running {
+            let dead = DeadLetters::open(self.dir.path(), 1 << 20).unwrap();
             start(&self.settings, make, Box::new(self.log.clone()), dead, &self.counters, self.stop.subscribe())
                 .unwrap()
         }
@@ -614,7 +609,7 @@ mod tests {
         assert_eq!(bench.log.position(), Position::default());
         bench.stop.send_replace(Some(Instant::now() + Duration::from_secs(3600)));
         running.task.await.unwrap();
-        assert!(bench.pauses().iter().all(|pause| (30..=60).contains(&pause.as_secs())), "{:?}", bench.pauses());
+        assert!(bench.pauses().iter().all(|pause| (2..=60).contains(&pause.as_secs())), "{:?}", bench.pauses());
         assert_eq!(running.health.report().delivered, 1);
     }
 
@@ -700,6 +695,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_sink_that_had_a_defect_is_not_used_again_though_a_new_one_cannot_be_made_at_once() {
+        let bench = Bench::new(|_, n| if n == 0 { panic!("a defect") } else { Verdict::Kept }).with_lines(1);
+        let (sink, made) = (bench.sink.clone(), Arc::new(Mutex::new(0)));
+        let count = Arc::clone(&made);
+        let running = bench.start_with(move || {
+            *count.lock().unwrap() += 1;
+            let is_possible = !(2..=3).contains(&*count.lock().unwrap());
+            if is_possible { Ok(Box::new(sink.clone())) } else { Err(BuildError::Token) }
+        });
+        bench.stop.send_replace(Some(Instant::now() + Duration::from_secs(3600)));
+        running.task.await.unwrap();
+        let report = running.health.report();
+        assert_eq!((report.delivered, *made.lock().unwrap()), (1, 4));
+        assert!(report.last_error.unwrap().1.contains("could not be made anew"));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_stop_sends_what_is_left_and_ends() {
         let mut bench = Bench::new(|_, _| Verdict::Kept).with_lines(10);
         bench.sink.limits.max_points = 3;
@@ -730,11 +742,7 @@ mod tests {
             }
         }
         let bench = Bench::new(|_, _| Verdict::Kept).with_lines(1);
-        let dead = DeadLetters::open(bench.dir.path(), 1 << 20).unwrap();
-        let make = || Ok(Box::new(Hangs) as Box<dyn Sink>);
-        let running =
-            start(&bench.settings, make, Box::new(bench.log.clone()), dead, &bench.counters, bench.stop.subscribe())
-                .unwrap();
+        let running = bench.start_with(|| Ok(Box::new(Hangs)));
         let before = Instant::now();
         bench.stop.send_replace(Some(before + Duration::from_secs(5)));
         running.task.await.unwrap();

@@ -102,7 +102,7 @@ fn named(answer: &Answer, batch: &Batch) -> Option<Verdict> {
     let table = fault.message.split_once("table: ").and_then(|(_, rest)| rest.split([';', ',']).next());
     let measurement = String::from_utf8_lossy(&measurement_of(batch.line(n))).to_lowercase();
     let is_it = table.is_none_or(|table| table.trim().to_lowercase() == measurement);
-    is_it.then(|| Verdict::RefusedFor(vec![(n, answer.words())]))
+    is_it.then(|| Verdict::RefusedPart(vec![(n, answer.words())]))
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_refusal_names_its_line() {
         for about in ["table: CPU, column: v; cast error from protocol type: STRING to column type: DOUBLE", "odd"] {
-            let Verdict::RefusedFor(lines) = judged(400, &fault(3, about)) else { panic!("{about}") };
+            let Verdict::RefusedPart(lines) = judged(400, &fault(3, about)) else { panic!("{about}") };
             assert_eq!(lines.len(), 1);
             assert_eq!(lines[0].0, 2);
             assert!(lines[0].1.contains(about), "{lines:?}");

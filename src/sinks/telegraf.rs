@@ -38,7 +38,7 @@ fn partial(answer: &Answer, batch: &Batch) -> Option<Verdict> {
     let lines = vec![(n, answer.words())];
     let is_only_one =
         !message.trim_end().ends_with(" other parse error)") && !message.trim_end().ends_with(" other parse errors)");
-    Some(if is_only_one { Verdict::KeptExcept(lines) } else { Verdict::RefusedFor(lines) })
+    Some(if is_only_one { Verdict::KeptExcept(lines) } else { Verdict::RefusedPart(lines) })
 }
 
 /// The line of `metric parse error: <what> at <line>:<column>`, which one of the two parsers ends with `: "<text>"`.
@@ -103,7 +103,7 @@ mod tests {
     fn of_several_faults_the_first_is_known_and_the_rest_goes_again() {
         for others in ["(and 1 other parse error)", "(and 7 other parse errors)"] {
             let verdict = error(&format!(r#"metric parse error: expected field at 4:9: "foo v=2asdf 3" {others}"#));
-            let Verdict::RefusedFor(lines) = verdict else { panic!("{verdict:?}") };
+            let Verdict::RefusedPart(lines) = verdict else { panic!("{verdict:?}") };
             assert_eq!((lines.len(), lines[0].0), (1, 2));
         }
     }

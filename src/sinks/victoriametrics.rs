@@ -45,7 +45,7 @@ fn bad_request(answer: &Answer, batch: &Batch) -> Verdict {
             lines if lines.is_empty() => Verdict::Refused { why: answer.words() },
             lines => {
                 let why = answer.words_with(&quoted.reason.unwrap_or_else(|| "incorrect influx line".to_owned()));
-                Verdict::RefusedFor(lines.into_iter().map(|n| (n, why.clone())).collect())
+                Verdict::RefusedPart(lines.into_iter().map(|n| (n, why.clone())).collect())
             }
         },
         None => Verdict::Refused { why: answer.words() },
@@ -141,7 +141,7 @@ mod tests {
 
     fn blamed(body: &str) -> Vec<(usize, String)> {
         match judged(400, body) {
-            Verdict::RefusedFor(lines) => lines,
+            Verdict::RefusedPart(lines) => lines,
             other => panic!("{other:?}"),
         }
     }

@@ -94,10 +94,10 @@ impl Work {
         match verdict {
             Verdict::Kept => self.kept(Vec::new(), trust),
             Verdict::KeptExcept(except) => self.kept(except, trust),
+            Verdict::RefusedPart(refused) => self.refused_part(refused),
             Verdict::TryAgain { after, why } => Step::Wait { after, why },
             Verdict::Misconfigured { why } => Step::Misconfigured { why },
             Verdict::Refused { why } => self.refused(why, trust),
-            Verdict::RefusedFor(lines) => self.refused_for(lines, trust),
             Verdict::Nothing => {
                 self.take_front();
                 Step::Done { kept: 0, dead: Vec::new() }
@@ -106,16 +106,23 @@ impl Work {
         }
     }
 
-    fn kept(&mut self, mut except: Vec<(usize, String)>, trust: &mut Trust) -> Step {
+    fn kept(&mut self, except: Vec<(usize, String)>, trust: &mut Trust) -> Step {
         trust.earn();
         let batch = self.take_front();
-        except.retain(|(n, _)| *n < batch.len());
-        except.sort_by_key(|(n, _)| *n);
-        except.dedup_by_key(|(n, _)| *n);
-        let kept = batch.len() - except.len();
-        let dead = except.into_iter().map(|(n, why)| batch.dead(n, why)).collect();
+        let except = in_order(except, &batch);
         self.try_held_again();
-        Step::Done { kept, dead }
+        Step::Done { kept: batch.len() - except.len(), dead: dead(&batch, except) }
+    }
+
+    /// Names at least one line, so that the search ends.
+    fn refused_part(&mut self, refused: Vec<(usize, String)>) -> Step {
+        let batch = self.take_front();
+        let refused = in_order(refused, &batch);
+        let numbers: Vec<usize> = refused.iter().map(|(n, _)| *n).collect();
+        if let Some(others) = batch.without(&numbers) {
+            self.pending.push_front(others);
+        }
+        Step::Done { kept: 0, dead: dead(&batch, refused) }
     }
 
     fn refused(&mut self, why: String, trust: &mut Trust) -> Step {
@@ -131,29 +138,6 @@ impl Work {
             _ => self.split(&batch),
         }
         if self.pending.is_empty() || self.doubts >= DOUBTS_MAX { Step::Systematic { why } } else { Step::Split }
-    }
-
-    /// The answer names the points, so nothing has to be searched and no proof is needed; what is between them goes again.
-    fn refused_for(&mut self, mut blamed: Vec<(usize, String)>, trust: &mut Trust) -> Step {
-        let of = self.front().map_or(0, Batch::len);
-        blamed.retain(|(n, _)| *n < of);
-        blamed.sort_by_key(|(n, _)| *n);
-        blamed.dedup_by_key(|(n, _)| *n);
-        if blamed.is_empty() {
-            return self.refused("the far end blames a point that was not sent".to_owned(), trust);
-        }
-        let batch = self.take_front();
-        let mut end = of;
-        for (n, _) in blamed.iter().rev() {
-            if n + 1 < end {
-                self.pending.push_front(batch.slice(n + 1..end));
-            }
-            end = *n;
-        }
-        if end > 0 {
-            self.pending.push_front(batch.slice(0..end));
-        }
-        Step::Done { kept: 0, dead: blamed.into_iter().map(|(n, why)| batch.dead(n, why)).collect() }
     }
 
     fn too_large(&mut self, why: String) -> Step {
@@ -181,6 +165,18 @@ impl Work {
     fn take_front(&mut self) -> Batch {
         self.pending.pop_front().expect("a verdict is about the front")
     }
+}
+
+/// The named lines of the batch in its order, each once.
+fn in_order(mut named: Vec<(usize, String)>, batch: &Batch) -> Vec<(usize, String)> {
+    named.retain(|(n, _)| *n < batch.len());
+    named.sort_by_key(|(n, _)| *n);
+    named.dedup_by_key(|(n, _)| *n);
+    named
+}
+
+fn dead(batch: &Batch, named: Vec<(usize, String)>) -> Vec<Dead> {
+    named.into_iter().map(|(n, why)| batch.dead(n, why)).collect()
 }
 
 /// Obeys a size that a sink was found to take at most.
@@ -364,21 +360,32 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_names_points_buries_them_and_sends_the_others_again() {
-        let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3", "d v=4 4", "e v=5 5"]);
-        let blamed = |numbers: &[usize]| numbers.iter().map(|&n| (n, "no".to_owned())).collect();
-        let Step::Done { kept: 0, dead } = work.act(Verdict::RefusedFor(blamed(&[3, 1, 9])), &mut Trust::default())
-        else {
-            panic!("not done")
-        };
-        assert_eq!(dead.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(), ["b v=2 2", "d v=4 4"]);
-        assert_eq!(work.done_to(), Position { seq: 5, lines: 0 });
-        let mut sent = Vec::new();
-        while let Some(batch) = work.front() {
-            sent.push(String::from_utf8(batch.text().to_vec()).unwrap());
-            let _ = work.act(Verdict::Kept, &mut proven());
-        }
-        assert_eq!(sent, ["a v=1 1\n", "c v=3 3\n", "e v=5 5\n"]);
+    fn the_others_of_a_refusal_that_may_hide_some_are_sent_again() {
+        let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3", "d v=4 4"]);
+        let mut seen = Vec::new();
+        let ran = run(&mut work, &mut Trust::default(), |batch, n| {
+            seen.push(String::from_utf8(batch.text().to_vec()).unwrap());
+            match n {
+                0 => Verdict::RefusedPart(vec![(2, "conflict".to_owned()), (0, "conflict".to_owned())]),
+                1 => Verdict::RefusedPart(vec![(0, "the one that was hidden".to_owned())]),
+                _ => Verdict::Kept,
+            }
+        });
+        assert_eq!(seen, ["a v=1 1\nb v=2 2\nc v=3 3\nd v=4 4\n", "b v=2 2\nd v=4 4\n", "d v=4 4\n"]);
+        assert_eq!(
+            (ran.kept, ran.dead),
+            (vec!["d v=4 4".to_owned()], ["a v=1 1", "c v=3 3", "b v=2 2"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(work.done_to(), Position { seq: 6, lines: 0 });
+    }
+
+    #[test]
+    fn the_place_stays_before_what_is_sent_again() {
+        let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3"]);
+        let _ = work.act(Verdict::RefusedPart(vec![(0, "x".to_owned()), (2, "x".to_owned())]), &mut proven());
+        assert_eq!(work.done_to(), Position { seq: 5, lines: 1 });
+        let _ = work.act(Verdict::RefusedPart(vec![(0, "x".to_owned())]), &mut proven());
+        assert!(work.front().is_none());
         assert_eq!(work.done_to(), Position { seq: 6, lines: 0 });
     }
 

@@ -7,17 +7,20 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::Event;
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::control::{Channel, Down};
 use crate::worker::output::{Said, drain};
-use crate::worker::process::{self, Parts};
+use crate::worker::process::{Death, Leash, Parts};
 use crate::worker::roster::Member;
 
 /// Pipes that a grandchild holds open are given up after this time.
 const DRAIN: Duration = Duration::from_secs(1);
+/// A worker that ends closes its control socket a moment before; one that lives on so long has lost it.
+const LOST: Duration = Duration::from_secs(2);
 /// Last words kept for the status.
 const WORDS: usize = 20;
 const WORD_CHARS: usize = 300;
@@ -26,7 +29,7 @@ const STACK_PIECE: usize = 16 * 1024;
 
 /// A running process as the script's record holds it.
 pub(super) struct Incarnation {
-    pub pid: u32,
+    pub leash: Leash,
     pub token: String,
     channel: Arc<Channel>,
 }
@@ -57,6 +60,12 @@ impl Output {
 
     pub fn last_words(&self) -> Vec<String> {
         self.words().lines.iter().cloned().collect()
+    }
+
+    /// The last line that this incarnation has written.
+    pub fn last_word(&self) -> Option<String> {
+        let words = self.words();
+        words.lines.back().filter(|_| !words.are_old).cloned()
     }
 
     pub fn dropped(&self) -> u64 {
@@ -117,31 +126,72 @@ impl Incarnation {
         let (out, err) = (output.clone(), output.clone());
         let stdout = tokio::spawn(async move { drain(parts.stdout, |said| out.say(said)).await });
         let stderr = tokio::spawn(async move { drain(parts.stderr, |said| err.say(said)).await });
-        let (pid, events, swept) = (parts.pid, events.clone(), token.clone());
-        let death = parts.death;
-        tokio::spawn(async move {
-            if let Err(error) = death.wait().await {
-                tracing::error!(target: "worker", "the end of process {pid} cannot be seen: {error}");
-            }
-            // Before it is reaped, so that its number cannot be another's.
-            let left_behind = tokio::task::spawn_blocking(move || process::kill_tree(&swept, pid)).await.unwrap_or(0);
-            let ended = death.reap();
-            for task in [frames, trace, stdout, stderr] {
-                let stop = task.abort_handle();
-                if tokio::time::timeout(DRAIN, task).await.is_err() {
-                    stop.abort();
-                }
-            }
-            // The loop may have ended meanwhile.
-            let _ = events.send(Event::Died { script, incarnation, ended, left_behind }).await;
-        });
-        Self { pid, token, channel }
+        let leash = parts.leash.clone();
+        tokio::spawn(await_end(
+            parts.death,
+            parts.leash,
+            frames,
+            [trace, stdout, stderr],
+            script,
+            incarnation,
+            events.clone(),
+        ));
+        Self { leash, token, channel }
+    }
+
+    /// How many frames the worker had to drop.
+    pub fn frames_missed(&self) -> u64 {
+        self.channel.missed()
     }
 
     /// Sends a frame; one that cannot be sent is judged by what the worker does next.
     pub fn send(&self, frame: &Down<'_>) -> std::io::Result<()> {
         self.channel.send(frame)
     }
+}
+
+/// Waits for the end of the process, ends what it left behind, takes what it still had to say, and tells the loop.
+async fn await_end(
+    death: Death,
+    leash: Leash,
+    mut frames: JoinHandle<()>,
+    mut pipes: [JoinHandle<()>; 3],
+    script: usize,
+    incarnation: u64,
+    events: mpsc::Sender<Event>,
+) {
+    let seen = tokio::select! {
+        seen = death.wait() => seen,
+        _ = &mut frames => match tokio::time::timeout(LOST, death.wait()).await {
+            Ok(seen) => seen,
+            Err(_elapsed) => {
+                // The loop may have ended meanwhile.
+                let _ = events.send(Event::ControlLost { script, incarnation }).await;
+                death.wait().await
+            }
+        },
+    };
+    if let Err(error) = seen {
+        tracing::error!(target: "worker", "the end of process {} cannot be seen: {error}", leash.pid);
+    }
+    // Before it is reaped, so that its number cannot be another's.
+    let left_behind = tokio::task::spawn_blocking(move || leash.end_tree()).await.unwrap_or(0);
+    let rest = async {
+        if !frames.is_finished() {
+            // A task that was aborted or panicked has nothing more to say.
+            let _ = (&mut frames).await;
+        }
+        for pipe in &mut pipes {
+            let _ = pipe.await;
+        }
+    };
+    if tokio::time::timeout(DRAIN, rest).await.is_err() {
+        frames.abort();
+        pipes.iter().for_each(JoinHandle::abort);
+    }
+    let ended = death.reap();
+    // The loop may have ended meanwhile.
+    let _ = events.send(Event::Died { script, incarnation, ended, left_behind }).await;
 }
 
 async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {

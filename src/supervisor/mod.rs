@@ -4,7 +4,9 @@
 //! here and in `worker::life`, one event at a time.
 
 mod incarnation;
+mod repeats;
 mod script;
+mod stack;
 mod view;
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
 use crate::worker::control::{Address, Up};
 use crate::worker::life::{Input, State};
-use crate::worker::process::{Ended, Parts, Spawner, StartError};
+use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
 use crate::worker::roster::Roster;
 
 use script::Script;
@@ -51,7 +54,10 @@ enum Event {
     Started {
         script: usize,
         incarnation: u64,
-        result: Result<Parts, StartError>,
+        program: PathBuf,
+        /// The file of the script as it was before the start.
+        file: Option<Stamp>,
+        result: Box<Result<Parts, StartError>>,
     },
     Frame {
         script: usize,
@@ -64,15 +70,26 @@ enum Event {
         incarnation: u64,
         text: String,
     },
+    /// A worker lives without its control socket.
+    ControlLost {
+        script: usize,
+        incarnation: u64,
+    },
     Died {
         script: usize,
         incarnation: u64,
         ended: Ended,
         left_behind: usize,
     },
-    FilesLooked(Vec<(usize, Option<Stamp>)>),
+    FileLooked {
+        script: usize,
+        file: Option<Stamp>,
+    },
     Snapshot(oneshot::Sender<Vec<WorkerView>>),
-    Stop(oneshot::Sender<()>),
+    /// Ends and starts the worker of the script with this name; answers whether there is one.
+    Restart(String, oneshot::Sender<bool>),
+    RunNow(String, oneshot::Sender<bool>),
+    Stop(Duration, oneshot::Sender<()>),
 }
 
 /// Tells whether a file is the same as before.
@@ -97,6 +114,9 @@ pub fn start(
     counters: Counters,
 ) -> io::Result<Handle> {
     let spawner = Spawner::start()?;
+    // As the sweep at the next start will spell it.
+    let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
+    let settings = Settings { run_dir, ..settings };
     let (events, received) = mpsc::channel(EVENTS);
     let now = Instant::now();
     let scripts = specs
@@ -115,7 +135,7 @@ pub fn start(
             interpreters: HashMap::new(),
         },
         stopping: None,
-        looking: false,
+        tending: None,
     };
     tokio::spawn(supervisor.run(received));
     Ok(Handle { events })
@@ -124,20 +144,30 @@ pub fn start(
 impl Handle {
     /// How every script is now; empty once the loop has ended.
     pub async fn snapshot(&self) -> Vec<WorkerView> {
-        let (answer, answered) = oneshot::channel();
-        if self.events.send(Event::Snapshot(answer)).await.is_err() {
-            return Vec::new();
-        }
-        answered.await.unwrap_or_default()
+        self.ask(Event::Snapshot).await.unwrap_or_default()
     }
 
-    /// Stops all workers, each within its own grace, and waits until all are gone or `patience` is over; then they are killed.
-    pub async fn stop(&self, patience: Duration) {
+    /// Ends the worker of a script and starts it anew, without a pause. Says whether there is such a script.
+    pub async fn restart(&self, id: &str) -> bool {
+        self.ask(|answer| Event::Restart(id.to_owned(), answer)).await.unwrap_or(false)
+    }
+
+    /// Has all collectors of a script run now; one that waits to be tried again is tried now. Says whether there is such a script.
+    pub async fn run_now(&self, id: &str) -> bool {
+        self.ask(|answer| Event::RunNow(id.to_owned(), answer)).await.unwrap_or(false)
+    }
+
+    async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        if self.events.send(Event::Stop(answer)).await.is_err() {
-            return;
-        }
-        if tokio::time::timeout(patience, answered).await.is_err() {
+        self.events.send(event(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Stops all workers at once, each within its own grace, but all steps (asked, TERM, KILL) within `patience`; waits until all that
+    /// they started is gone.
+    pub async fn stop(&self, patience: Duration) {
+        let ended = self.ask(|answer| Event::Stop(patience, answer));
+        if tokio::time::timeout(patience, ended).await.is_err() {
             tracing::warn!(target: "worker", "some workers did not end in time");
         }
     }
@@ -158,8 +188,8 @@ struct Supervisor {
     scripts: Vec<Script>,
     shared: Shared,
     stopping: Option<oneshot::Sender<()>>,
-    /// A look at the files is under way.
-    looking: bool,
+    /// A look at orphans is under way.
+    tending: Option<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -191,6 +221,12 @@ impl Supervisor {
             }
             self.give_slots();
             if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
+                let run_dir = self.shared.settings.run_dir.clone();
+                let looked =
+                    tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &HashSet::new())).await;
+                if let Err(error) = looked {
+                    tracing::error!(target: "worker", "the last look at orphans failed: {error}");
+                }
                 if let Some(answer) = self.stopping.take() {
                     // Whoever asked may have stopped waiting.
                     let _ = answer.send(());
@@ -203,8 +239,14 @@ impl Supervisor {
     fn take(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Started { script, incarnation, result } => {
-                self.of(script, incarnation, |script, shared| script.started(result, shared, now))
+            Event::Started { script, incarnation, program, file, result } => {
+                self.of(script, incarnation, |script, shared| {
+                    script.starts_with(program, file);
+                    script.started(*result, shared, now);
+                });
+            }
+            Event::ControlLost { script, incarnation } => {
+                self.of(script, incarnation, |script, shared| script.step(Input::ControlLost, shared, now));
             }
             Event::Frame { script, incarnation, frame } => {
                 self.of(script, incarnation, |script, shared| script.frame(*frame, shared, now))
@@ -213,21 +255,35 @@ impl Supervisor {
             Event::Died { script, incarnation, ended, left_behind } => {
                 self.of(script, incarnation, |script, shared| script.died(ended, left_behind, shared, now));
             }
-            Event::FilesLooked(stamps) => {
-                self.looking = false;
-                for (script, stamp) in stamps {
-                    self.scripts[script].file_looked(stamp, &mut self.shared, now);
-                }
-            }
+            Event::FileLooked { script, file } => self.scripts[script].file_looked(file, &mut self.shared, now),
             Event::Snapshot(answer) => {
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(self.scripts.iter().map(|script| script.view(now)).collect());
             }
-            Event::Stop(answer) => {
+            Event::Restart(id, answer) => {
+                let found = self.with_id(&id, |script, shared| script.step(Input::Restart, shared, now));
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(found);
+            }
+            Event::RunNow(id, answer) => {
+                let found = self.with_id(&id, |script, shared| script.run_now(shared, now));
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(found);
+            }
+            Event::Stop(patience, answer) => {
                 self.stopping = Some(answer);
-                self.all(Input::Stop, now);
+                for script in &mut self.scripts {
+                    script.hurry(patience, now);
+                    script.step(Input::Stop, &mut self.shared, now);
+                }
             }
         }
+    }
+
+    fn with_id(&mut self, id: &str, act: impl FnOnce(&mut Script, &mut Shared)) -> bool {
+        // After the stop nothing starts any more.
+        let asked = self.scripts.iter_mut().find(|script| script.spec.id == id && self.stopping.is_none());
+        asked.map(|script| act(script, &mut self.shared)).is_some()
     }
 
     /// Hands an event to its script, unless it belongs to an incarnation that is over.
@@ -250,12 +306,8 @@ impl Supervisor {
             return;
         }
         let slots = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
-        let mut starting = self
-            .scripts
-            .iter()
-            .filter(|script| matches!(script.life.state(), State::Spawning | State::Loading))
-            .count();
         let now = Instant::now();
+        let mut starting = self.scripts.iter().filter(|script| script.life.is_starting(now)).count();
         for script in &mut self.scripts {
             if starting >= slots {
                 return;
@@ -267,27 +319,16 @@ impl Supervisor {
         }
     }
 
-    /// Looks off this thread, for a file may lie on a disk that hangs: at the files of scripts that wait, and at orphans.
+    /// Looks off this thread at orphans, and at the files of scripts that wait: a file may lie on a disk that hangs.
     fn look(&mut self) {
-        if self.looking {
-            return;
+        if self.tending.as_ref().is_none_or(JoinHandle::is_finished) {
+            let tokens: HashSet<String> = self.scripts.iter().filter_map(Script::token).collect();
+            let run_dir = self.shared.settings.run_dir.clone();
+            self.tending = Some(tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &tokens)));
         }
-        let tokens: HashSet<String> = self.scripts.iter().filter_map(Script::token).collect();
-        let files: Vec<(usize, PathBuf)> = self
-            .scripts
-            .iter()
-            .enumerate()
-            .filter(|(_, script)| matches!(script.life.state(), State::Backoff | State::Blocked | State::Tripped))
-            .map(|(index, script)| (index, script.spec.script.clone()))
-            .collect();
-        self.looking = true;
-        let (events, workers) = (self.shared.events.clone(), self.shared.spawner.workers.clone());
-        tokio::task::spawn_blocking(move || {
-            workers.tend_orphans(&tokens);
-            let stamps = files.into_iter().map(|(index, file)| (index, stamp(&file))).collect();
-            // The loop may have ended meanwhile.
-            let _ = events.blocking_send(Event::FilesLooked(stamps));
-        });
+        for script in &mut self.scripts {
+            script.look_at_file(&self.shared.events);
+        }
     }
 }
 

@@ -1,30 +1,39 @@
 //! One script's record: its life, its process, and what is known of its runs.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::sync::mpsc;
 
 use super::incarnation::{Incarnation, Output};
+use super::repeats::Repeats;
+use super::stack::{name_of, user_frame};
 use super::view::{JobView, LastError, LastRun, WorkerView};
 use super::{Event, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
 use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
-use crate::worker::life::{Input, Life, Limits, Order, State, Step};
+use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
 use crate::worker::roster::Member;
 
-/// The same error is written to the logs at most this often; in between it is counted.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Good runs without a point after which a script counts as silent.
 const SILENT_RUNS: u32 = 3;
 /// Bytes of a stack dump that are kept.
 const STACK_BYTES: usize = 16 * 1024;
-const ERRORS_REMEMBERED: usize = 32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    Raised,
+    /// So many points were refused.
+    Refused(u64),
+}
 
 pub(super) struct Script {
     index: usize,
@@ -43,11 +52,20 @@ pub(super) struct Script {
     skipped_ticks: u64,
     silent_runs: u32,
     last_run: Option<LastRun>,
-    last_run_refused: u64,
+    /// How the last run of each job ended.
+    last_of_jobs: BTreeMap<usize, Outcome>,
     last_error: Option<LastError>,
-    told_errors: HashMap<String, (Instant, u64)>,
+    repeats: Repeats,
     stack: Option<String>,
+    /// The incarnation that wrote the stack.
+    stack_of: u64,
+    /// Frames that could not be read, or were dropped by the worker.
+    frames_lost: u64,
+    /// What `cmd` was at the last start.
+    program: PathBuf,
     file: Option<Stamp>,
+    /// A look at the file is under way.
+    looking: bool,
     counters: Counters,
 }
 
@@ -79,11 +97,15 @@ impl Script {
             skipped_ticks: 0,
             silent_runs: 0,
             last_run: None,
-            last_run_refused: 0,
+            last_of_jobs: BTreeMap::new(),
             last_error: None,
-            told_errors: HashMap::new(),
+            repeats: Repeats::default(),
             stack: None,
+            stack_of: 0,
+            frames_lost: 0,
+            program: PathBuf::new(),
             file: None,
+            looking: false,
             counters: counters.clone(),
         }
     }
@@ -93,7 +115,7 @@ impl Script {
     }
 
     pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|process| process.pid)
+        self.process.as_ref().map(|process| process.leash.pid)
     }
 
     pub fn token(&self) -> Option<String> {
@@ -119,22 +141,21 @@ impl Script {
         match order {
             Order::Spawn => self.spawn(shared),
             Order::Dump => {
-                self.stack = None;
                 if let Some(process) = &self.process {
-                    process::signal(process.pid, Signal::USR2);
+                    process.leash.signal(Signal::USR2);
                 }
             }
             Order::Ask(grace) => self.ask(grace),
             Order::Terminate => {
                 if let Some(process) = &self.process {
-                    process::signal_group(process.pid, Signal::TERM);
+                    process.leash.signal_group(Signal::TERM);
                 }
             }
             Order::Kill => {
                 if let Some(process) = &self.process {
-                    let (token, pid) = (process.token.clone(), process.pid);
+                    let leash = process.leash.clone();
                     // The look through /proc takes milliseconds; the loop does not wait for it.
-                    tokio::task::spawn_blocking(move || process::kill_tree(&token, pid));
+                    tokio::task::spawn_blocking(move || leash.end_tree());
                 }
             }
         }
@@ -144,8 +165,25 @@ impl Script {
         let Some(process) = &self.process else { return };
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         if process.send(&Down::Stop { grace_ms }).is_err() {
-            process::signal(process.pid, Signal::TERM);
+            process.leash.signal(Signal::TERM);
         }
+    }
+
+    /// Shortens the steps of its stop.
+    pub fn hurry(&mut self, within: Duration, now: Instant) {
+        self.life.hurry(within, now);
+    }
+
+    /// Has all its jobs run now, or the worker started where there is none.
+    pub fn run_now(&mut self, shared: &mut Shared, now: Instant) {
+        for job in &self.jobs {
+            if let Some(process) = &self.process
+                && let Err(error) = process.send(&Down::RunNow { i: job.i })
+            {
+                tracing::warn!(target: "worker", "{}: could not be asked to run: {error}", self.spec.id);
+            }
+        }
+        self.step(Input::Changed, shared, now);
     }
 
     // --- start ---
@@ -154,23 +192,26 @@ impl Script {
         self.incarnation += 1;
         self.output.begin_anew();
         self.next_run.clear();
-        self.file = super::stamp(&self.spec.script);
         let token = shared.roster.admit(&self.member);
         self.pending_token = Some(token.clone());
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
-        let known = shared
-            .interpreters
-            .get(&(self.spec.cmd.clone(), self.spec.envs.clone()))
-            .cloned()
-            .filter(|path| path.exists());
-        let program = known.map_or_else(|| find_program(&self.spec.cmd, &self.spec.envs), Ok);
-        let launch = program
-            .map(|program| Launch::new(&self.spec, program, &shared.settings.core, &shared.settings.run_dir, &token));
-        let spawner = shared.spawner.clone();
+        let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned();
+        let (spec, settings, spawner) = (self.spec.clone(), shared.settings.clone(), shared.spawner.clone());
         tokio::spawn(async move {
+            // Looking at files may block: they can lie on a disk that hangs.
+            let looked = tokio::task::spawn_blocking(move || {
+                let file = super::stamp(&spec.script);
+                let program = known.filter(|path| path.exists());
+                let program = program.map_or_else(|| find_program(&spec.cmd, &spec.envs), Ok);
+                let launch = |program| Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
+                (file, program.map(launch))
+            });
+            let (file, launch) =
+                looked.await.unwrap_or_else(|gone| (None, Err(StartError::Permanent(gone.to_string()))));
+            let program = launch.as_ref().map(|launch| launch.program.clone()).unwrap_or_default();
             let result = match launch {
                 Ok(launch) => {
-                    let program = launch.program.clone();
+                    let program = program.clone();
                     let started = spawner.spawn(launch).await;
                     started.and_then(|process| {
                         process.into_parts().map_err(|source| StartError::Passing { program, source })
@@ -179,8 +220,14 @@ impl Script {
                 Err(error) => Err(error),
             };
             // The loop may have ended meanwhile; then the process ends with the agent.
-            let _ = events.send(Event::Started { script, incarnation, result }).await;
+            let _ = events.send(Event::Started { script, incarnation, program, file, result: Box::new(result) }).await;
         });
+    }
+
+    /// What a start found before it.
+    pub fn starts_with(&mut self, program: PathBuf, file: Option<Stamp>) {
+        self.program = program;
+        self.file = file;
     }
 
     pub fn started(&mut self, result: Result<Parts, StartError>, shared: &mut Shared, now: Instant) {
@@ -194,6 +241,8 @@ impl Script {
                     Some(cause) => format!("{error}: {cause}"),
                     None => error.to_string(),
                 };
+                let why = if permanent { format!("{why} [PD0107]") } else { why };
+                self.output.logs.cli(&format!("{}: could not be started: {why}", self.spec.id));
                 self.count_end("not_started");
                 self.step(Input::NotSpawned { why, permanent }, shared, now);
                 return;
@@ -204,12 +253,16 @@ impl Script {
         let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
-        if let Err(error) = sent {
+        if let Err(error) = sent
+            && !has_gone(&error)
+        {
+            // It would wait for its script for ever.
             self.step(
-                Input::Fatal { why: format!("could not be told its script: {error}"), permanent: false },
+                Input::Fatal { why: format!("could not be told its script: {error}"), permanent: true },
                 shared,
                 now,
             );
+            self.obey(Order::Kill, shared);
         }
         if matches!(self.life.state(), State::Stopping(_)) {
             // A stop came while it was being started.
@@ -228,15 +281,25 @@ impl Script {
                 self.step(Input::RunBegan(i), shared, now);
             }
             Up::End(end) => self.run_ended(&end, shared, now),
-            Up::Refused(refused) => self.refused(&refused),
-            Up::Warn(warn) => self.warned(&warn),
+            Up::Refused(refused) => self.refused(&refused, now),
+            Up::Warn(warn) => self.warned(&warn, now),
             Up::Fatal(fatal) => self.fatal(&fatal, shared, now),
-            Up::Bye { .. } | Up::Unknown => {}
+            Up::Bye { .. } => {}
+            Up::Unknown => self.unknown_frame(now),
+        }
+    }
+
+    fn unknown_frame(&mut self, now: Instant) {
+        self.frames_lost += 1;
+        if let Some(held_back) = self.repeats.tell("a frame that cannot be read", now) {
+            let id = &self.spec.id;
+            tracing::warn!(target: "worker", "{id}: sent a frame that cannot be read, and {held_back} more before");
         }
     }
 
     fn hello(&mut self, hello: &Hello, shared: &mut Shared, now: Instant) {
-        if !hello.exe.is_empty() {
+        // A shim only finds the interpreter; any other wrapper may do more than that, so it stays.
+        if !hello.exe.is_empty() && is_shim(&self.program) {
             shared.interpreters.insert((self.spec.cmd.clone(), self.spec.envs.clone()), hello.exe.clone().into());
         }
         self.step(Input::Hello, shared, now);
@@ -249,7 +312,7 @@ impl Script {
         self.output.logs.cli(&format!("{}: loaded {}: {}", self.spec.id, self.spec.script.display(), names.join(", ")));
         let intervals = jobs.iter().map(|job| Duration::try_from_secs_f64(job.interval).unwrap_or_default()).collect();
         for job in &jobs {
-            self.next_run.insert(job.i, now + Duration::from_millis(job.next_ms));
+            self.next_run.insert(job.i, after(now, job.next_ms));
         }
         self.jobs = jobs;
         self.silent_runs = 0;
@@ -257,15 +320,20 @@ impl Script {
     }
 
     fn run_ended(&mut self, end: &RunEnded, shared: &mut Shared, now: Instant) {
-        self.next_run.insert(end.i, now + Duration::from_millis(end.next_ms));
+        self.next_run.insert(end.i, after(now, end.next_ms));
         if let Some(job) = self.jobs.iter().find(|job| job.i == end.i)
             && job.interval > 0.0
         {
-            self.skipped_ticks += (end.ms / 1000.0 / job.interval) as u64;
+            self.skipped_ticks = self.skipped_ticks.saturating_add((end.ms / 1000.0 / job.interval) as u64);
         }
         let is_first = self.last_run.is_none();
         self.last_run = Some(LastRun { at: now, ms: end.ms, points: end.points, ok: end.ok });
-        self.last_run_refused = end.refused;
+        let outcome = match (end.ok, end.refused) {
+            (false, _) => Outcome::Raised,
+            (true, 0) => Outcome::Ok,
+            (true, refused) => Outcome::Refused(refused),
+        };
+        self.last_of_jobs.insert(end.i, outcome);
         self.silent_runs = if end.ok && end.points == 0 && end.refused == 0 { self.silent_runs + 1 } else { 0 };
         let result = if end.ok { "ok" } else { "failed" };
         self.counters.runs.get_or_create(&ByScript { script: self.spec.id.clone(), result: result.to_owned() }).inc();
@@ -293,25 +361,17 @@ impl Script {
         };
         self.last_error =
             Some(LastError { text: text.clone(), place: place.clone(), traceback: end.tb.clone(), times, last: now });
-        let key = format!("{text} {place:?}");
-        if self.told_errors.len() >= ERRORS_REMEMBERED && !self.told_errors.contains_key(&key) {
-            self.told_errors.clear();
-        }
-        let told = self.told_errors.entry(key).or_insert((now, 0));
-        if told.1 > 0 && now.saturating_duration_since(told.0) < TELL_AGAIN {
-            told.1 += 1;
-            return;
-        }
-        let again = if told.1 > 1 { format!(" ({} times since)", told.1) } else { String::new() };
-        *told = (now, 1);
         let at = place.map_or(String::new(), |place| format!(" at {place}"));
+        let Some(held_back) = self.repeats.tell(&format!("{text}{at}"), now) else { return };
+        let again =
+            if held_back > 0 { format!(" ({held_back} times more since it was written last)") } else { String::new() };
         tracing::warn!(target: "worker", "{}: run raised {text}{at}{again}", self.spec.id);
         let entry = format!("{}: run raised {text}{at}{again}\n{}", self.spec.id, end.tb.trim_end());
         self.output.logs.cli(&entry);
         self.output.logs.framework(&self.spec.input, &entry);
     }
 
-    fn refused(&mut self, refused: &Refused) {
+    fn refused(&mut self, refused: &Refused, now: Instant) {
         let place = refused
             .caller
             .as_ref()
@@ -325,13 +385,17 @@ impl Script {
         let at = place.map_or(String::new(), |place| format!(" at {place}"));
         let what =
             if refused.status == 0 { "not delivered".to_owned() } else { format!("answered {}", refused.status) };
-        self.output.logs.framework(
-            &self.spec.input,
-            &format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, refused.text.trim_end()),
-        );
+        let entry = format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, refused.text.trim_end());
+        let Some(held_back) = self.repeats.tell(&entry, now) else { return };
+        let again =
+            if held_back > 0 { format!(" ({held_back} times more since it was written last)") } else { String::new() };
+        self.output.logs.framework(&self.spec.input, &format!("{entry}{again}"));
     }
 
-    fn warned(&mut self, warn: &Warn) {
+    fn warned(&mut self, warn: &Warn, now: Instant) {
+        if self.repeats.tell(&format!("{} {}", warn.code, warn.msg), now).is_none() {
+            return;
+        }
         let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
         tracing::warn!(target: "worker", "{}: {}: {}{at}", self.spec.id, warn.code, first_line(&warn.msg));
         self.output.logs.cli(&format!("{}: {}: {}{at}", self.spec.id, warn.code, warn.msg.trim_end()));
@@ -345,17 +409,28 @@ impl Script {
         };
         let source = fatal.src.as_ref().map_or(String::new(), |src| format!(" | {}", src.trim()));
         let notes = fatal.notes.iter().chain(&fatal.help).fold(String::new(), |text, note| format!("{text}; {note}"));
-        let why = format!("{place}{}{source}{notes}", what_failed(fatal));
+        let code = if fatal.code.is_empty() { String::new() } else { format!(" [{}]", fatal.code) };
+        let why = format!("{place}{}{source}{notes}{code}", what_failed(fatal));
         self.output.logs.cli(&format!("{}: could not be loaded: {why}\n{}", self.spec.id, fatal.tb.trim_end()));
         self.step(Input::Fatal { why, permanent: fatal.permanent }, shared, now);
     }
 
-    /// A dump may come in several pieces.
+    /// A dump may come in several pieces; that of an earlier incarnation stands until there is a new one.
     pub fn stack(&mut self, text: &str) {
+        if self.stack_of != self.incarnation {
+            self.stack = None;
+            self.stack_of = self.incarnation;
+        }
         let stack = self.stack.get_or_insert_default();
         if stack.len() + text.len() <= STACK_BYTES {
             stack.push_str(text);
         }
+    }
+
+    /// The place that the stack of this incarnation shows.
+    fn place_of_stack(&self) -> Option<String> {
+        let stack = self.stack.as_ref().filter(|_| self.stack_of == self.incarnation)?;
+        user_frame(stack, &self.spec)
     }
 
     // --- the end ---
@@ -365,20 +440,36 @@ impl Script {
         shared.roster.dismiss(&process.token);
         self.jobs.clear();
         self.next_run.clear();
+        self.last_of_jobs.clear();
+        self.frames_lost += process.frames_missed();
         let known = matches!(self.life.state(), State::Stopping(_));
         let mut why = ended.tell();
-        if let (Ended::Killed(_), Some(stack)) = (ended, &self.stack)
-            && let Some(place) = user_frame(stack, &self.spec)
-        {
+        if self.life.state() == State::Spawning {
+            why.push_str(&format!(" before it said anything; is `{}` a Python 3?", self.spec.cmd));
+        }
+        if let (Ended::Killed(_), Some(place)) = (ended, self.place_of_stack()) {
             why.push_str(&format!(" at {place}"));
         }
+        if self.life.state() == State::Loading {
+            why.push_str(" while it was loaded");
+        }
+        if let Some(words) = self.output.last_word() {
+            why.push_str(&format!("; its last words: {words}"));
+        }
         self.count_end(match ended {
+            _ if self.life.ends_because() == Some(Fault::Hung) => "hung",
             _ if known => "stopped",
             Ended::Exited(_) => "exited",
             Ended::Killed(_) => "killed",
         });
         if left_behind > 0 {
             tracing::info!(target: "worker", "{}: {left_behind} processes that it left behind were ended", self.spec.id);
+        }
+        if self.life.ends_because().is_none()
+            && matches!(ended, Ended::Killed(_))
+            && let Some(stack) = self.stack.as_ref().filter(|_| self.stack_of == self.incarnation)
+        {
+            self.output.logs.cli(&format!("{}: {why}\n{}", self.spec.id, stack.trim_end()));
         }
         self.step(Input::Exited { why }, shared, now);
     }
@@ -390,7 +481,21 @@ impl Script {
             .inc();
     }
 
+    /// Looks whether the file of a script that cannot run has changed.
+    pub fn look_at_file(&mut self, events: &mpsc::Sender<Event>) {
+        let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped);
+        if !waits || std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let (script, path, events) = (self.index, self.spec.script.clone(), events.clone());
+        tokio::task::spawn_blocking(move || {
+            // The loop may have ended meanwhile.
+            let _ = events.blocking_send(Event::FileLooked { script, file: super::stamp(&path) });
+        });
+    }
+
     pub fn file_looked(&mut self, stamp: Option<Stamp>, shared: &mut Shared, now: Instant) {
+        self.looking = false;
         if stamp.is_some() && stamp != self.file {
             tracing::info!(target: "worker", "{}: its file changed, so it is tried at once", self.spec.id);
             self.file = stamp;
@@ -399,7 +504,11 @@ impl Script {
     }
 
     /// Says each change of state that a person wants to know, once.
-    fn tell_change(&self, before: State) {
+    fn tell_change(&mut self, before: State) {
+        let from_dump = before == State::Stopping(Step::Dump) && self.life.state() != before;
+        if from_dump && let Some(place) = self.place_of_stack() {
+            self.life.explain(&format!(", at {place}"));
+        }
         let id = &self.spec.id;
         let why = self.why().unwrap_or_default();
         let soon = self.life.next().map_or(String::new(), |next| {
@@ -410,8 +519,9 @@ impl Script {
             State::Stopping(Step::Dump) => {
                 tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended")
             }
-            State::Stopping(Step::Ask) if before == State::Stopping(Step::Dump) => {
-                let stack = self.stack.as_deref().unwrap_or("no stack could be had");
+            State::Stopping(Step::Ask) if from_dump => {
+                let stack = self.stack.as_deref().filter(|_| self.stack_of == self.incarnation);
+                let stack = stack.unwrap_or("no stack could be had");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
             }
             State::Stopping(Step::Term) => {
@@ -428,26 +538,19 @@ impl Script {
             State::Unkillable => {
                 tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
             }
-            _ => {}
+            State::Stopped => tracing::info!(target: "worker", "{id}: stopped"),
+            State::Idle if before == State::Overdue => tracing::info!(target: "worker", "{id}: its long run has ended"),
+            State::Stopping(Step::Ask) => tracing::info!(target: "worker", "{id}: asked to stop"),
+            State::Waiting | State::Spawning | State::Loading | State::Idle | State::Running => {
+                tracing::debug!(target: "worker", "{id}: {:?}", self.life.state());
+            }
         }
     }
 
     // --- the view ---
 
-    /// The last failure, with the place of a hang or the last words of a death.
     fn why(&self) -> Option<String> {
-        let mut why = self.life.why()?.to_owned();
-        if why.starts_with("exited")
-            && let Some(words) = self.output.last_words().last()
-        {
-            why.push_str(&format!("; its last words: {words}"));
-        }
-        if why.starts_with("hung")
-            && let Some(place) = self.stack.as_ref().and_then(|stack| user_frame(stack, &self.spec))
-        {
-            why.push_str(&format!(", at {place}"));
-        }
-        Some(why)
+        self.life.failure().map(|failure| failure.why.clone())
     }
 
     pub fn view(&self, now: Instant) -> WorkerView {
@@ -478,6 +581,7 @@ impl Script {
             last_words: self.output.last_words(),
             stack: self.stack.clone(),
             output_dropped: self.output.dropped(),
+            frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
         }
     }
@@ -490,43 +594,39 @@ impl Script {
     }
 
     fn state_and_why(&self, now: Instant) -> (&'static str, Option<String>) {
-        let failure = self.why();
-        match self.life.state() {
-            State::Waiting | State::Spawning | State::Loading => ("starting", failure),
-            State::Stopping(_) if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => ("hung", failure),
-            State::Stopping(_) => ("stopping", failure),
-            State::Backoff | State::Tripped if failure.as_ref().is_some_and(|why| why.starts_with("hung")) => {
-                ("hung", failure)
-            }
-            State::Backoff | State::Tripped => ("crashed", failure),
-            State::Blocked => ("load-error", failure),
-            State::Unkillable => ("unkillable", failure),
-            State::Stopped => ("stopped", failure),
-            State::Overdue => {
-                let lasts = self.life.run_began().map_or(0, |began| now.saturating_duration_since(began).as_secs());
-                ("running", Some(format!("its run has been going on for {lasts} s, longer than its interval")))
-            }
-            State::Idle | State::Running => self.state_by_runs(failure),
-        }
+        let failure = self.life.failure();
+        let state = match (self.life.state(), failure.map(|failure| failure.fault)) {
+            (State::Waiting | State::Spawning | State::Loading, _) => "starting",
+            (State::Stopping(_) | State::Backoff | State::Tripped, Some(Fault::Hung)) => "hung",
+            (State::Stopping(_), _) => "stopping",
+            (State::Blocked, _) | (State::Backoff | State::Tripped, Some(Fault::NotLoaded)) => "load-error",
+            (State::Backoff | State::Tripped, _) => "crashed",
+            (State::Unkillable, _) => "unkillable",
+            (State::Stopped, _) => "stopped",
+            (State::Overdue, _) => return ("running", Some(self.overdue(now))),
+            (State::Idle | State::Running, _) => return self.state_by_runs(failure),
+        };
+        (state, self.why())
     }
 
-    fn state_by_runs(&self, failure: Option<String>) -> (&'static str, Option<String>) {
-        let Some(last) = &self.last_run else { return ("running", failure) };
-        if !last.ok
-            && let Some(error) = &self.last_error
-        {
+    fn overdue(&self, now: Instant) -> String {
+        let lasts = self.life.run_began().map_or(0, |began| now.saturating_duration_since(began).as_secs());
+        format!("its run has been going on for {lasts} s, longer than its interval")
+    }
+
+    fn state_by_runs(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {
+        let raised = self.last_of_jobs.values().any(|outcome| *outcome == Outcome::Raised);
+        if raised && let Some(error) = &self.last_error {
             let place = error.place.as_ref().map_or(String::new(), |place| format!(" at {place}"));
             return ("failing", Some(format!("its run raised {}{place}, {} times", error.text, error.times)));
         }
-        if failure.is_some() {
-            return ("running", failure);
+        if failure.is_some() || self.last_of_jobs.is_empty() {
+            return ("running", failure.map(|failure| failure.why.clone()));
         }
-        if self.last_run_refused > 0 {
+        let refused: u64 = self.last_of_jobs.values().map(|outcome| outcome.refused()).sum();
+        if refused > 0 {
             let why = self.member.last_refusal().unwrap_or_default();
-            return (
-                "refused",
-                Some(format!("{} of its last run refused: {why}", count(self.last_run_refused, "point"))),
-            );
+            return ("refused", Some(format!("{} of its last run refused: {why}", count(refused, "point"))));
         }
         if self.silent_runs >= SILENT_RUNS {
             return ("silent", Some(format!("its last {} runs reported nothing", self.silent_runs)));
@@ -542,6 +642,30 @@ impl Script {
         }
         ("ok", None)
     }
+}
+
+impl Outcome {
+    fn refused(self) -> u64 {
+        match self {
+            Self::Refused(count) => count,
+            Self::Ok | Self::Raised => 0,
+        }
+    }
+}
+
+/// The other end is closed: the process ends by itself, and its end says more.
+fn has_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
+}
+
+/// A worker may claim any number.
+fn after(now: Instant, ms: u64) -> Instant {
+    now.checked_add(Duration::from_millis(ms)).unwrap_or(now)
+}
+
+/// True for what pyenv and its kind put in the place of an interpreter.
+fn is_shim(program: &Path) -> bool {
+    program.parent().and_then(|dir| dir.file_name()).is_some_and(|name| name == "shims")
 }
 
 fn count(n: u64, word: &str) -> String {
@@ -562,24 +686,6 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// A file of the script by its path below its root, others by their full path.
-fn name_of(file: &Path, spec: &WorkerSpec) -> String {
-    let short = spec.roots.iter().find_map(|root| file.strip_prefix(root.parent()?).ok());
-    short.unwrap_or(file).display().to_string()
-}
-
 fn tell_frame(frame: &Frame, spec: &WorkerSpec) -> String {
     format!("{}:{} in {}", name_of(&frame.file, spec), frame.line, frame.func)
-}
-
-/// The innermost frame of the user's own code in a dump of `faulthandler` (most recent call first).
-fn user_frame(stack: &str, spec: &WorkerSpec) -> Option<String> {
-    stack.lines().find_map(|line| {
-        let rest = line.trim().strip_prefix("File \"")?;
-        let (file, rest) = rest.split_once("\", line ")?;
-        let (number, function) = rest.split_once(" in ")?;
-        let file = Path::new(file);
-        let is_user = file == spec.script || spec.roots.iter().any(|root| file.starts_with(root));
-        is_user.then(|| format!("{}:{number} in {function}", name_of(file, spec)))
-    })
 }

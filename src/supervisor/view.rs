@@ -32,6 +32,8 @@ pub struct WorkerView {
     /// The Python stack of the last hang or crash.
     pub stack: Option<String>,
     pub output_dropped: u64,
+    /// Frames of the worker that nobody could read, or that it dropped because nobody read in time.
+    pub frames_lost: u64,
     pub memory: Option<u64>,
 }
 

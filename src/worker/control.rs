@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
@@ -250,6 +251,15 @@ fn join(exc: &str, msg: &str) -> String {
 pub struct Channel {
     /// Sends and receives whole messages like a datagram socket, and tells the end like a stream.
     socket: UnixDatagram,
+    /// Number of the last frame.
+    last: AtomicU64,
+    missed: AtomicU64,
+}
+
+/// Frames are numbered one by one; a worker drops one rather than wait, and the gap shows it.
+#[derive(Deserialize)]
+struct Numbered {
+    n: u64,
 }
 
 impl Channel {
@@ -258,7 +268,12 @@ impl Channel {
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixDatagram::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixDatagram::from_std(socket)? })
+        Ok(Self { socket: UnixDatagram::from_std(socket)?, last: AtomicU64::new(0), missed: AtomicU64::new(0) })
+    }
+
+    /// How many frames the worker had to drop because nobody read them in time.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Sends a frame without waiting: a worker that does not read is judged by its silence, not by a blocked agent.
@@ -285,9 +300,83 @@ impl Channel {
         let mut buffer = vec![0; FRAME_BYTES];
         match self.socket.recv(&mut buffer).await {
             Ok(0) => Ok(None),
-            Ok(length) => Ok(Some(serde_json::from_slice(&buffer[..length]).unwrap_or(Up::Unknown))),
+            Ok(length) => {
+                let frame = &buffer[..length];
+                self.number(frame);
+                Ok(Some(serde_json::from_slice(frame).unwrap_or(Up::Unknown)))
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             Err(error) => Err(error),
         }
+    }
+    fn number(&self, frame: &[u8]) {
+        let Ok(Numbered { n }) = serde_json::from_slice(frame) else { return };
+        let last = self.last.swap(n, Ordering::Relaxed);
+        self.missed.fetch_add(n.saturating_sub(last.saturating_add(1)), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Channel, std::os::unix::net::UnixDatagram) {
+        let (ours, theirs) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        (Channel::new(ours).unwrap(), theirs.into())
+    }
+
+    #[tokio::test]
+    async fn what_is_no_known_frame_is_passed_over_and_the_next_one_is_read() {
+        let (channel, worker) = pair();
+        for sent in [&b"\xff\xfe"[..], b"{", b"[]", b"{\"t\":\"news\",\"n\":1}", b"{\"t\":\"run\",\"i\":-1,\"k\":1}"] {
+            worker.send(sent).unwrap();
+            assert!(matches!(channel.receive().await.unwrap(), Some(Up::Unknown)), "{sent:?}");
+        }
+        worker.send(br#"{"t":"run","i":0,"k":7,"more":true,"n":2}"#).unwrap();
+        assert!(matches!(channel.receive().await.unwrap(), Some(Up::Run { i: 0, k: 7 })));
+        drop(worker);
+        assert!(channel.receive().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn frames_that_the_worker_dropped_are_counted() {
+        let (channel, worker) = pair();
+        for n in [1, 2, 5, 6, 10] {
+            worker.send(format!("{{\"t\":\"bye\",\"reason\":\"stop\",\"n\":{n}}}").as_bytes()).unwrap();
+            channel.receive().await.unwrap();
+        }
+        assert_eq!(channel.missed(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_is_too_long_is_refused_with_its_reason() {
+        let (channel, _worker) = pair();
+        let refused = channel.send(&Down::Stop { grace_ms: 1 });
+        assert!(refused.is_ok());
+        let config = serde_json::Value::String("x".repeat(FRAME_BYTES));
+        let (path, address) = (PathBuf::from("/x"), Address { socket: "/s".into(), tcp: ([127, 0, 0, 1], 1).into() });
+        let spec = WorkerSpec {
+            id: "x".to_owned(),
+            input: "in".to_owned(),
+            script: path,
+            module: "x".to_owned(),
+            roots: Vec::new(),
+            cmd: "python3".to_owned(),
+            envs: Vec::new(),
+            tags: std::collections::BTreeMap::new(),
+            config,
+            nice: 0,
+            memory_max: None,
+            run_timeout: None,
+            stop_grace: std::time::Duration::ZERO,
+        };
+        let error = channel.send(&Down::Spec(Spec::new(&spec, Mode::Worker, 1, 1, &address, "t"))).unwrap_err();
+        assert!(error.to_string().contains("`config`"), "{error}");
     }
 }

@@ -88,7 +88,12 @@ fn look_in(root: &Path, dir: &Path, depth: usize, found: &mut Vec<Script>, probl
     };
     entries.sort();
     for path in entries {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("py")) {
+                problems.push(problem(&path, Severity::Error, "PD0203", "has a name that is no UTF-8".to_owned()));
+            }
+            continue;
+        };
         if name.starts_with('.') || name == "__pycache__" {
             continue;
         }
@@ -237,6 +242,8 @@ fn problem(path: &Path, severity: Severity, code: &'static str, message: String)
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     /// Makes the files below a `python.d` and finds the scripts of one input over `dirs`: `(id, module)` and the problems.
@@ -317,10 +324,11 @@ mod tests {
             .unwrap();
         std::os::unix::fs::symlink("nowhere", base.join("dangling.py")).unwrap();
         fs::File::create(base.join("huge.py")).unwrap().set_len(SCRIPT_BYTES + 1).unwrap();
+        fs::write(base.join(std::ffi::OsStr::from_bytes(b"odd\xff.py")), "").unwrap();
         fs::write(base.join("good.py"), "").unwrap();
         let found = scripts(&[Input::plain("in", "python3", base)]);
         assert_eq!(found.specs.len(), 1);
-        assert_eq!(found.problems.len(), 3, "{:?}", found.problems);
+        assert_eq!(found.problems.len(), 4, "{:?}", found.problems);
     }
 
     #[test]

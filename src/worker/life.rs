@@ -68,6 +68,13 @@ impl Default for Limits {
     }
 }
 
+/// The worker gives up by itself after its grace; TERM is for one that does not.
+const ASK_MORE: Duration = Duration::from_millis(200);
+/// What a stop in a hurry keeps at least for TERM and KILL.
+const FORCED: Duration = Duration::from_millis(1500);
+/// A healthy script loads faster.
+const LOADS_AT_ONCE: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// For a start slot.
@@ -98,6 +105,25 @@ pub enum Step {
     Kill,
 }
 
+/// What kind of failure stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no process to be had.
+    NotStarted,
+    /// The script could not be loaded.
+    NotLoaded,
+    Hung,
+    /// The process ended by itself.
+    Died,
+}
+
+/// A failure in plain words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub fault: Fault,
+    pub why: String,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
@@ -122,6 +148,8 @@ pub enum Input {
         why: String,
         permanent: bool,
     },
+    /// The process lives, but its control socket is closed: nothing more will be heard of it.
+    ControlLost,
     /// The process is gone, and what it left behind too.
     Exited {
         why: String,
@@ -131,7 +159,7 @@ pub enum Input {
     Held(Duration),
     Stop,
     Restart,
-    /// The script's file changed.
+    /// The script's file changed, or somebody wants it tried now.
     Changed,
 }
 
@@ -170,11 +198,11 @@ pub struct Life {
     ready_at: Option<Instant>,
     had_good_run: bool,
     /// What ended or will end this incarnation, if it is known before the end.
-    cause: Option<String>,
+    cause: Option<Failure>,
     fatal_is_permanent: bool,
     after_stop: AfterStop,
     /// The last failure; stands until a run goes well.
-    why: Option<String>,
+    failure: Option<Failure>,
     failures: u32,
     score: f64,
     scored_at: Instant,
@@ -209,7 +237,7 @@ impl Life {
             cause: None,
             fatal_is_permanent: false,
             after_stop: AfterStop::Fail,
-            why: None,
+            failure: None,
             failures: 0,
             score: 0.0,
             scored_at: now,
@@ -229,8 +257,43 @@ impl Life {
     }
 
     /// The last failure, until a run has gone well since.
-    pub fn why(&self) -> Option<&str> {
-        self.cause.as_deref().or(self.why.as_deref())
+    pub fn failure(&self) -> Option<&Failure> {
+        self.cause.as_ref().or(self.failure.as_ref())
+    }
+
+    /// The fault that ends this incarnation, if it is known before the end.
+    pub fn ends_because(&self) -> Option<Fault> {
+        self.cause.as_ref().map(|failure| failure.fault)
+    }
+
+    /// Adds to the failure what became known after it, such as the place of a hang.
+    pub fn explain(&mut self, more: &str) {
+        if let Some(failure) = self.cause.as_mut().or(self.failure.as_mut()) {
+            failure.why.push_str(more);
+        }
+    }
+
+    /// True while it takes the machine's time to start. One that loads for longer waits for something, and nobody waits for it.
+    pub fn is_starting(&self, now: Instant) -> bool {
+        match self.state {
+            State::Spawning => true,
+            State::Loading => now.saturating_duration_since(self.since) < LOADS_AT_ONCE,
+            _ => false,
+        }
+    }
+
+    /// Shortens the steps of a stop, also of one under way, so that all of them fit into `within`.
+    pub fn hurry(&mut self, within: Duration, now: Instant) {
+        let forced = (within / 4).min(FORCED);
+        let asked = within - forced;
+        self.limits.stop_grace = self.limits.stop_grace.min(asked.saturating_sub(ASK_MORE));
+        self.limits.term = self.limits.term.min(forced / 2);
+        let longest = match self.state {
+            State::Stopping(Step::Dump | Step::Term) => forced / 2,
+            State::Stopping(Step::Ask) => asked,
+            _ => return,
+        };
+        self.deadline = self.deadline.map(|deadline| deadline.min(now + longest));
     }
 
     pub fn restarts(&self) -> u64 {
@@ -258,15 +321,19 @@ impl Life {
 
     pub fn next(&self) -> Option<Next> {
         let what = match self.state {
+            State::Waiting => return Some(Next { what: "start", at: self.since }),
+            State::Spawning | State::Loading => "give up starting",
             State::Backoff => "restart",
             State::Blocked | State::Tripped => "next try",
-            State::Stopping(Step::Dump | Step::Ask) => "asked to stop, TERM",
+            State::Stopping(Step::Dump) => "ask it to stop",
+            State::Stopping(Step::Ask) => "TERM",
             State::Stopping(Step::Term) => "KILL",
+            State::Stopping(Step::Kill) => "give up ending it",
             // Only where somebody has to look: a run that goes well needs no announcement of its end.
-            State::Running | State::Overdue if self.state == State::Overdue || self.why.is_some() => {
+            State::Running | State::Overdue if self.state == State::Overdue || self.failure.is_some() => {
                 return self.run_ends_at().map(|at| Next { what: "ended unless its run is done", at });
             }
-            _ => return None,
+            State::Idle | State::Running | State::Overdue | State::Unkillable | State::Stopped => return None,
         };
         self.deadline.map(|at| Next { what, at })
     }
@@ -285,7 +352,7 @@ impl Life {
         match input {
             Input::Slot if self.state == State::Waiting => self.begin(now),
             Input::NotSpawned { why, permanent } => {
-                self.cause = Some(why);
+                self.cause = Some(Failure { fault: Fault::NotStarted, why });
                 self.fatal_is_permanent = permanent;
                 self.over(now)
             }
@@ -306,16 +373,21 @@ impl Life {
                 Vec::new()
             }
             Input::Fatal { why, permanent } => {
-                self.cause = Some(why);
+                self.cause = Some(Failure { fault: Fault::NotLoaded, why });
                 self.fatal_is_permanent = permanent;
                 Vec::new()
             }
             Input::Exited { why } => {
-                let loading = if self.state == State::Loading { " while it was loaded" } else { "" };
                 // What was known before (hung, fatal) explains more than how it ended.
-                self.cause.get_or_insert(format!("{why}{loading}"));
+                self.cause.get_or_insert(Failure { fault: Fault::Died, why });
                 self.over(now)
             }
+            Input::ControlLost => match self.state {
+                State::Spawning | State::Loading | State::Idle | State::Running | State::Overdue => {
+                    self.end(Fault::Died, "closed its control socket".to_owned(), Step::Term, now)
+                }
+                _ => Vec::new(),
+            },
             Input::Tick => self.tick(now),
             Input::Held(by) => {
                 self.deadline = self.deadline.map(|deadline| deadline + by);
@@ -356,7 +428,7 @@ impl Life {
         self.running.remove(&job);
         if ok {
             self.had_good_run = true;
-            self.why = None;
+            self.failure = None;
             if std::mem::take(&mut self.half_open) {
                 self.forgive(now);
             }
@@ -371,10 +443,12 @@ impl Life {
         let due = self.deadline.is_some_and(|deadline| deadline <= now);
         match self.state {
             State::Spawning if due => {
-                self.end(format!("did not start within {} s", self.limits.spawn.as_secs()), Step::Kill, now)
+                let why = format!("did not start within {}", told(self.limits.spawn));
+                self.end(Fault::NotStarted, why, Step::Kill, now)
             }
             State::Loading if due => {
-                self.end(format!("was still loading after {} s", self.limits.load.as_secs()), Step::Dump, now)
+                let why = format!("was still loading after {}", told(self.limits.load));
+                self.end(Fault::NotLoaded, why, Step::Dump, now)
             }
             State::Idle | State::Running | State::Overdue => self.watch(now),
             State::Stopping(step) if due => self.escalate(step, now),
@@ -393,22 +467,21 @@ impl Life {
             let silent = now.saturating_duration_since(self.last_activity.max(*began));
             if let Some(limit) = self.limits.run_timeout {
                 if lasts >= limit {
-                    return self.end(
-                        format!("hung: its run lasted longer than run_timeout, {}", told(limit)),
-                        Step::Dump,
-                        now,
-                    );
+                    let why = format!("hung: its run lasted longer than run_timeout, {}", told(limit));
+                    return self.end(Fault::Hung, why, Step::Dump, now);
                 }
             } else if silent >= self.silence_limit(*job) {
-                return self.end(format!("hung: no sign of life for {}", told(silent)), Step::Dump, now);
+                let why = format!("hung: no sign of life for {}", told(silent));
+                return self.end(Fault::Hung, why, Step::Dump, now);
             }
         }
         if self.running.is_empty() {
             // Between two runs: the next one must begin some time.
             let rest = self.intervals.iter().min().copied().unwrap_or_default();
             let silent = now.saturating_duration_since(self.last_activity);
-            if silent >= rest + self.silence_limit(0).max(rest * 3) {
-                return self.end(format!("hung: no run began for {}", told(silent)), Step::Dump, now);
+            if silent >= rest.saturating_add(self.silence_limit(0).max(rest.saturating_mul(3))) {
+                let why = format!("hung: no run began for {}", told(silent));
+                return self.end(Fault::Hung, why, Step::Dump, now);
             }
             return Vec::new();
         }
@@ -433,8 +506,8 @@ impl Life {
     }
 
     /// Ends the incarnation because of a fault of its own.
-    fn end(&mut self, why: String, step: Step, now: Instant) -> Vec<Order> {
-        self.cause = Some(why);
+    fn end(&mut self, fault: Fault, why: String, step: Step, now: Instant) -> Vec<Order> {
+        self.cause = Some(Failure { fault, why });
         self.after_stop = AfterStop::Fail;
         self.go_to(step, now)
     }
@@ -467,8 +540,7 @@ impl Life {
     fn go_to(&mut self, step: Step, now: Instant) -> Vec<Order> {
         let (wait, order) = match step {
             Step::Dump => (self.limits.dump, Order::Dump),
-            // The worker gives up by itself after the grace; TERM is for one that does not.
-            Step::Ask => (self.limits.stop_grace + Duration::from_millis(200), Order::Ask(self.limits.stop_grace)),
+            Step::Ask => (self.limits.stop_grace + ASK_MORE, Order::Ask(self.limits.stop_grace)),
             Step::Term => (self.limits.term, Order::Terminate),
             Step::Kill => (self.limits.kill, Order::Kill),
         };
@@ -489,7 +561,7 @@ impl Life {
             }
             AfterStop::Fail => {}
         }
-        self.why = cause;
+        self.failure = cause;
         if self.fatal_is_permanent {
             return self.enter(State::Blocked, now, Some(now + self.limits.probe));
         }
@@ -584,6 +656,10 @@ mod tests {
             self
         }
 
+        fn why(&self) -> Option<(Fault, &str)> {
+            self.life.failure().map(|failure| (failure.fault, failure.why.as_str()))
+        }
+
         fn dies(&mut self, after: f64) -> State {
             self.at(after, Input::Exited { why: "exited with code 1".to_owned() });
             self.life.state()
@@ -669,6 +745,47 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_in_a_hurry_fits_its_steps_into_the_time() {
+        let mut script = Script::new(Limits::default());
+        script.ready(0.0);
+        script.life.hurry(seconds(4), script.start);
+        assert_eq!(script.at(0.0, Input::Stop), [Order::Ask(Duration::from_millis(2800))]);
+        assert_eq!(script.at(3.0, Input::Tick), [Order::Terminate]);
+        assert_eq!(script.at(3.5, Input::Tick), [Order::Kill]);
+    }
+
+    #[test]
+    fn a_stop_under_way_is_hurried_too() {
+        let mut script = Script::new(Limits { stop_grace: seconds(100), ..Limits::default() });
+        script.ready(0.0);
+        assert_eq!(script.at(0.0, Input::Restart), [Order::Ask(seconds(100))]);
+        script.life.hurry(seconds(4), script.start + seconds(1));
+        assert_eq!(script.at(1.0, Input::Stop), []);
+        assert_eq!(script.at(4.0, Input::Tick), [Order::Terminate]);
+        assert_eq!(script.at(4.5, Input::Tick), [Order::Kill]);
+        assert_eq!(script.dies(4.6), State::Stopped);
+    }
+
+    #[test]
+    fn a_worker_that_closed_its_control_socket_is_replaced() {
+        let mut script = Script::new(Limits::default());
+        script.ready(0.0);
+        assert_eq!(script.at(1.0, Input::ControlLost), [Order::Terminate]);
+        assert_eq!(script.at(1.1, Input::ControlLost), []);
+        assert_eq!(script.dies(1.2), State::Backoff);
+        assert_eq!(script.why(), Some((Fault::Died, "closed its control socket")));
+    }
+
+    #[test]
+    fn a_script_that_loads_slowly_keeps_no_slot() {
+        let mut script = Script::new(Limits::default());
+        script.at(0.0, Input::Slot);
+        script.at(1.0, Input::Hello);
+        assert!(script.life.is_starting(script.start + seconds(2)));
+        assert!(!script.life.is_starting(script.start + seconds(3)));
+    }
+
+    #[test]
     fn a_silent_run_is_dumped_and_ended_and_a_talking_one_is_not() {
         let mut script = Script::new(Limits::default());
         script.ready(0.0);
@@ -679,7 +796,7 @@ mod tests {
         script.at(200.0, Input::Activity);
         assert_eq!(script.at(499.0, Input::Tick), []);
         assert_eq!(script.at(500.0, Input::Tick), [Order::Dump]);
-        assert_eq!(script.life.why(), Some("hung: no sign of life for 5 min"));
+        assert_eq!(script.why(), Some((Fault::Hung, "hung: no sign of life for 5 min")));
         assert_eq!(script.at(500.8, Input::Tick), [Order::Ask(seconds(5))]);
     }
 
@@ -743,7 +860,7 @@ mod tests {
         script.ready(now);
         script.at(now, Input::RunBegan(0));
         script.at(now, Input::RunEnded { job: 0, ok: true });
-        assert_eq!(script.life.why(), None);
+        assert_eq!(script.why(), None);
         assert_eq!(script.dies(now + 100.0), State::Backoff);
     }
 
@@ -772,6 +889,6 @@ mod tests {
         script.at(1.0, Input::Hello);
         assert_eq!(script.at(30.9, Input::Tick), []);
         assert_eq!(script.at(31.0, Input::Tick), [Order::Dump]);
-        assert_eq!(script.life.why(), Some("was still loading after 30 s"));
+        assert_eq!(script.why(), Some((Fault::NotLoaded, "was still loading after 30 s")));
     }
 }

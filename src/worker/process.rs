@@ -5,15 +5,15 @@
 //! where it is found, ended and reaped. What a worker started is known by its process group, by its session, and by a cookie in the
 //! environment that survives `setsid` and double forks.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 use tokio::io::unix::AsyncFd;
@@ -30,16 +30,21 @@ const WORKER_COOKIE: &str = "PYTHOND_WORKER";
 /// What workers get of open files; `select` in scripts fails above.
 const OPEN_FILES: u64 = 1024;
 
+/// How long the end of an earlier agent's processes is waited for.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// Asks the thread that starts all workers.
 #[derive(Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<(Launch, oneshot::Sender<Result<Process, StartError>>)>,
-    pub workers: Workers,
 }
 
-/// The workers that are not reaped yet: children of this process whose status somebody waits for.
-#[derive(Clone, Default)]
-pub struct Workers(Arc<Mutex<HashSet<u32>>>);
+/// The workers that are not reaped yet: children whose status somebody waits for. One list for the process, since its children are its
+/// own however many parts start some.
+static WORKERS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// How long the end of what a killed worker left behind is waited for.
+const TREE_END: Duration = Duration::from_secs(2);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -79,7 +84,15 @@ pub struct Process {
     /// Stacks of `faulthandler`.
     pub trace: OwnedFd,
     pidfd: OwnedFd,
-    workers: Workers,
+    leash: Leash,
+}
+
+/// Reaches a worker and what it has started, but only while its number is surely its own: until it is reaped.
+#[derive(Clone, Debug)]
+pub struct Leash {
+    pub pid: u32,
+    cookie: Arc<[u8]>,
+    reaped: Arc<Mutex<bool>>,
 }
 
 /// Why a worker could not be started.
@@ -143,19 +156,18 @@ impl Spawner {
         if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
             tracing::warn!(target: "worker", "not a child subreaper: {error}");
         }
+        keep_what_we_inherited();
         let (orders, taken) = mpsc::channel::<(Launch, oneshot::Sender<Result<Process, StartError>>)>();
-        let workers = Workers::default();
-        let started = workers.clone();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (launch, answer) in taken {
-                if let Err(Ok(process)) = answer.send(start(&launch, &started)) {
+                if let Err(Ok(process)) = answer.send(start(&launch)) {
                     // Nobody waits for it any more.
-                    kill_tree(&launch.token, process.pid);
-                    process.reap();
+                    process.leash.end_tree();
+                    reap(&process.pidfd, &process.leash);
                 }
             }
         })?;
-        Ok(Self { orders, workers })
+        Ok(Self { orders })
     }
 
     /// Starts a worker.
@@ -171,6 +183,18 @@ impl Spawner {
         let (answer, answered) = oneshot::channel();
         self.orders.send((launch, answer)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
+    }
+}
+
+/// Keeps descriptors that this process got from whoever started it away from the workers; all others are closed on exec anyway.
+#[expect(unsafe_code, reason = "descriptors that no part of this program owns")]
+fn keep_what_we_inherited() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // SAFETY: only its flag is set, which every descriptor of this program has already; one that was closed meanwhile gives an error.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
     }
 }
 
@@ -194,26 +218,25 @@ fn why_not(cmd: &str) -> String {
     }
 }
 
-fn start(launch: &Launch, workers: &Workers) -> Result<Process, StartError> {
+fn start(launch: &Launch) -> Result<Process, StartError> {
     if !launch.cwd.is_dir() {
         return Err(StartError::Permanent(format!("the folder {} is not there", launch.cwd.display())));
     }
-    launched(launch, workers).map_err(|source| match source.raw_os_error() {
-        Some(code)
-            if [libc_enoexec(), rustix::io::Errno::ACCESS.raw_os_error(), rustix::io::Errno::NOENT.raw_os_error()]
-                .contains(&code) =>
-        {
-            StartError::Permanent(format!("`{}` cannot be executed: {source}", launch.program.display()))
+    launched(launch).map_err(|source| {
+        let program = launch.program.display();
+        match rustix::io::Errno::from_io_error(&source) {
+            Some(rustix::io::Errno::NOENT) if launch.program.exists() => StartError::Permanent(format!(
+                "`{program}` cannot be executed: the interpreter that it names in turn is not there"
+            )),
+            Some(rustix::io::Errno::NOEXEC | rustix::io::Errno::ACCESS | rustix::io::Errno::NOENT) => {
+                StartError::Permanent(format!("`{program}` cannot be executed: {source}"))
+            }
+            _ => StartError::Passing { program: launch.program.clone(), source },
         }
-        _ => StartError::Passing { program: launch.program.clone(), source },
     })
 }
 
-fn libc_enoexec() -> i32 {
-    rustix::io::Errno::NOEXEC.raw_os_error()
-}
-
-fn launched(launch: &Launch, workers: &Workers) -> io::Result<Process> {
+fn launched(launch: &Launch) -> io::Result<Process> {
     let (control, control_theirs) = rustix::net::socketpair(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::SEQPACKET,
@@ -242,16 +265,25 @@ fn launched(launch: &Launch, workers: &Workers) -> io::Result<Process> {
         nice: launch.nice,
         memory_max: launch.memory_max,
     };
-    let mut known = workers.locked();
+    // Held until it is listed, so that nobody takes it for an orphan meanwhile.
+    let mut known = workers();
     let mut child = spawn_prepared(&mut command, prepare)?;
     let pid = child.id();
-    known.insert(pid);
-    drop(known);
     let (stdout, stderr) =
         (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
     // The child is ours and not reaped yet, so the number is still its own.
-    let pidfd = rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK)?;
-    Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, workers: workers.clone() })
+    let pidfd = match rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => pidfd,
+        Err(error) => {
+            child.kill()?;
+            child.wait()?;
+            return Err(error.into());
+        }
+    };
+    known.insert(pid);
+    let cookie = format!("{WORKER_COOKIE}={}", launch.token).into_bytes().into();
+    let leash = Leash { pid, cookie, reaped: Arc::default() };
+    Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, leash })
 }
 
 /// What the child does between fork and exec.
@@ -322,18 +354,13 @@ impl Process {
     pub fn into_parts(self) -> io::Result<Parts> {
         Ok(Parts {
             pid: self.pid,
-            death: Death { pid: self.pid, pidfd: watched(self.pidfd)?, workers: self.workers },
+            death: Death { pidfd: watched(self.pidfd)?, leash: self.leash.clone() },
+            leash: self.leash,
             channel: Channel::new(self.control)?,
             stdout: pipe::Receiver::from_owned_fd(self.stdout)?,
             stderr: pipe::Receiver::from_owned_fd(self.stderr)?,
             trace: pipe::Receiver::from_owned_fd(self.trace)?,
         })
-    }
-
-    fn reap(&self) {
-        // Its status interests nobody.
-        let _ = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd)), WaitIdOptions::EXITED);
-        self.workers.locked().remove(&self.pid);
     }
 }
 
@@ -347,6 +374,7 @@ fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub struct Parts {
     pub pid: u32,
     pub death: Death,
+    pub leash: Leash,
     pub channel: Channel,
     pub stdout: pipe::Receiver,
     pub stderr: pipe::Receiver,
@@ -355,9 +383,8 @@ pub struct Parts {
 
 /// Tells when a process has ended, and how.
 pub struct Death {
-    pid: u32,
     pidfd: AsyncFd<OwnedFd>,
-    workers: Workers,
+    leash: Leash,
 }
 
 impl Death {
@@ -370,16 +397,21 @@ impl Death {
         Ok(())
     }
 
-    /// Takes the exit status; call it after `wait`.
+    /// Takes the exit status; call it after `wait`. From here on the leash reaches nobody.
     pub fn reap(&self) -> Ended {
-        let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(self.pidfd.get_ref()));
-        let taken = rustix::process::waitid(id, WaitIdOptions::EXITED);
-        self.workers.locked().remove(&self.pid);
-        match taken {
-            Ok(Some(status)) => ended(&status),
-            // Somebody else took the status; what is known is that it is over.
-            Ok(None) | Err(_) => Ended::Exited(-1),
-        }
+        reap(self.pidfd.get_ref(), &self.leash)
+    }
+}
+
+fn reap(pidfd: &OwnedFd, leash: &Leash) -> Ended {
+    let mut reaped = leash.is_reaped();
+    let taken = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(pidfd)), WaitIdOptions::EXITED);
+    *reaped = true;
+    workers().remove(&leash.pid);
+    match taken {
+        Ok(Some(status)) => ended(&status),
+        // Somebody else took the status; what is known is that it is over.
+        Ok(None) | Err(_) => Ended::Exited(-1),
     }
 }
 
@@ -391,95 +423,154 @@ fn ended(status: &WaitIdStatus) -> Ended {
     }
 }
 
-/// Sends a signal to the worker alone.
-pub fn signal(pid: u32, signal: Signal) {
-    // It may have ended already.
-    let _ = rustix::process::kill_process(raw(pid), signal);
-}
-
-/// Sends a signal to the worker's group: scripts start children of their own.
-pub fn signal_group(pid: u32, signal: Signal) {
-    // It may have ended already.
-    let _ = rustix::process::kill_process_group(raw(pid), signal);
-}
-
-/// Kills the worker and all it has started: its group, its session, and whoever carries its cookie. Returns how many were found beside
-/// the worker itself.
-pub fn kill_tree(token: &str, pid: u32) -> usize {
-    signal_group(pid, Signal::KILL);
-    let cookie = format!("{WORKER_COOKIE}={token}");
-    let mut killed = HashSet::new();
-    // Twice, for what was being forked while the first look went by.
-    for _ in 0..2 {
-        let found: Vec<u32> = processes()
-            .into_iter()
-            .filter(|other| {
-                *other != std::process::id()
-                    && (*other == pid || session_of(*other) == Some(pid) || has_cookie(*other, &cookie))
-            })
-            .collect();
-        for other in &found {
-            signal(*other, Signal::KILL);
+impl Leash {
+    /// Sends a signal to the worker alone.
+    pub fn signal(&self, signal: Signal) {
+        if !*self.is_reaped() {
+            // It may have ended already.
+            let _ = rustix::process::kill_process(raw(self.pid), signal);
         }
-        killed.extend(found.into_iter().filter(|other| *other != pid));
     }
-    killed.len()
+
+    /// Sends a signal to the worker's group: scripts start children of their own.
+    pub fn signal_group(&self, signal: Signal) {
+        if !*self.is_reaped() {
+            // It may have ended already.
+            let _ = rustix::process::kill_process_group(raw(self.pid), signal);
+        }
+    }
+
+    /// Kills the worker and all it has started (its group, its session, and whoever carries its cookie) and waits until that is gone,
+    /// for at most two seconds. Returns how many there were beside the worker itself. Blocks: it looks through `/proc`.
+    pub fn end_tree(&self) -> usize {
+        let until = Instant::now() + TREE_END;
+        let mut known = BTreeSet::new();
+        loop {
+            let left = self.kill_all();
+            known.extend(&left);
+            known.extend(children().into_iter().filter(|pid| *pid != self.pid && session_of(*pid) == Some(self.pid)));
+            for pid in &known {
+                // Those that came to us as their reaper would stay as zombies; the others are not ours to take.
+                let _ = rustix::process::waitpid(Some(raw(*pid)), WaitOptions::NOHANG);
+            }
+            if left.is_empty() || Instant::now() >= until {
+                return known.len();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills everybody who is there now; returns who was, without the worker itself.
+    fn kill_all(&self) -> Vec<u32> {
+        let reaped = self.is_reaped();
+        if *reaped {
+            return Vec::new();
+        }
+        // It may have ended already.
+        let _ = rustix::process::kill_process_group(raw(self.pid), Signal::KILL);
+        let _ = rustix::process::kill_process(raw(self.pid), Signal::KILL);
+        let is_mine =
+            |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
+        let others = processes().into_iter().filter(|pid| *pid != self.pid && *pid != std::process::id());
+        others.filter(|pid| is_mine(*pid) && kill_if(*pid, is_mine)).collect()
+    }
+
+    fn is_reaped(&self) -> MutexGuard<'_, bool> {
+        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Kills a process that is no child of ours if it is still the one that was meant: its number could have gone to another meanwhile.
+fn kill_if(pid: u32, is_meant: impl Fn(u32) -> bool) -> bool {
+    match rustix::process::pidfd_open(raw(pid), PidfdFlags::empty()) {
+        Ok(pidfd) if is_meant(pid) => {
+            // It may have ended already.
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            true
+        }
+        Ok(_) | Err(_) => false,
+    }
+}
+
+fn workers() -> MutexGuard<'static, BTreeSet<u32>> {
+    WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_cookie(run_dir: &Path) -> Vec<u8> {
+    let mut cookie = OsString::from(RUN_COOKIE);
+    cookie.push("=");
+    cookie.push(run_dir);
+    cookie.into_encoded_bytes()
 }
 
 /// Ends everything that an earlier agent on this run directory has left behind, and waits until it is gone.
 pub async fn sweep_leftovers(run_dir: &Path) {
-    let mut cookie = std::ffi::OsString::from(RUN_COOKIE);
-    cookie.push("=");
-    cookie.push(run_dir);
-    let bytes = cookie.as_encoded_bytes().to_vec();
-    let own = std::process::id();
-    let find = || -> Vec<u32> {
-        processes().into_iter().filter(|pid| *pid != own && environment_has(*pid, &bytes) && is_running(*pid)).collect()
-    };
+    let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
+    let swept = tokio::task::spawn_blocking(move || sweep(&run_dir)).await;
+    if swept.is_err() {
+        tracing::error!(target: "worker", "the look for processes of an earlier agent ended before its time");
+    }
+}
+
+fn sweep(run_dir: &Path) {
+    let cookie = run_cookie(run_dir);
+    let until = Instant::now() + SWEEP;
+    let is_left = |pid: u32| environment_has(pid, &cookie) && is_running(pid);
     let mut told = false;
-    for _ in 0..250 {
-        let left = find();
+    loop {
+        let left: Vec<u32> =
+            processes().into_iter().filter(|pid| *pid != std::process::id() && is_left(*pid)).collect();
         if left.is_empty() {
             return;
         }
-        if !told {
-            tracing::warn!(target: "worker", "ending {} processes that an earlier agent left behind", left.len());
-            told = true;
+        if Instant::now() >= until {
+            tracing::error!(target: "worker", "processes of an earlier agent cannot be ended: {left:?}");
+            return;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(target: "worker", "ending {} processes that an earlier agent left behind: {left:?}", left.len());
         }
         for pid in left {
-            signal(pid, Signal::KILL);
+            kill_if(pid, is_left);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        std::thread::sleep(Duration::from_millis(20));
     }
-    tracing::error!(target: "worker", "processes of an earlier agent cannot be ended: {:?}", find());
 }
 
-impl Workers {
-    fn locked(&self) -> MutexGuard<'_, HashSet<u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reaps orphans that were left to this process, and kills those that belong to no live worker.
-    pub fn tend_orphans(&self, live_tokens: &HashSet<String>) {
-        // Held to the end: a worker that is being started must not be taken for an orphan.
-        let workers = self.locked();
-        for pid in children().into_iter().filter(|pid| !workers.contains(pid)) {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let token = environment
-                .split(|byte| *byte == 0)
-                .find_map(|entry| entry.strip_prefix(format!("{WORKER_COOKIE}=").as_bytes()))
-                .map(|token| String::from_utf8_lossy(token).into_owned());
-            // A daemon of a live worker may live as long as it does.
-            if token.is_some_and(|token| !live_tokens.contains(&token)) {
-                signal(pid, Signal::KILL);
-            }
-            // Still running is fine; the next look takes it.
-            let _ = rustix::process::waitpid(Some(raw(pid)), WaitOptions::NOHANG);
+/// Reaps orphans that were left to this process, and kills those that belong to this run directory but to no live worker. Blocks.
+pub fn tend_orphans(run_dir: &Path, live_tokens: &HashSet<String>) {
+    let cookie = run_cookie(run_dir);
+    let own_session = session_of(std::process::id());
+    // Held to the end: a worker that is being started must not be taken for an orphan.
+    let workers = workers();
+    for pid in children().into_iter().filter(|pid| !workers.contains(pid)) {
+        // A child of our own session was started by another part of this process, which waits for it itself.
+        if session_of(pid) == own_session {
+            continue;
         }
+        // A daemon of a live worker may live as long as it does.
+        if environment_has(pid, &cookie) && !token_of(pid).is_some_and(|token| live_tokens.contains(&token)) {
+            kill_if(pid, |pid| environment_has(pid, &cookie));
+        }
+        // Still running is fine; the next look takes it.
+        let _ = rustix::process::waitpid(Some(raw(pid)), WaitOptions::NOHANG);
     }
+}
+
+fn token_of(pid: u32) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let prefix = format!("{WORKER_COOKIE}=").into_bytes();
+    let token = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_slice()))?;
+    Some(String::from_utf8_lossy(token).into_owned())
 }
 
 fn children() -> Vec<u32> {
+    let own = std::process::id();
+    if !Path::new("/proc/self/task").join(own.to_string()).join("children").exists() {
+        // A kernel that does not list them.
+        let parent = |pid: u32| stat(pid).and_then(|fields| fields.get(1)?.parse::<u32>().ok());
+        return processes().into_iter().filter(|pid| parent(*pid) == Some(own)).collect();
+    }
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
@@ -510,10 +601,6 @@ fn session_of(pid: u32) -> Option<u32> {
 
 fn is_running(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
-}
-
-fn has_cookie(pid: u32, cookie: &str) -> bool {
-    environment_has(pid, OsStr::new(cookie).as_encoded_bytes())
 }
 
 fn environment_has(pid: u32, entry: &[u8]) -> bool {

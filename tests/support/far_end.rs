@@ -70,6 +70,9 @@ impl Reply {
     }
 }
 
+/// Between an answer that comes early and the end of the connection, as Go's servers wait: a reset may overtake the answer.
+const BEFORE_RESET: Duration = Duration::from_millis(500);
+
 type Script = dyn FnMut(&Request, usize) -> Reply + Send;
 
 struct Shared {
@@ -167,7 +170,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         if shared.max_body.is_some_and(|max| length > max) {
             let early = Reply::body(413, r#"{"error":"Request Entity Too Large"}"#).with_header("Connection: close");
             note(&shared, request, early.clone());
-            return say(&mut stream, early).await;
+            say(&mut stream, early).await;
+            let _ = stream.shutdown().await;
+            return tokio::time::sleep(BEFORE_RESET).await;
         }
         request.body = vec![0; length];
         if stream.read_exact(&mut request.body).await.is_err() {

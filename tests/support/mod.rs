@@ -73,6 +73,22 @@ impl Root {
         self.conf(&format!("{name}.conf"), &text)
     }
 
+    /// Copies the scripts of a case below `tests/cases/datakit` and enables them; gives the folder of the case.
+    pub fn case(&self, name: &str) -> PathBuf {
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/datakit").join(name);
+        let mut dirs = Vec::new();
+        for folder in std::fs::read_dir(case.join("python.d")).unwrap().map(|entry| entry.unwrap()) {
+            let folder_name = folder.file_name().into_string().unwrap();
+            for script in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap()) {
+                let text = std::fs::read_to_string(script.path()).unwrap();
+                self.script(&format!("{folder_name}/{}", script.file_name().to_str().unwrap()), &text);
+            }
+            dirs.push(folder_name);
+        }
+        self.input("case", &dirs.iter().map(String::as_str).collect::<Vec<_>>(), "");
+        case
+    }
+
     /// A command of the binary on this root.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pythond"));

@@ -1,9 +1,9 @@
 //! What an InfluxDB answer means for a batch: pure, one test per row of what the servers were seen to answer.
 //!
 //! Versions differ in what a refusal costs. 1.x writes the good points of a request and says `partial write` with 400; 2.x writes nothing
-//! on a syntax error (400) and the good points on a type conflict (422); 3 writes the good points and lists the others. Where the answer
-//! names all refused lines they are excepted; where it does not, the batch is refused whole, and the search for the poison repeats good
-//! points, which is harmless: same series, same time, same value.
+//! on a syntax error (400) and the good points on a type conflict (422); 3 writes the good points and lists all others. Only that list says
+//! anything about the points that it does not name. The others are sent again without the named ones; where nothing is named the batch is
+//! refused whole and the poison searched for. Either way good points may be repeated, which is harmless: same series, same time, same value.
 
 use std::collections::HashMap;
 
@@ -29,10 +29,11 @@ pub(super) fn judge(api: Api, answer: &Answer, batch: &Batch) -> Verdict {
 }
 
 fn bad_request(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
-    let is_about_the_request = ["invalid precision", "invalid consistency level", "database is required"];
-    if message.starts_with("partial write") {
+    // A quoted line may hold any words.
+    if message.contains("partial write") || message.contains("unable to parse") {
         return partial(answer, message, batch);
     }
+    let is_about_the_request = ["invalid precision", "invalid consistency level", "database is required"];
     if is_about_the_request.iter().any(|text| message.contains(text)) {
         return Verdict::Misconfigured { why: answer.words() };
     }
@@ -40,19 +41,16 @@ fn bad_request(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
     if message == "unexpected EOF" {
         return Verdict::TryAgain { after: answer.retry_after, why: answer.words() };
     }
-    // Without `partial write` nothing was written, so only a list of all lines can be excepted.
-    match unparsable(message, batch) {
-        Some(lines) if lines.len() == batch.len() => Verdict::KeptExcept(lines),
-        _ => Verdict::Refused { why: answer.words() },
-    }
+    Verdict::Refused { why: answer.words() }
 }
 
-/// Good points are written; finds the others.
+/// Some points are not written; finds those that are told. Nothing is known about the others: the server tells one thing only, so while it
+/// tells a conflict it is silent about lines that it could not parse and about the conflicts of other shards; and a long list may be cut off.
 fn partial(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
     let found =
         conflicting(message, batch).or_else(|| unparsable(message, batch)).or_else(|| all_dropped(message, batch));
     match found {
-        Some(lines) => Verdict::KeptExcept(lines.into_iter().map(|(n, why)| (n, answer.words_with(&why))).collect()),
+        Some(lines) => Verdict::RefusedPart(lines.into_iter().map(|(n, why)| (n, answer.words_with(&why))).collect()),
         None => Verdict::Refused { why: answer.words() },
     }
 }
@@ -75,7 +73,7 @@ fn conflicting(message: &str, batch: &Batch) -> Option<Vec<(usize, String)>> {
     let conflict = Conflict::parse(message)?;
     let lines = batch.lines().enumerate().filter(|(_, line)| conflict.is_about(line));
     let lines: Vec<_> = lines.map(|(n, _)| (n, message.to_owned())).collect();
-    (lines.len() as u64 == dropped(message)?).then_some(lines)
+    (!lines.is_empty() && lines.len() as u64 == dropped(message)?).then_some(lines)
 }
 
 /// `input field "v" on measurement "m" is type string, already exists as type float`, or `… is invalid`.
@@ -234,10 +232,11 @@ mod tests {
         match verdict {
             Verdict::Kept => "kept".to_owned(),
             Verdict::KeptExcept(lines) => format!("except {:?}", lines.iter().map(|(n, _)| *n).collect::<Vec<_>>()),
+            Verdict::RefusedPart(lines) => format!("part {:?}", lines.iter().map(|(n, _)| *n).collect::<Vec<_>>()),
             Verdict::TryAgain { .. } => "again".to_owned(),
             Verdict::Misconfigured { .. } => "misconfigured".to_owned(),
             Verdict::Refused { .. } => "refused".to_owned(),
-            other @ (Verdict::RefusedFor(_) | Verdict::Nothing) => format!("{other:?}"),
+            Verdict::Nothing => "nothing".to_owned(),
             Verdict::TooLarge { .. } => "too large".to_owned(),
         }
     }
@@ -259,55 +258,55 @@ mod tests {
             (answer(204, ""), LINES, "kept"),
             (answer(200, ""), LINES, "kept"),
             // A type conflict: as many lines match as were dropped, or they have to be searched for.
-            (conflict(1), LINES, "except [1]"),
+            (conflict(1), LINES, "part [1]"),
             (conflict(2), LINES, "refused"),
-            (conflict(2), &["m v=\"a\" 1", "m v=1.0 2", "m v=\"b\" 3"], "except [0, 2]"),
-            (conflict(1), &["other v=\"a\" 1", "m v=\"b\" 3", "m w=\"c\" 3"], "except [1]"),
+            (conflict(2), &["m v=\"a\" 1", "m v=1.0 2", "m v=\"b\" 3"], "part [0, 2]"),
+            (conflict(1), &["other v=\"a\" 1", "m v=\"b\" 3", "m w=\"c\" 3"], "part [1]"),
             // 1.11 and later say where.
             (
                 error(400, &format!("{CONFLICT} dropped=1 for database: d for retention policy: autogen")),
                 LINES,
-                "except [1]",
+                "part [1]",
             ),
             // Lines that cannot be parsed, between good ones, all of them, and quoted wrongly.
-            (error(400, &format!("partial write: {} dropped=0", unparsable(LINES[2]))), LINES, "except [2]"),
+            (error(400, &format!("partial write: {} dropped=0", unparsable(LINES[2]))), LINES, "part [2]"),
             (
                 error(400, &format!("partial write: {}\n{} dropped=0", unparsable(LINES[0]), unparsable(LINES[2]))),
                 LINES,
-                "except [0, 2]",
+                "part [0, 2]",
             ),
             (error(400, &format!("partial write: {} dropped=0", unparsable("something else"))), LINES, "refused"),
             (
                 error(400, &format!("partial write: {} dropped=0", unparsable(with_control_byte))),
                 &[LINES[0], with_control_byte],
-                "except [1]",
+                "part [1]",
             ),
             (
                 error(400, &format!("partial write: {} dropped=0", unparsable("a v=\"': \" 1"))),
                 &[LINES[0], "a v=\"': \" 1"],
-                "except [1]",
+                "part [1]",
             ),
             (
                 error(400, &format!("partial write: {} dropped=0", unparsable("a v=\"\n\" 1"))),
                 &[LINES[0], "a v=\"\n\" 1"],
-                "except [1]",
+                "part [1]",
             ),
-            (error(400, &unparsable(LINES[0])), &LINES[..1], "except [0]"),
+            (error(400, &unparsable(LINES[0])), &LINES[..1], "part [0]"),
             (
                 error(400, &format!("{}\n{}\n{}", unparsable(LINES[0]), unparsable(LINES[1]), unparsable(LINES[2]))),
                 LINES,
-                "except [0, 1, 2]",
+                "part [0, 1, 2]",
             ),
-            // Without `partial write` nothing is written: the unnamed lines must be sent again.
-            (error(400, &unparsable(LINES[1])), LINES, "refused"),
+            // Without `partial write` nothing is written.
+            (error(400, &unparsable(LINES[1])), LINES, "part [1]"),
             // The answer was cut off at 64 KiB inside the quoted line.
             (answer(400, "{\"error\":\"partial write: unable to parse 'm,a=1 v=1."), LINES, "refused"),
-            (error(400, "partial write: points beyond retention policy dropped=3"), LINES, "except [0, 1, 2]"),
+            (error(400, "partial write: points beyond retention policy dropped=3"), LINES, "part [0, 1, 2]"),
             (error(400, "partial write: points beyond retention policy dropped=2"), LINES, "refused"),
             (
                 error(400, "partial write: max-series-per-database limit exceeded: (1000000) dropped=3"),
                 LINES,
-                "except [0, 1, 2]",
+                "part [0, 1, 2]",
             ),
             (
                 error(
@@ -315,7 +314,7 @@ mod tests {
                     "partial write: invalid field name: input field \"time\" on measurement \"m8\" is invalid dropped=1",
                 ),
                 &["m8 time=1 1", LINES[0]],
-                "except [0]",
+                "part [0]",
             ),
             (error(400, "unexpected EOF"), LINES, "again"),
             (error(400, "invalid precision \"x\" (use n, u, ms, s, m or h)"), LINES, "misconfigured"),
@@ -349,16 +348,16 @@ mod tests {
         let partial = "failure writing points to database: partial write: field type conflict: input field \"v\" on measurement \"m\" is type string, already exists as type float dropped=1";
         let rows: &[(Answer, &[&str], &str)] = &[
             (answer(204, ""), LINES, "kept"),
-            // A syntax error: nothing is written, whatever is named.
-            (says(400, "unable to parse 'm,a=2 v=\"x\" 2': bad"), LINES, "refused"),
-            (says(422, partial), LINES, "except [1]"),
+            // A syntax error: nothing is written.
+            (says(400, "unable to parse 'm,a=2 v=\"x\" 2': bad"), LINES, "part [1]"),
+            (says(422, partial), LINES, "part [1]"),
             (
                 says(
                     422,
                     "failure writing points to database: partial write: points beyond retention policy dropped=3",
                 ),
                 LINES,
-                "except [0, 1, 2]",
+                "part [0, 1, 2]",
             ),
             (says(422, "points beyond retention policy: oldest 1, newest 2"), LINES, "refused"),
             (says(401, "unauthorized access"), LINES, "misconfigured"),
@@ -369,7 +368,7 @@ mod tests {
             (says(500, "internal error"), LINES, "again"),
             // 2.1 and 2.2.
             (says(500, "unexpected error writing points to database: field type conflict"), LINES, "refused"),
-            (says(500, &partial.replace("failure", "unexpected error")), LINES, "except [1]"),
+            (says(500, &partial.replace("failure", "unexpected error")), LINES, "part [1]"),
         ];
         for (answer, lines, expected) in rows {
             check(Api::V2, answer, lines, expected);
@@ -425,7 +424,7 @@ mod tests {
 
     #[test]
     fn reasons_say_what_the_server_said() {
-        let Verdict::KeptExcept(lines) = judge(Api::V1, &error(400, &format!("{CONFLICT} dropped=1")), &batch(LINES))
+        let Verdict::RefusedPart(lines) = judge(Api::V1, &error(400, &format!("{CONFLICT} dropped=1")), &batch(LINES))
         else {
             panic!()
         };
@@ -435,7 +434,7 @@ mod tests {
             lines[0].1
         );
         let parse = "partial write: unable to parse 'm,a=1 v=1.5 1': bad timestamp dropped=0";
-        let Verdict::KeptExcept(lines) = judge(Api::V1, &error(400, parse), &batch(LINES)) else { panic!() };
+        let Verdict::RefusedPart(lines) = judge(Api::V1, &error(400, parse), &batch(LINES)) else { panic!() };
         assert_eq!(lines[0].1, "HTTP 400 Bad Request: unable to parse: bad timestamp");
     }
 
@@ -459,12 +458,7 @@ mod tests {
     #[test]
     fn identical_lines_are_excepted_together() {
         let lines = ["m v=1 1", "m v=\"a\" 2", "m v=\"a\" 2"];
-        check(Api::V1, &error(400, &format!("{CONFLICT} dropped=2")), &lines, "except [1, 2]");
-        check(
-            Api::V1,
-            &error(400, "partial write: unable to parse 'm v=\"a\" 2': x dropped=0"),
-            &lines,
-            "except [1, 2]",
-        );
+        check(Api::V1, &error(400, &format!("{CONFLICT} dropped=2")), &lines, "part [1, 2]");
+        check(Api::V1, &error(400, "partial write: unable to parse 'm v=\"a\" 2': x dropped=0"), &lines, "part [1, 2]");
     }
 }
