@@ -64,9 +64,7 @@ impl Nats {
             // Anything but an answer to this message leaves the connection in doubt; it was taken out and is closed.
             Ok(Ok(answer)) => judge(&answer),
             Ok(Err(failure)) => self.told(failure),
-            Err(_) => {
-                Verdict::TryAgain { after: None, why: format!("{}: timed out after {:?}", self.address, self.timeout) }
-            }
+            Err(_) => Verdict::TryAgain { after: None, why: format!("{}: no answer within `timeout`", self.address) },
         }
     }
 

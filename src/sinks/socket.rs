@@ -63,7 +63,7 @@ impl Socket {
             Wire::Datagrams { address, open, size } => {
                 match timeout(self.timeout, send(address, open, &sent, *size)).await {
                     Ok(verdict) => verdict,
-                    Err(_) => Verdict::TryAgain { after: None, why: format!("{address}: timed out") },
+                    Err(_) => Verdict::TryAgain { after: None, why: format!("{address}: not taken within `timeout`") },
                 }
             }
         };

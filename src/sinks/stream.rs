@@ -38,7 +38,7 @@ impl Stream {
             }
             Err(_) => {
                 self.open = None;
-                Err(format!("{}: timed out after {patience:?}", self.address))
+                Err(format!("{}: not taken within `timeout`", self.address))
             }
         }
     }
