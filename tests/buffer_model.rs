@@ -280,6 +280,6 @@ fn a_number_is_not_given_twice_after_a_failed_sync_and_a_power_cut() {
             Op::Reopen,
             Op::Append(1, 0),
         ];
-        check(&ops, true);
+        check(&ops, true, false);
     }
 }
