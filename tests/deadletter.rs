@@ -183,7 +183,7 @@ fn among_hundreds_that_are_refused_again_the_good_ones_are_found() {
     let root = Root::new();
     let agent = root.agent();
     let event = |n: u64| {
-        let status = if n % 50 == 0 { "mended" } else { "bad" };
+        let status = if n.is_multiple_of(50) { "mended" } else { "bad" };
         json!({"measurement": "e", "fields": {"df_source": "system", "df_status": status, "df_event_id": n.to_string(), "df_title": "t", "df_date_range": 10}})
     };
     assert_eq!(post(&agent, "/v1/write/keyevent", &(1..=500).map(event).collect()), 400);

@@ -5,8 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pythond::config::sinks::{InfluxdbApi, SinkKind};
-use pythond::config::{self, AtCap, Config, ConfigError, Diagnostic, Integers, Level, OnInvalid, Surroundings, Sync};
+use pythond::config::glob::Glob;
+use pythond::config::sinks::{
+    GreptimedbSink, HttpSettings, InfluxdbApi, Login, QuestdbSink, SinkKind, SocketAddress, SocketSink, TelegrafSink,
+    VictoriametricsSink,
+};
+use pythond::config::{
+    self, AtCap, Config, ConfigError, Diagnostic, Integers, Level, OnInvalid, Secret, Surroundings, Sync,
+};
 use pythond::point::Category;
 
 /// A root directory with `python.d/mytest/a.py`, a `python3` on PATH, and the settings of a test.
@@ -653,6 +659,91 @@ fn urls_of_sinks_are_checked() {
     assert_eq!((dataway.url.expose(), dataway.gzip), ("https://h?token=tkn_1", true));
 }
 
+fn kind(text: &str) -> SinkKind {
+    config(text).sinks.remove(0).kind
+}
+
+#[test]
+fn a_sink_may_take_some_measurements_only() {
+    let sink = sink("database = \"d\"\nmeasurements = [\"cpu*\", \"mem\"]");
+    assert_eq!(sink.measurements, Some(vec![Glob::new("cpu*"), Glob::new("mem")]));
+    assert!(influxdb_fault("database = \"d\"\nmeasurements = []").ends_with("leave it out to take all"));
+    assert!(influxdb_fault("database = \"d\"\nmeasurements = [\"\"]").ends_with("it must be text that is not empty"));
+}
+
+#[test]
+fn kinds_over_http_have_their_keys_and_defaults() {
+    let vm = "[sinks.victoriametrics.x]\nurl = \"http://h:8428/\"\n";
+    let http = HttpSettings::default_of("http://h:8428");
+    let expected = VictoriametricsSink { http: http.clone(), extra_labels: Vec::new() };
+    assert_eq!(kind(vm), SinkKind::Victoriametrics(expected));
+    let SinkKind::Victoriametrics(given) =
+        kind(&format!("{vm}extra_labels = {{ dc = \"a\", az = \"b\" }}\ntoken = \"t\"\ngzip = false"))
+    else {
+        panic!()
+    };
+    let labels = [("az", "b"), ("dc", "a")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!((given.extra_labels.as_slice(), given.http.gzip), (&labels[..], false));
+    assert_eq!(given.http.login, Login::Token(Secret::new("t")));
+    let both = fault(&format!("{vm}username = \"u\"\npassword = \"p\"\ntoken = \"t\""));
+    assert!(both.ends_with("`token` is given besides `username` and `password`; one of them must go"), "{both}");
+    assert!(fault(&format!("{vm}username = \"u\"")).ends_with("`username` is given without `password`"));
+    assert_eq!(
+        kind("[sinks.telegraf.x]\nurl = \"http://h:8428\"\ndatabase = \"d\""),
+        SinkKind::Telegraf(TelegrafSink { http: http.clone(), database: Some("d".to_owned()), retention_policy: None })
+    );
+    let greptimedb = "[sinks.greptimedb.x]\nurl = \"http://h:8428\"\n";
+    assert_eq!(
+        kind(greptimedb),
+        SinkKind::Greptimedb(GreptimedbSink { http: http.clone(), database: "public".to_owned() })
+    );
+    assert!(fault(&format!("{greptimedb}token = \"t\"")).starts_with("3:1 PD0102 unknown key `token`"));
+    assert_eq!(kind("[sinks.questdb.x]\nurl = \"http://h:8428\""), SinkKind::Questdb(QuestdbSink::Http(http)));
+    for name in ["victoriametrics", "questdb", "telegraf", "greptimedb", "socket", "nats"] {
+        let missing = fault(&format!("[sinks.{name}.x]"));
+        assert_eq!(missing, format!("1:1 PD0104 `url` is missing in `[sinks.{name}.x]`"));
+    }
+}
+
+#[test]
+fn kinds_with_a_wire_of_their_own_check_their_address() {
+    let questdb = |url: &str| format!("[sinks.questdb.x]\ntransport = \"tcp\"\nurl = \"{url}\"\n");
+    let tcp = |address: &str| SinkKind::Questdb(QuestdbSink::Tcp { address: address.to_owned() });
+    assert_eq!(kind(&questdb("tcp://h")), tcp("h:9009"));
+    assert_eq!(kind(&questdb("tcp://[::1]:9010")), tcp("[::1]:9010"));
+    assert_eq!(kind(&questdb("tcp://[::1]")), tcp("[::1]:9009"));
+    assert!(fault(&questdb("http://h:9000")).ends_with("it must be like tcp://host:9009"));
+    let login = fault(&format!("{}token = \"t\"", questdb("tcp://h")));
+    assert!(login.starts_with("4:1 PD0103 `token` has no meaning for `transport = \"tcp\"`"), "{login}");
+
+    let root = Root::with(&[("t.conf", "[sinks.socket.x]\nurl = \"unixgram://run/s\"\nmax_datagram = \"8KiB\"")]);
+    let address = SocketAddress::UnixDatagram(root.path("run/s"));
+    assert_eq!(root.config().sinks.remove(0).kind, SinkKind::Socket(SocketSink { address, max_datagram: 8192 }));
+    let socket = |url: &str| format!("[sinks.socket.x]\nurl = \"{url}\"");
+    let at = |address| SinkKind::Socket(SocketSink { address, max_datagram: 1400 });
+    assert_eq!(kind(&socket("udp://h:1")), at(SocketAddress::Udp("h:1".to_owned())));
+    assert_eq!(kind(&socket("tcp://h:1")), at(SocketAddress::Tcp("h:1".to_owned())));
+    assert_eq!(kind(&socket("unix:///a/b")), at(SocketAddress::Unix("/a/b".into())));
+    for bad in ["h:1", "http://h:1", "unix://", "tcp:h:1"] {
+        assert!(fault(&socket(bad)).contains("it must be like tcp://host:port"), "{bad}");
+    }
+    for bad in ["tcp://h", "udp://:1", "tcp://h:99999", "tcp://h:0", "tcp://u:p@h:1", "tcp://h:1/x"] {
+        assert!(fault(&socket(bad)).starts_with("2:7 PD0110"), "{bad}");
+    }
+
+    let nats = "[sinks.nats.x]\nurl = \"nats://h\"\n";
+    let SinkKind::Nats(sink) = kind(nats) else { panic!() };
+    assert_eq!((sink.address.as_str(), sink.subject.as_str()), ("h:4222", "pythond.{category}"));
+    assert!(!sink.id.is_empty() && sink.login == Login::Nobody);
+    let given = format!("{nats}subject = \"a.b\"\nid = \"w1\"\nusername = \"u\"\npassword = \"p\"");
+    let SinkKind::Nats(sink) = kind(&given) else { panic!() };
+    assert_eq!((sink.subject.as_str(), sink.id.as_str()), ("a.b", "w1"));
+    assert_eq!(sink.login, Login::Password("u".to_owned(), Secret::new("p")));
+    for bad in ["a..b", "a.*", ">", "a b", ".a"] {
+        assert!(fault(&format!("{nats}subject = \"{bad}\"")).starts_with("3:11 PD0103"), "{bad}");
+    }
+}
+
 #[test]
 fn certificates_must_be_readable_and_of_use() {
     let text = |url: &str| format!("[sinks.influxdb.x]\nurl = \"{url}\"\ndatabase = \"d\"\nca_file = \"ca.pem\"");
@@ -758,7 +849,7 @@ fn every_example_in_the_sample_is_accepted() {
     let sinks = lines.iter().position(|line| line.starts_with("[sinks.")).unwrap();
     let shared = lines.iter().position(|line| line.starts_with("categories")).unwrap();
     let (input_keys, sink_keys, examples) = (&lines[..shared], &lines[shared..sinks], &lines[sinks..]);
-    assert_eq!((input_keys.len(), sink_keys.len()), (9, 7));
+    assert_eq!((input_keys.len(), sink_keys.len()), (9, 8));
     let mut text = input(&input_keys.join("\n")) + &examples.join("\n") + "\n";
     text += &format!(
         "[sinks.influxdb.all]\nurl = \"https://h\"\ndatabase = \"d\"\n{}\n",
@@ -769,7 +860,7 @@ fn every_example_in_the_sample_is_accepted() {
         Root::with(&[("t.conf", &text)]).env("INFLUX_PASSWORD", "p").env("INFLUX_TOKEN", "t").env("DATAWAY_TOKEN", "t");
     root.file("influx.token", "t").file("ca.pem", "-----BEGIN CERTIFICATE-----\n").mode("influx.token", 0o600);
     let config = root.config();
-    assert_eq!((config.inputs.len(), config.sinks.len()), (1, 5));
+    assert_eq!((config.inputs.len(), config.sinks.len()), (1, 11));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod support {
     pub mod far_end;
     pub mod pipe;
+    pub mod wire_end;
 }
 
 use std::io::Read;
@@ -12,11 +13,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use pythond::buffer::Position;
 use pythond::config::Secret;
-use pythond::config::sinks::{InfluxdbApi, SinkKind, SinkSettings};
+use pythond::config::glob::Glob;
+use pythond::config::sinks::{
+    GreptimedbSink, HttpSettings, InfluxdbApi, Login, NatsSink, QuestdbSink, SinkKind, SinkSettings, SocketAddress,
+    SocketSink, TelegrafSink, VictoriametricsSink,
+};
 use pythond::point::Category;
 use pythond::sinks::{self, Batch, State, Verdict};
 use support::far_end::{FarEnd, Reply, Request};
 use support::pipe::{self, Pipe};
+use support::wire_end::{Said, WireEnd};
 
 const SECRET: &str = "s3cret-t0ken";
 
@@ -27,9 +33,22 @@ enum Kind {
     InfluxdbV2,
     InfluxdbV3,
     Dataway,
+    Victoriametrics,
+    Questdb,
+    Telegraf,
+    Greptimedb,
 }
 
-const KINDS: [Kind; 4] = [Kind::InfluxdbV1, Kind::InfluxdbV2, Kind::InfluxdbV3, Kind::Dataway];
+const KINDS: [Kind; 8] = [
+    Kind::InfluxdbV1,
+    Kind::InfluxdbV2,
+    Kind::InfluxdbV3,
+    Kind::Dataway,
+    Kind::Victoriametrics,
+    Kind::Questdb,
+    Kind::Telegraf,
+    Kind::Greptimedb,
+];
 
 impl Kind {
     fn settings(self, url: &str) -> SinkSettings {
@@ -44,6 +63,50 @@ impl Kind {
             }
             Self::InfluxdbV3 => pipe::influxdb(url, InfluxdbApi::V3 { database, token }),
             Self::Dataway => pipe::dataway(url, SECRET),
+            Self::Victoriametrics => {
+                let login = Login::Token(Secret::new(SECRET));
+                let extra_labels = vec![("dc".to_owned(), "a b".to_owned())];
+                let kind = VictoriametricsSink { http: HttpSettings { login, ..http(url) }, extra_labels };
+                pipe::settings(SinkKind::Victoriametrics(kind))
+            }
+            Self::Questdb => {
+                let login = Login::Token(Secret::new(SECRET));
+                pipe::settings(SinkKind::Questdb(QuestdbSink::Http(HttpSettings { login, ..http(url) })))
+            }
+            Self::Telegraf => {
+                let http = HttpSettings { login: password(), ..http(url) };
+                pipe::settings(SinkKind::Telegraf(TelegrafSink {
+                    http,
+                    database: Some(database),
+                    retention_policy: None,
+                }))
+            }
+            Self::Greptimedb => {
+                let http = HttpSettings { login: password(), ..http(url) };
+                pipe::settings(SinkKind::Greptimedb(GreptimedbSink { http, database }))
+            }
+        }
+    }
+
+    /// What of these lines the far end is sent.
+    fn sent(self, lines: &[String]) -> Vec<String> {
+        let without_strings = |line: &String| match (line.find("message="), line.find("n=")) {
+            (Some(from), Some(to)) if self == Self::Victoriametrics => format!("{}{}", &line[..from], &line[to..]),
+            _ => line.clone(),
+        };
+        lines.iter().map(without_strings).collect()
+    }
+
+    fn trust(self, settings: &mut SinkSettings, file: &Path) {
+        let ca_file = Some(file.to_owned());
+        match &mut settings.kind {
+            SinkKind::Influxdb(kind) => kind.ca_file = ca_file,
+            SinkKind::Dataway(kind) => kind.ca_file = ca_file,
+            SinkKind::Victoriametrics(kind) => kind.http.ca_file = ca_file,
+            SinkKind::Questdb(QuestdbSink::Http(http)) => http.ca_file = ca_file,
+            SinkKind::Telegraf(kind) => kind.http.ca_file = ca_file,
+            SinkKind::Greptimedb(kind) => kind.http.ca_file = ca_file,
+            other => panic!("{self:?} does not speak HTTP: {other:?}"),
         }
     }
 
@@ -71,8 +134,41 @@ impl Kind {
                 Reply::body(400, serde_json::json!({ "error": error, "data": data.collect::<Vec<_>>() }).to_string())
             }
             Self::Dataway => Reply::body(400, r#"{"error_code":"invalid","message":"invalid point"}"#),
+            Self::Victoriametrics => {
+                let rest = lines[bad[0].0..].join("\n") + "\n";
+                Reply::body(
+                    400,
+                    format!("cannot process influx line protocol data: incorrect influx line {rest:?}: no"),
+                )
+            }
+            Self::Questdb => {
+                let line = bad[0].0 + 1;
+                let message =
+                    format!("failed to parse line protocol:errors encountered on line(s):\nerror in line {line}: no");
+                Reply::body(400, serde_json::json!({ "code": "invalid", "message": message, "line": line }).to_string())
+            }
+            Self::Telegraf => {
+                let others = match bad.len() - 1 {
+                    0 => String::new(),
+                    1 => " (and 1 other parse error)".to_owned(),
+                    n => format!(" (and {n} other parse errors)"),
+                };
+                let error = format!("metric parse error: no at {}:7: {first:?}{others}", bad[0].0 + 1);
+                Reply::body(400, serde_json::json!({ "error": error }).to_string())
+            }
+            Self::Greptimedb => {
+                Reply::body(400, r#"{"code":1004,"error":"Failed to parse: no","execution_time_ms":0}"#)
+            }
         }
     }
+}
+
+fn http(url: &str) -> HttpSettings {
+    HttpSettings::default_of(url)
+}
+
+fn password() -> Login {
+    Login::Password("user".to_owned(), Secret::new(SECRET))
 }
 
 fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
@@ -101,7 +197,7 @@ fn why(verdict: &Verdict) -> &str {
         | Verdict::Refused { why }
         | Verdict::TooLarge { why } => why,
         Verdict::KeptExcept(lines) | Verdict::RefusedPart(lines) => &lines[0].1,
-        Verdict::Kept => "",
+        Verdict::Kept | Verdict::Nothing => "",
     }
 }
 
@@ -122,7 +218,7 @@ fn read_lines(path: &Path) -> Vec<String> {
 /// Forty records of two categories, mixed.
 async fn fill(pipe: &Pipe) -> (Vec<String>, Vec<String>) {
     let metrics = numbered(0..60);
-    let logs: Vec<String> = (0..20).map(|n| format!("log,tag=a message=\"line {n}\" {n}")).collect();
+    let logs: Vec<String> = (0..20).map(|n| format!("log,tag=a message=\"line {n}\",n={n} {n}")).collect();
     for n in 0..20 {
         pipe.put(Category::Metric, &metrics[n * 3..n * 3 + 3]).await;
         pipe.put(Category::Logging, &logs[n..=n]).await;
@@ -138,7 +234,7 @@ async fn every_kind_takes_all_lines_in_order() {
         let (metrics, logs) = fill(&pipe).await;
         let report = pipe.drain().await;
         assert_eq!(kept(&far_end, Category::Metric), metrics, "{kind:?}");
-        assert_eq!(kept(&far_end, Category::Logging), logs, "{kind:?}");
+        assert_eq!(kept(&far_end, Category::Logging), kind.sent(&logs), "{kind:?}");
         assert_eq!((report.delivered, report.dead, report.retries), (80, 0, 0), "{kind:?}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -163,7 +259,7 @@ async fn every_kind_keeps_everything_while_the_far_end_is_away() {
         let (metrics, logs) = fill(&pipe).await;
         let report = pipe.drain().await;
         assert_eq!(kept(&far_end, Category::Metric), metrics, "{kind:?}");
-        assert_eq!(kept(&far_end, Category::Logging), logs, "{kind:?}");
+        assert_eq!(kept(&far_end, Category::Logging), kind.sent(&logs), "{kind:?}");
         assert_eq!((report.delivered, report.dead, report.retries), (80, 0, 3), "{kind:?}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -196,7 +292,8 @@ async fn every_kind_buries_the_refused_points_and_keeps_the_rest() {
         let letter = pipe.letters().remove(0);
         assert_eq!((letter.category.as_deref(), letter.source.as_str()), (Some("metric"), "in/script"), "{kind:?}");
         assert!(letter.reason.starts_with("HTTP 400") || letter.reason.contains("no"), "{kind:?}: {}", letter.reason);
-        if kind == Kind::InfluxdbV2 || kind == Kind::Dataway {
+        // The others have written the good points of a request that they answered with 400.
+        if [Kind::InfluxdbV2, Kind::Dataway, Kind::Victoriametrics, Kind::Questdb, Kind::Greptimedb].contains(&kind) {
             assert_eq!(kept(&far_end, Category::Metric), numbered(0..40), "{kind:?}");
         }
     }
@@ -290,7 +387,8 @@ async fn every_kind_reads_an_answer_that_comes_before_the_body_is_read() {
     for kind in KINDS {
         let far_end = FarEnd::that_reads_at_most(1 << 20).await;
         // More than the sockets between can hold.
-        let large = batch(&[format!("m s=\"{}\" 1", "x".repeat(24 << 20)), "m v=1 1".to_owned()]);
+        let long = "x".repeat(100);
+        let large = batch(&(0..200_000).map(|n| format!("m,{long}=t v={n} 1")).collect::<Vec<_>>());
         let verdict = deliver(&kind.settings(&far_end.url()), &large).await;
         assert!(matches!(verdict, Verdict::TooLarge { .. }), "{kind:?}: {verdict:?}");
     }
@@ -304,7 +402,7 @@ async fn every_kind_finds_the_size_that_is_taken() {
         let (metrics, logs) = fill(&pipe).await;
         pipe.drain().await;
         assert_eq!(kept(&far_end, Category::Metric), metrics, "{kind:?}");
-        assert_eq!(kept(&far_end, Category::Logging), logs, "{kind:?}");
+        assert_eq!(kept(&far_end, Category::Logging), kind.sent(&logs), "{kind:?}");
     }
 }
 
@@ -314,7 +412,7 @@ async fn every_kind_gives_up_on_silence_and_tries_again() {
         let far_end = FarEnd::start(|_, _| Reply::Silence).await;
         let settings = SinkSettings { timeout: Duration::from_millis(200), ..kind.settings(&far_end.url()) };
         let verdict = verdict(&settings).await;
-        assert!(matches!(&verdict, Verdict::TryAgain { why, .. } if why.contains("timed out")), "{verdict:?}");
+        assert!(matches!(&verdict, Verdict::TryAgain { why, .. } if why.contains("no answer within")), "{verdict:?}");
     }
 }
 
@@ -382,6 +480,10 @@ async fn each_kind_asks_as_its_far_end_wants_it() {
         ("/api/v2/write?org=o&bucket=b&precision=ns", Some("Token s3cret-t0ken")),
         ("/api/v3/write_lp?db=d&precision=nanosecond&accept_partial=true", Some("Bearer s3cret-t0ken")),
         ("/v1/write/metric?token=s3cret-t0ken", None),
+        ("/write?precision=ns&extra_label=dc%3Da+b", Some("Bearer s3cret-t0ken")),
+        ("/write?precision=n", Some("Bearer s3cret-t0ken")),
+        ("/write?db=d&precision=ns", Some("Basic dXNlcjpzM2NyZXQtdDBrZW4=")),
+        ("/v1/influxdb/write?db=d&precision=ns", Some("Basic dXNlcjpzM2NyZXQtdDBrZW4=")),
     ];
     assert_eq!(asked, expected);
     let agent = format!("pythond/{}", env!("CARGO_PKG_VERSION"));
@@ -409,6 +511,37 @@ async fn unsigned_integers_go_to_influxdb_1_as_integers_and_their_refusal_is_und
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_kind_cannot_hold_is_left_out_and_counted_once() {
+    // The first answer makes the same batch go again, which must not count twice.
+    let far_end = FarEnd::start(|_, n| Reply::status(if n == 0 { 503 } else { 204 })).await;
+    let pipe = Pipe::new(Kind::Victoriametrics.settings(&far_end.url()));
+    pipe.put(Category::Metric, &["m s=\"x\",v=1,t=\"y\" 1", "m v=2 2"]).await;
+    pipe.put(Category::Logging, &["log message=\"two\nlines\" 3"]).await;
+    let report = pipe.drain().await;
+    assert_eq!(far_end.accepted()[0].text(), "m v=1 1\nm v=2 2\n");
+    assert_eq!(report.dropped_fields.into_iter().collect::<Vec<_>>(), [("string", 3)]);
+    assert_eq!(report.dead, 0);
+    let text = pipe.counters_text();
+    assert!(text.contains("pythond_sink_dropped_fields_total{sink=\"main\",reason=\"string\"} 3"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_measurements_that_are_wanted_are_sent() {
+    let far_end = FarEnd::start(|_, _| Reply::status(204)).await;
+    let measurements = Some(vec![Glob::new("cpu*"), Glob::new("mem")]);
+    for kind in KINDS {
+        let before = far_end.requests().len();
+        let pipe = Pipe::new(SinkSettings { measurements: measurements.clone(), ..kind.settings(&far_end.url()) });
+        pipe.put(Category::Metric, &["cpu v=1 1", "disk v=2 2", "cpu_total v=3 3"]).await;
+        pipe.put(Category::Metric, &["disk v=4 4"]).await;
+        pipe.put(Category::Metric, &["mem v=5 5", "memory v=6 6"]).await;
+        assert_eq!((pipe.drain().await.delivered, pipe.behind()), (3, 0), "{kind:?}");
+        let lines: Vec<String> = far_end.requests()[before..].iter().flat_map(Request::lines).collect();
+        assert_eq!(lines, ["cpu v=1 1", "cpu_total v=3 3", "mem v=5 5"], "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn https_needs_a_certificate_that_the_ca_file_knows() {
     let known = tls_far_end().await;
     let dir = tempfile::tempdir().unwrap();
@@ -416,23 +549,11 @@ async fn https_needs_a_certificate_that_the_ca_file_knows() {
     std::fs::write(&ca_file, &known.1).unwrap();
     for kind in KINDS {
         let mut settings = kind.settings(&known.0);
-        match &mut settings.kind {
-            SinkKind::Influxdb(influxdb) => influxdb.ca_file = Some(ca_file.clone()),
-            SinkKind::Dataway(dataway) => dataway.ca_file = Some(ca_file.clone()),
-            SinkKind::File(_) => {}
-        }
+        kind.trust(&mut settings, &ca_file);
         assert_eq!(verdict(&settings).await, Verdict::Kept, "{kind:?}");
         let stranger = tls_far_end().await;
         let mut other = kind.settings(&stranger.0);
-        other.kind = match other.kind {
-            SinkKind::Influxdb(influxdb) => {
-                SinkKind::Influxdb(pythond::config::sinks::InfluxdbSink { ca_file: Some(ca_file.clone()), ..influxdb })
-            }
-            SinkKind::Dataway(dataway) => {
-                SinkKind::Dataway(pythond::config::sinks::DatawaySink { ca_file: Some(ca_file.clone()), ..dataway })
-            }
-            SinkKind::File(file) => SinkKind::File(file),
-        };
+        kind.trust(&mut other, &ca_file);
         let verdict = verdict(&other).await;
         assert!(
             matches!(&verdict, Verdict::TryAgain { why, .. } if why.contains("certificate")),
@@ -464,4 +585,216 @@ async fn tls_far_end() -> (String, String) {
         }
     });
     (url, made.cert.pem())
+}
+
+// --- kinds that do not speak HTTP ---
+
+/// A kind with a wire of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wire {
+    QuestdbTcp,
+    Tcp,
+    Unix,
+    Udp,
+    UnixDatagram,
+    Nats,
+}
+
+const WIRES: [Wire; 6] = [Wire::QuestdbTcp, Wire::Tcp, Wire::Unix, Wire::Udp, Wire::UnixDatagram, Wire::Nats];
+
+impl Wire {
+    /// Where a far end of this kind listens, in a folder of its own.
+    fn address(self, dir: &Path) -> SocketAddress {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        match self {
+            Self::QuestdbTcp | Self::Tcp | Self::Nats => SocketAddress::Tcp(address),
+            Self::Udp => SocketAddress::Udp(address),
+            Self::Unix => SocketAddress::Unix(dir.join("socket")),
+            Self::UnixDatagram => SocketAddress::UnixDatagram(dir.join("socket")),
+        }
+    }
+
+    fn settings(self, address: &SocketAddress) -> SinkSettings {
+        let tcp = match address {
+            SocketAddress::Tcp(address) => address.clone(),
+            _ => String::new(),
+        };
+        let settings = pipe::settings(match self {
+            Self::QuestdbTcp => SinkKind::Questdb(QuestdbSink::Tcp { address: tcp }),
+            Self::Nats => SinkKind::Nats(NatsSink {
+                address: tcp,
+                subject: "lp.{category}".to_owned(),
+                id: "web01".to_owned(),
+                login: password(),
+            }),
+            _ => SinkKind::Socket(SocketSink { address: address.clone(), max_datagram: 200 }),
+        });
+        SinkSettings { max_batch: 300, ..settings }
+    }
+
+    async fn far_end(self, address: &SocketAddress) -> WireEnd {
+        match self {
+            Self::Nats => WireEnd::nats(address, |_, _| Said::Kept).await,
+            _ => WireEnd::start(address).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wire_takes_all_lines_in_order() {
+    for wire in WIRES {
+        let dir = tempfile::tempdir().unwrap();
+        let address = wire.address(dir.path());
+        let far_end = wire.far_end(&address).await;
+        let pipe = Pipe::new(wire.settings(&address));
+        let (metrics, logs) = fill(&pipe).await;
+        let report = pipe.drain().await;
+        far_end.wait_for_lines(80).await;
+        assert_eq!(far_end.lines("m,"), metrics, "{wire:?}");
+        assert_eq!(far_end.lines("log,"), logs, "{wire:?}");
+        assert_eq!((report.delivered, report.dead, report.retries), (80, 0, 0), "{wire:?}");
+        if matches!(wire, Wire::Udp | Wire::UnixDatagram) {
+            let sizes: Vec<usize> = far_end.pieces().iter().map(Vec::len).collect();
+            assert!(sizes.iter().all(|size| (1..=200).contains(size)) && sizes.len() < 40, "{sizes:?}");
+            assert!(far_end.pieces().iter().all(|datagram| datagram.ends_with(b"\n")));
+        }
+    }
+}
+
+/// Not `udp`: nobody says that nobody listens before the first datagram is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wire_keeps_everything_while_the_far_end_is_away() {
+    for wire in WIRES.into_iter().filter(|wire| *wire != Wire::Udp) {
+        let dir = tempfile::tempdir().unwrap();
+        let address = wire.address(dir.path());
+        let pipe = Pipe::new(wire.settings(&address));
+        let (metrics, logs) = fill(&pipe).await;
+        let pump = pipe.start();
+        pump.until_state(State::Down).await;
+        assert_eq!(pipe.behind(), 80, "{wire:?}");
+        let far_end = wire.far_end(&address).await;
+        pump.until_empty().await;
+        far_end.wait_for_lines(80).await;
+        assert_eq!((far_end.lines("m,"), far_end.lines("log,")), (metrics, logs), "{wire:?}");
+        assert_eq!(pump.end().await.dead, 0, "{wire:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wire_whose_far_end_starts_anew_is_connected_again() {
+    for wire in WIRES.into_iter().filter(|wire| *wire != Wire::Udp) {
+        let dir = tempfile::tempdir().unwrap();
+        let address = wire.address(dir.path());
+        let pipe = Pipe::new(wire.settings(&address));
+        let pump = pipe.start();
+        for round in 0..3 {
+            let far_end = wire.far_end(&address).await;
+            let lines = numbered(round * 10..round * 10 + 10);
+            pipe.put(Category::Metric, &lines).await;
+            pump.until_empty().await;
+            far_end.wait_for_lines(10).await;
+            assert_eq!(far_end.lines("m,"), lines, "{wire:?}");
+            far_end.end().await;
+        }
+        let report = pump.end().await;
+        assert_eq!((report.delivered, report.dead), (30, 0), "{wire:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_stays_one_line_on_every_bare_socket() {
+    let line = "log message=\"two\nlines \\\\n \\\"quoted\\\"\" 1".to_owned();
+    for wire in [Wire::Tcp, Wire::Unix, Wire::Udp, Wire::UnixDatagram] {
+        let dir = tempfile::tempdir().unwrap();
+        let address = wire.address(dir.path());
+        let far_end = wire.far_end(&address).await;
+        assert_eq!(deliver(&wire.settings(&address), &batch(std::slice::from_ref(&line))).await, Verdict::Kept);
+        far_end.wait_for_lines(1).await;
+        assert_eq!(far_end.lines("log"), [r#"log message="two\nlines \\n \"quoted\"" 1"#], "{wire:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_no_datagram_can_hold_is_buried_and_costs_no_other() {
+    let long = format!("m v=1,{}=2 1", "x".repeat(70_000));
+    let far_too_long = format!("m v=1,{}=2 1", "x".repeat(8 << 20));
+    for (wire, long) in [(Wire::Udp, long), (Wire::UnixDatagram, far_too_long)] {
+        let dir = tempfile::tempdir().unwrap();
+        let address = wire.address(dir.path());
+        let far_end = wire.far_end(&address).await;
+        let pipe = Pipe::new(wire.settings(&address));
+        let lines = numbered(0..10);
+        pipe.put(Category::Metric, &[&lines[..5], std::slice::from_ref(&long), &lines[5..]].concat()).await;
+        let report = pipe.drain().await;
+        far_end.wait_for_lines(10).await;
+        assert_eq!((far_end.lines("m,"), report.delivered), (lines, 10), "{wire:?}");
+        assert_eq!(pipe.dead_points(), [long], "{wire:?}");
+    }
+}
+
+async fn nats(script: impl FnMut(&[u8], usize) -> Said + Send + 'static) -> (WireEnd, SinkSettings) {
+    let address = Wire::Nats.address(Path::new("/"));
+    let settings = Wire::Nats.settings(&address);
+    (WireEnd::nats(&address, script).await, settings)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_sends_the_same_lines_with_the_same_id_and_keeps_categories_apart() {
+    let (far_end, settings) = nats(|_, n| match n {
+        0 => Said::Nobody,
+        1 => Said::Cut,
+        2 => Said::Json(r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#),
+        _ => Said::Kept,
+    })
+    .await;
+    let mut sink = sinks::build(&settings).unwrap();
+    let lines = batch(&numbered(0..2));
+    assert!(matches!(sink.deliver(&lines).await, Verdict::Misconfigured { .. }));
+    assert!(matches!(sink.deliver(&lines).await, Verdict::TryAgain { .. }));
+    assert!(matches!(sink.deliver(&lines).await, Verdict::TryAgain { .. }));
+    assert_eq!(sink.deliver(&lines).await, Verdict::Kept);
+    let heads = far_end.heads();
+    assert_eq!(heads.len(), 4);
+    let id = heads[0].lines().find_map(|line| line.strip_prefix("Nats-Msg-Id: ")).unwrap();
+    assert!(id.starts_with("web01-7.0-2-"), "{id}");
+    assert!(heads.iter().all(|head| head.contains(id) && head.starts_with("lp.metric\r\n")), "{heads:?}");
+    assert!(far_end.connects().iter().all(|connect| connect.contains(&format!("\"pass\":\"{SECRET}\""))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_halves_what_is_too_large_and_loses_nothing() {
+    let (far_end, settings) = nats(|text, _| if text.len() > 60 { Said::TooLarge } else { Said::Kept }).await;
+    let pipe = Pipe::new(settings);
+    let (metrics, logs) = fill(&pipe).await;
+    let report = pipe.drain().await;
+    assert_eq!((report.delivered, report.dead), (80, 0));
+    let kept = |prefix: &str| far_end.lines(prefix);
+    assert_eq!((kept("m,"), kept("log,")), (metrics, logs));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_tells_no_secret_and_gives_up_on_silence() {
+    let (_far_end, settings) = nats(|_, _| Said::Error("'Authorization Violation for s3cret-t0ken'")).await;
+    let told = verdict(&settings).await;
+    assert!(matches!(&told, Verdict::Misconfigured { why } if !why.contains(SECRET)), "{told:?}");
+    assert!(!format!("{settings:?}").contains(SECRET));
+    let (_silent, settings) = nats(|_, _| Said::Silence).await;
+    let settings = SinkSettings { timeout: Duration::from_millis(200), ..settings };
+    let told = verdict(&settings).await;
+    assert!(matches!(&told, Verdict::TryAgain { why, .. } if why.contains("no answer within")), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_answers_the_pings_of_a_quiet_hour() {
+    let (far_end, settings) = nats(|_, _| Said::Kept).await;
+    let mut sink = sinks::build(&settings).unwrap();
+    assert_eq!(sink.deliver(&batch(&numbered(0..1))).await, Verdict::Kept);
+    far_end.ping().await;
+    assert_eq!(sink.deliver(&batch(&numbered(1..2))).await, Verdict::Kept);
+    far_end.wait_for_pong().await;
+    assert_eq!(far_end.connects().len(), 1);
+    far_end.drop_connections().await;
+    assert_eq!(sink.deliver(&batch(&numbered(2..3))).await, Verdict::Kept);
+    assert_eq!(far_end.connects().len(), 2);
 }

@@ -171,6 +171,9 @@ fn all(status: &Status) -> String {
         if let Some(text) = sink_trouble(sink) {
             out.push_str(&format!("\n▲ sink {} ({}): {text}\n", sink.name, sink.target));
         }
+        if let Some(text) = left_out(sink) {
+            out.push_str(&format!("\n  sink {}: {text}\n", sink.name));
+        }
     }
     out.push_str(&footer(status));
     out
@@ -266,6 +269,13 @@ fn sink_trouble(sink: &Sink) -> Option<String> {
         parts.push(format!("{} points were refused for good: see data/dead/{}", sink.dead, sink.name));
     }
     (!parts.is_empty()).then(|| parts.join("\n    "))
+}
+
+/// Fields left out are no trouble, but nobody should have to guess where they are.
+fn left_out(sink: &Sink) -> Option<String> {
+    let reasons: Vec<String> = sink.dropped_fields.iter().map(|(why, count)| format!("{why}: {count}")).collect();
+    let kind = &sink.kind;
+    (!reasons.is_empty()).then(|| format!("fields that {kind} cannot hold were not sent ({})", reasons.join(", ")))
 }
 
 fn footer(status: &Status) -> String {

@@ -8,6 +8,7 @@
 
 pub mod diagnostic;
 mod expand;
+pub mod glob;
 mod listing;
 pub mod quantity;
 mod raw;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::glob::Glob;
 use super::{Origin, Secret};
 use crate::point::Category;
 
@@ -14,6 +15,8 @@ pub struct SinkSettings {
     pub kind: SinkKind,
     /// `None`: all.
     pub categories: Option<Vec<Category>>,
+    /// Only measurements like one of these; `None`: all.
+    pub measurements: Option<Vec<Glob>>,
     /// A required sink makes ingest answer 503 at the cap; another is moved forward. True by default.
     pub required: bool,
     /// How long to gather when idle; 20 ms.
@@ -32,6 +35,7 @@ impl SinkSettings {
             name: name.to_owned(),
             kind,
             categories: None,
+            measurements: None,
             required: true,
             linger: Duration::from_millis(20),
             timeout: Duration::from_secs(10),
@@ -51,6 +55,12 @@ pub enum SinkKind {
     File(FileSink),
     Influxdb(InfluxdbSink),
     Dataway(DatawaySink),
+    Victoriametrics(VictoriametricsSink),
+    Questdb(QuestdbSink),
+    Telegraf(TelegrafSink),
+    Greptimedb(GreptimedbSink),
+    Socket(SocketSink),
+    Nats(NatsSink),
 }
 
 impl SinkKind {
@@ -60,6 +70,12 @@ impl SinkKind {
             Self::File(_) => "file",
             Self::Influxdb(_) => "influxdb",
             Self::Dataway(_) => "dataway",
+            Self::Victoriametrics(_) => "victoriametrics",
+            Self::Questdb(_) => "questdb",
+            Self::Telegraf(_) => "telegraf",
+            Self::Greptimedb(_) => "greptimedb",
+            Self::Socket(_) => "socket",
+            Self::Nats(_) => "nats",
         }
     }
 
@@ -69,6 +85,13 @@ impl SinkKind {
             Self::File(file) => file.dir.display().to_string(),
             Self::Influxdb(influxdb) => influxdb.url.clone(),
             Self::Dataway(dataway) => dataway.url.expose().split('?').next().unwrap_or_default().to_owned(),
+            Self::Victoriametrics(kind) => kind.http.url.clone(),
+            Self::Questdb(QuestdbSink::Http(http)) => http.url.clone(),
+            Self::Questdb(QuestdbSink::Tcp { address }) => format!("tcp://{address}"),
+            Self::Telegraf(kind) => kind.http.url.clone(),
+            Self::Greptimedb(kind) => kind.http.url.clone(),
+            Self::Socket(kind) => kind.address.to_string(),
+            Self::Nats(kind) => format!("nats://{} {}", kind.address, kind.subject),
         }
     }
 }
@@ -119,3 +142,113 @@ pub struct DatawaySink {
     pub gzip: bool,
     pub ca_file: Option<PathBuf>,
 }
+
+/// What the kinds share that post lines over HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSettings {
+    /// Base URL without a trailing slash.
+    pub url: String,
+    pub gzip: bool,
+    pub ca_file: Option<PathBuf>,
+    pub login: Login,
+}
+
+impl HttpSettings {
+    /// Gives the settings of a far end that wants no login.
+    pub fn default_of(url: &str) -> Self {
+        Self { url: url.to_owned(), gzip: GZIP, ca_file: None, login: Login::Nobody }
+    }
+}
+
+/// How a sink says who it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Login {
+    Nobody,
+    Password(String, Secret),
+    /// `Authorization: Bearer`, or what the kind has in its place.
+    Token(Secret),
+}
+
+/// `[sinks.victoriametrics.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VictoriametricsSink {
+    pub http: HttpSettings,
+    /// Labels of every series, in order of their names.
+    pub extra_labels: Vec<(String, String)>,
+}
+
+/// `[sinks.questdb.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum QuestdbSink {
+    Http(HttpSettings),
+    /// `host:port`.
+    Tcp {
+        address: String,
+    },
+}
+
+/// `[sinks.telegraf.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TelegrafSink {
+    pub http: HttpSettings,
+    /// For Telegraf's `database_tag`.
+    pub database: Option<String>,
+    /// For Telegraf's `retention_policy_tag`.
+    pub retention_policy: Option<String>,
+}
+
+/// `[sinks.greptimedb.<name>]`; it knows users and passwords only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GreptimedbSink {
+    pub http: HttpSettings,
+    pub database: String,
+}
+
+/// GreptimeDB's own name for the database that is always there.
+pub(super) const GREPTIMEDB_DATABASE: &str = "public";
+
+/// `[sinks.socket.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SocketSink {
+    pub address: SocketAddress,
+    /// Bytes of one datagram, as far as lines allow.
+    pub max_datagram: u64,
+}
+
+/// What goes through most networks in one piece.
+pub(super) const MAX_DATAGRAM: u64 = 1400;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketAddress {
+    /// `host:port`.
+    Tcp(String),
+    /// `host:port`.
+    Udp(String),
+    Unix(PathBuf),
+    UnixDatagram(PathBuf),
+}
+
+impl std::fmt::Display for SocketAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Udp(address) => write!(f, "udp://{address}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::UnixDatagram(path) => write!(f, "unixgram://{}", path.display()),
+        }
+    }
+}
+
+/// `[sinks.nats.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NatsSink {
+    /// `host:port`.
+    pub address: String,
+    /// `{category}` in it stands for the category.
+    pub subject: String,
+    /// Begins the id of every message; the host name by default.
+    pub id: String,
+    pub login: Login,
+}
+
+pub(super) const NATS_SUBJECT: &str = "pythond.{category}";

@@ -84,6 +84,7 @@ fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
         dead: health.dead,
         retries: health.retries,
         skipped: cursor.skipped_points,
+        dropped_fields: health.dropped_fields.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
         behind_points: cursor.behind_points,
         behind_bytes: cursor.behind_bytes,
         oldest_s: seconds(cursor.oldest_age),

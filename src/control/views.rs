@@ -2,6 +2,8 @@
 //!
 //! Times are seconds before (or until) the answer, so that no clock has to agree with ours.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The whole status. `schema` grows when a key changes its meaning.
@@ -109,6 +111,9 @@ pub struct Sink {
     pub retries: u64,
     /// Points moved over at the cap or lost to damage on the disk.
     pub skipped: u64,
+    /// Fields that this kind of sink cannot hold and that were not sent, by reason.
+    #[serde(default)]
+    pub dropped_fields: BTreeMap<String, u64>,
     pub behind_points: u64,
     pub behind_bytes: u64,
     pub oldest_s: Option<f64>,

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::buffer::{Entry, Position};
+use crate::config::SinkSettings;
+use crate::config::glob::Glob;
 use crate::deadletter::Dead;
 use crate::point::record::Header;
 use crate::point::{Category, line};
 
 use super::Limits;
+use super::fields::measurement_of;
 
 /// Canonical lines in the order of the log, each ending in `\n`; cheap to clone and to slice.
 #[derive(Debug, Clone)]
@@ -51,14 +54,6 @@ impl Batch {
         let lines = 0..ends.len();
         let parts = vec![Part { category, source: source.into(), at: first, from: 0 }];
         Self { whole: Arc::new(Whole { text, ends, parts }), lines }
-    }
-
-    /// The same lines with another text, for a sink that must write some of them differently.
-    ///
-    /// # Panics
-    /// When the number of lines differs.
-    pub(super) fn with_text(&self, text: Bytes) -> Self {
-        self.of_lines(&(0..self.len()).collect::<Vec<_>>(), text)
     }
 
     /// Points in it; never 0.
@@ -105,7 +100,7 @@ impl Batch {
     }
 
     /// Lines of this batch with this text: line `i` of it comes from line `from[i]`.
-    fn of_lines(&self, from: &[usize], text: Bytes) -> Self {
+    pub(super) fn of_lines(&self, from: &[usize], text: Bytes) -> Self {
         let ends = line::ends(&text);
         assert_eq!(ends.len(), from.len(), "each line comes from one");
         let parts =
@@ -162,8 +157,31 @@ pub(super) struct Chunk {
     pub end: Position,
 }
 
-/// Cuts records into batches; lines before `from` are done, unwanted categories are passed over.
-pub(super) fn cut(entries: &[Entry], from: Position, wanted: Option<&[Category]>, limits: Limits) -> Chunk {
+/// What a sink takes; the default is everything.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    categories: Option<&'a [Category]>,
+    measurements: Option<&'a [Glob]>,
+}
+
+impl<'a> Wanted<'a> {
+    pub fn of(settings: &'a SinkSettings) -> Self {
+        Self { categories: settings.categories.as_deref(), measurements: settings.measurements.as_deref() }
+    }
+
+    fn has_category(&self, category: Category) -> bool {
+        self.categories.is_none_or(|wanted| wanted.contains(&category))
+    }
+
+    fn has_line(&self, line: &[u8]) -> bool {
+        let Some(globs) = self.measurements else { return true };
+        let measurement = measurement_of(line);
+        globs.iter().any(|glob| glob.matches(&measurement))
+    }
+}
+
+/// Cuts records into batches; lines before `from` are done, unwanted ones are passed over.
+pub(super) fn cut(entries: &[Entry], from: Position, wanted: Wanted<'_>, limits: Limits) -> Chunk {
     let end = entries.last().map_or(from, |entry| Position { seq: entry.seq + 1, lines: 0 });
     let mut chunk = Chunk { batches: Vec::new(), foreign: Vec::new(), end };
     let mut groups: Vec<Group> = Vec::new();
@@ -173,7 +191,11 @@ pub(super) fn cut(entries: &[Entry], from: Position, wanted: Option<&[Category]>
             continue;
         };
         let done = if entry.seq == from.seq { from.lines as usize } else { 0 };
-        if done >= run.ends.len() || wanted.is_some_and(|wanted| !wanted.contains(&run.header.category)) {
+        if !wanted.has_category(run.header.category) {
+            continue;
+        }
+        let pieces = run.pieces(done, wanted);
+        if pieces.is_empty() {
             continue;
         }
         let known = groups.iter().position(|group| !limits.by_category || group.category == run.header.category);
@@ -181,7 +203,7 @@ pub(super) fn cut(entries: &[Entry], from: Position, wanted: Option<&[Category]>
             groups.push(Group { category: run.header.category, runs: Vec::new() });
             groups.len() - 1
         });
-        groups[at].runs.push((run, done));
+        groups[at].runs.push((run, pieces));
     }
     chunk.batches = groups.iter().map(Group::join).flat_map(|batch| split(&batch, limits)).collect();
     chunk
@@ -212,12 +234,34 @@ impl Run {
         let is_whole = ends.last().copied().unwrap_or(0) == text.len();
         is_whole.then(|| Self { seq: entry.seq, header, text: entry.bytes.slice_ref(text), ends })
     }
+
+    /// The wanted lines that are not done, as ranges.
+    fn pieces(&self, done: usize, wanted: Wanted<'_>) -> Vec<Range<usize>> {
+        let mut pieces: Vec<Range<usize>> = Vec::new();
+        if wanted.measurements.is_none() {
+            if done < self.ends.len() {
+                pieces.push(done..self.ends.len());
+            }
+            return pieces;
+        }
+        for n in (done..self.ends.len()).filter(|&n| wanted.has_line(&self.text[self.start(n)..self.ends[n] - 1])) {
+            match pieces.last_mut() {
+                Some(last) if last.end == n => last.end = n + 1,
+                _ => pieces.push(n..n + 1),
+            }
+        }
+        pieces
+    }
+
+    fn start(&self, line: usize) -> usize {
+        if line == 0 { 0 } else { self.ends[line - 1] }
+    }
 }
 
-/// Records that go together, each with the lines of it that are done.
+/// Records that go together, each with the lines of it that are to be sent.
 struct Group {
     category: Category,
-    runs: Vec<(Run, usize)>,
+    runs: Vec<(Run, Vec<Range<usize>>)>,
 }
 
 impl Group {
@@ -225,18 +269,19 @@ impl Group {
     fn join(&self) -> Batch {
         let (mut ends, mut parts, mut size) = (Vec::new(), Vec::new(), 0);
         let mut texts = Vec::with_capacity(self.runs.len());
-        for (run, done) in &self.runs {
-            let skip = if *done == 0 { 0 } else { run.ends[done - 1] };
-            let at = Position { seq: run.seq, lines: *done as u32 };
+        for (run, piece) in self.runs.iter().flat_map(|(run, pieces)| pieces.iter().map(move |piece| (run, piece))) {
+            let skip = run.start(piece.start);
+            let at = Position { seq: run.seq, lines: piece.start as u32 };
             parts.push(Part {
                 category: run.header.category,
                 source: run.header.source.as_str().into(),
                 at,
                 from: ends.len(),
             });
-            ends.extend(run.ends[*done..].iter().map(|end| size + end - skip));
-            size += run.text.len() - skip;
-            texts.push(run.text.slice(skip..));
+            ends.extend(run.ends[piece.clone()].iter().map(|end| size + end - skip));
+            let end = run.start(piece.end);
+            size += end - skip;
+            texts.push(run.text.slice(skip..end));
         }
         let text = if texts.len() == 1 { texts.remove(0) } else { texts.concat().into() };
         let lines = 0..ends.len();
@@ -283,7 +328,7 @@ pub(super) mod tests {
     #[test]
     fn records_are_joined_in_order_and_every_line_knows_where_it_came_from() {
         let entries = [entry(7, Category::Metric, "a v=1 1\nb v=2 2\n"), entry(8, Category::Logging, "c v=3 3\n")];
-        let chunk = cut(&entries, at(7, 0), None, LIMITS);
+        let chunk = cut(&entries, at(7, 0), Wanted::default(), LIMITS);
         assert_eq!(texts(&chunk), ["a v=1 1\nb v=2 2\nc v=3 3\n"]);
         let batch = &chunk.batches[0];
         assert_eq!((batch.len(), batch.size()), (3, 24));
@@ -300,22 +345,22 @@ pub(super) mod tests {
     fn lines_that_are_done_are_not_sent_again() {
         let entries =
             [entry(7, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(8, Category::Metric, "d v=4 4\n")];
-        let chunk = cut(&entries, at(7, 2), None, LIMITS);
+        let chunk = cut(&entries, at(7, 2), Wanted::default(), LIMITS);
         assert_eq!(texts(&chunk), ["c v=3 3\nd v=4 4\n"]);
         assert_eq!(chunk.batches[0].first(), at(7, 2));
-        assert!(cut(&entries[..1], at(7, 3), None, LIMITS).batches.is_empty());
+        assert!(cut(&entries[..1], at(7, 3), Wanted::default(), LIMITS).batches.is_empty());
     }
 
     #[test]
     fn batches_end_at_the_limits_and_a_long_line_stands_alone() {
         let entries = [entry(1, Category::Metric, "a v=1 1\nlonglonglong v=2 2\nc v=3 3\nd v=4 4\ne v=5 5\n")];
-        let chunk = cut(&entries, at(1, 0), None, Limits { max_bytes: 16, ..LIMITS });
+        let chunk = cut(&entries, at(1, 0), Wanted::default(), Limits { max_bytes: 16, ..LIMITS });
         assert_eq!(texts(&chunk), ["a v=1 1\n", "longlonglong v=2 2\n", "c v=3 3\nd v=4 4\n", "e v=5 5\n"]);
         assert_eq!(
             chunk.batches.iter().map(Batch::first).collect::<Vec<_>>(),
             [at(1, 0), at(1, 1), at(1, 2), at(1, 4)]
         );
-        assert_eq!(cut(&entries, at(1, 0), None, Limits { max_points: 2, ..LIMITS }).batches.len(), 3);
+        assert_eq!(cut(&entries, at(1, 0), Wanted::default(), Limits { max_points: 2, ..LIMITS }).batches.len(), 3);
     }
 
     #[test]
@@ -325,7 +370,7 @@ pub(super) mod tests {
             entry(2, Category::Object, "b v=2 2\n"),
             entry(3, Category::Metric, "c v=3 3\n"),
         ];
-        let chunk = cut(&entries, at(1, 0), None, Limits { by_category: true, ..LIMITS });
+        let chunk = cut(&entries, at(1, 0), Wanted::default(), Limits { by_category: true, ..LIMITS });
         assert_eq!(texts(&chunk), ["a v=1 1\nc v=3 3\n", "b v=2 2\n"]);
         assert_eq!(chunk.batches.iter().map(Batch::category).collect::<Vec<_>>(), [Category::Metric, Category::Object]);
         assert_eq!(chunk.batches[0].position(1), at(3, 0));
@@ -334,11 +379,31 @@ pub(super) mod tests {
     #[test]
     fn unwanted_categories_are_passed_over() {
         let entries = [entry(1, Category::Metric, "a v=1 1\n"), entry(2, Category::Object, "b v=2 2\n")];
-        let chunk = cut(&entries, at(1, 0), Some(&[Category::Object]), LIMITS);
+        let wanted = Wanted { categories: Some(&[Category::Object]), ..Wanted::default() };
+        let chunk = cut(&entries, at(1, 0), wanted, LIMITS);
         assert_eq!(texts(&chunk), ["b v=2 2\n"]);
-        let nothing = cut(&entries[..1], at(1, 0), Some(&[Category::Object]), LIMITS);
+        let nothing = cut(&entries[..1], at(1, 0), wanted, LIMITS);
         assert!(nothing.batches.is_empty());
         assert_eq!(nothing.end, at(2, 0));
+    }
+
+    #[test]
+    fn lines_of_unwanted_measurements_are_passed_over_and_the_others_keep_their_places() {
+        let entries = [
+            entry(1, Category::Metric, "cpu v=1 1\nmem v=2 2\ncpu\\ 0,a=b v=3 3\ncpu v=4 4\n"),
+            entry(2, Category::Logging, "mem v=5 5\n"),
+            entry(3, Category::Metric, "mem v=6 6\ndisk\\,a,b=c s=\"x\ny\" 7\n"),
+        ];
+        let globs = [Glob::new("cpu*"), Glob::new("disk,?")];
+        let wanted = Wanted { measurements: Some(&globs), ..Wanted::default() };
+        let chunk = cut(&entries, at(1, 0), wanted, LIMITS);
+        assert_eq!(texts(&chunk), ["cpu v=1 1\ncpu\\ 0,a=b v=3 3\ncpu v=4 4\ndisk\\,a,b=c s=\"x\ny\" 7\n"]);
+        let batch = &chunk.batches[0];
+        assert_eq!([0, 1, 2, 3].map(|n| batch.position(n)), [at(1, 0), at(1, 2), at(1, 3), at(3, 1)]);
+        assert_eq!(texts(&cut(&entries, at(1, 3), wanted, LIMITS))[0].lines().count(), 3);
+        let nothing = cut(&entries[1..2], at(2, 0), wanted, LIMITS);
+        assert!(nothing.batches.is_empty());
+        assert_eq!(nothing.end, at(3, 0));
     }
 
     #[test]
@@ -347,7 +412,8 @@ pub(super) mod tests {
         foreign.bytes = Bytes::from_static(b"what is this");
         let mut cut_off = entry(3, Category::Metric, "c v=3 3\n");
         cut_off.bytes = cut_off.bytes.slice(..cut_off.bytes.len() - 2);
-        let chunk = cut(&[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off], at(1, 0), None, LIMITS);
+        let chunk =
+            cut(&[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off], at(1, 0), Wanted::default(), LIMITS);
         assert_eq!(texts(&chunk), ["a v=1 1\n"]);
         assert_eq!(
             chunk.foreign.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(),
@@ -360,13 +426,11 @@ pub(super) mod tests {
     fn slices_of_slices_keep_their_places() {
         let entries =
             [entry(1, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(2, Category::Metric, "d v=4 4\n")];
-        let batch = cut(&entries, at(1, 0), None, LIMITS).batches.remove(0);
+        let batch = cut(&entries, at(1, 0), Wanted::default(), LIMITS).batches.remove(0);
         let right = batch.slice(1..4).slice(1..3);
         assert_eq!(right.text(), "c v=3 3\nd v=4 4\n");
         assert_eq!((right.first(), right.position(1)), (at(1, 2), at(2, 0)));
         assert_eq!(right.lines().collect::<Vec<_>>(), [b"c v=3 3", b"d v=4 4"]);
-        let other = right.with_text(Bytes::from_static(b"C v=3 3\nD v=4 4\n"));
-        assert_eq!((other.position(0), other.position(1)), (at(1, 2), at(2, 0)));
         let without = batch.without(&[0, 2]).unwrap();
         assert_eq!(without.text(), "b v=2 2\nd v=4 4\n");
         assert_eq!((without.position(0), without.position(1)), (at(1, 1), at(2, 0)));

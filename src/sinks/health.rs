@@ -1,5 +1,6 @@
 //! How a sink is, for the log and the status: each change of state is said once.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub struct HealthReport {
     pub retries: u64,
     /// Panics that were caught.
     pub panics: u64,
+    /// Fields that this kind cannot hold, by reason.
+    pub dropped_fields: BTreeMap<&'static str, u64>,
 }
 
 /// The health of one sink; clones share it.
@@ -78,6 +81,7 @@ impl Health {
             dead: 0,
             retries: 0,
             panics: 0,
+            dropped_fields: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(Inner { report, trouble_since: None, said_dead: None })) }
     }
@@ -95,6 +99,14 @@ impl Health {
     /// Notes points that are dead letters now.
     pub(super) fn buried(&self, points: usize) {
         self.lock().report.dead += points as u64;
+    }
+
+    /// Notes fields that were not sent.
+    pub(super) fn left_out(&self, fields: &BTreeMap<&'static str, u64>) {
+        let mut inner = self.lock();
+        for (reason, count) in fields {
+            *inner.report.dropped_fields.entry(reason).or_default() += count;
+        }
     }
 
     /// Notes an answer that took points or condemned them; says when it is back after how long, or that it became slow.

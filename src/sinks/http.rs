@@ -286,6 +286,7 @@ mod tests {
             Verdict::Refused { .. } => "refused",
             Verdict::KeptExcept(_) => "except",
             Verdict::RefusedPart(_) => "part",
+            Verdict::Nothing => "nothing",
         };
         for (expected, statuses) in [
             ("kept", &[200, 202, 204][..]),

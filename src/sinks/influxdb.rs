@@ -3,7 +3,6 @@
 //! InfluxDB 1.x has no unsigned integers (`1u` is an invalid number there) unless it was built for them: in the 1.x body they become
 //! integers, and floats where they are larger than an integer can be.
 
-mod fields;
 mod judge;
 
 use std::time::Duration;
@@ -17,6 +16,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::config::sinks::{InfluxdbApi, InfluxdbSink};
 use crate::config::{Secret, SinkSettings};
 
+use super::dialect::{AS_IT_IS, Dialect, Unsigned};
 use super::http::{Client, ClientSettings};
 use super::{Batch, BuildError, Limits, Sink, Verdict};
 
@@ -62,8 +62,10 @@ impl Influxdb {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
-        let converted = if self.api == Api::V1 { fields::without_unsigned(batch) } else { None };
-        let batch = converted.as_ref().unwrap_or(batch);
+        let unsigned = if self.api == Api::V1 { Unsigned::Signed } else { Unsigned::AsTheyAre };
+        let adapted = Dialect { unsigned, ..AS_IT_IS }.adapt(batch);
+        // Only numbers are written differently, so every line is sent.
+        let batch = adapted.sent.as_ref().unwrap_or(batch);
         match self.client.post(self.url.clone(), self.headers.clone(), batch.text()).await {
             Err(verdict) => verdict,
             Ok(answer) if answer.status == 415 && self.client.is_compressing() => {

@@ -6,12 +6,22 @@
 
 mod batch;
 mod dataway;
+mod dialect;
+mod fields;
 mod file;
+mod greptimedb;
 mod health;
 mod http;
 mod influxdb;
+mod lines;
+mod nats;
 mod pace;
 pub mod pump;
+mod questdb;
+mod socket;
+mod stream;
+mod telegraf;
+mod victoriametrics;
 mod work;
 
 use std::time::Duration;
@@ -19,6 +29,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub use batch::Batch;
+pub use dialect::LeftOut;
 pub use health::{Health, HealthReport, State};
 
 use crate::config::sinks::{SinkKind, SinkSettings};
@@ -32,6 +43,11 @@ pub trait Sink: Send {
 
     /// How large a batch may be, and of what.
     fn limits(&self) -> Limits;
+
+    /// The fields of the last batch that this far end cannot hold and that were not sent.
+    fn left_out(&self) -> LeftOut {
+        LeftOut::new()
+    }
 }
 
 /// What became of a batch.
@@ -56,6 +72,8 @@ pub enum Verdict {
     Refused {
         why: String,
     },
+    /// Of this batch nothing can be held by this far end, so nothing was sent; the sink counts what it left out.
+    Nothing,
     /// The whole batch, because of its size; the pump halves it and remembers the size.
     TooLarge {
         why: String,
@@ -88,6 +106,8 @@ pub enum BuildError {
     Client { why: String },
     #[error("`token` holds bytes that no HTTP header can carry")]
     Token,
+    #[error("`{text}` cannot stand in a header or a subject")]
+    Text { text: String },
     #[error("could not make the folder {dir}")]
     Dir { dir: std::path::PathBuf, source: std::io::Error },
 }
@@ -102,6 +122,12 @@ pub fn build(settings: &SinkSettings) -> Result<Box<dyn Sink>, BuildError> {
         SinkKind::File(kind) => Box::new(file::File::new(settings, kind)?),
         SinkKind::Influxdb(kind) => Box::new(influxdb::Influxdb::new(settings, kind)?),
         SinkKind::Dataway(kind) => Box::new(dataway::Dataway::new(settings, kind)?),
+        SinkKind::Victoriametrics(kind) => Box::new(victoriametrics::new(settings, kind)?),
+        SinkKind::Questdb(kind) => questdb::new(settings, kind)?,
+        SinkKind::Telegraf(kind) => Box::new(telegraf::new(settings, kind)?),
+        SinkKind::Greptimedb(kind) => Box::new(greptimedb::new(settings, kind)?),
+        SinkKind::Socket(kind) => Box::new(socket::Socket::new(settings, kind)),
+        SinkKind::Nats(kind) => Box::new(nats::Nats::new(settings, kind)?),
     })
 }
 

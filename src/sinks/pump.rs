@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -19,14 +21,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::buffer::{Cursor, Entry, Position, ReadError};
 use crate::config::SinkSettings;
 use crate::deadletter::{Dead, DeadLetters};
-use crate::telemetry::counters::{BySink, Counters};
+use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
 
-use super::batch::{Batch, cut};
+use super::batch::{Batch, Wanted, cut};
 use super::health::{Health, State};
 use super::http::causes;
 use super::pace::Pace;
 use super::work::{Step, Trust, Work, shrink};
-use super::{BuildError, Limits, Sink};
+use super::{BuildError, Limits, Sink, Verdict};
 
 /// Where the pump takes records from: a cursor of the buffer, or a list in tests.
 pub trait Source: Send {
@@ -102,6 +104,7 @@ where
         delivered: counters.sink_delivered.get_or_create(&by_sink).clone(),
         retries: counters.sink_retries.get_or_create(&by_sink).clone(),
         dead: counters.sink_dead.get_or_create(&by_sink).clone(),
+        dropped_fields: counters.sink_dropped_fields.clone(),
     };
     let pump = Pump {
         limits: sink.limits(),
@@ -153,9 +156,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 struct Stopped;
 
 struct Tally {
-    delivered: prometheus_client::metrics::counter::Counter,
-    retries: prometheus_client::metrics::counter::Counter,
-    dead: prometheus_client::metrics::counter::Counter,
+    delivered: Counter,
+    retries: Counter,
+    dead: Counter,
+    dropped_fields: Family<BySinkAndReason, Counter>,
 }
 
 struct Pump {
@@ -175,7 +179,7 @@ impl Pump {
     async fn run(&mut self) {
         loop {
             let Ok(entries) = self.gather().await else { return };
-            let chunk = cut(&entries, self.source.position(), self.settings.categories.as_deref(), self.limits);
+            let chunk = cut(&entries, self.source.position(), Wanted::of(&self.settings), self.limits);
             if self.bury(&chunk.foreign).await.is_err() || self.send(Work::new(chunk)).await.is_err() {
                 return;
             }
@@ -225,6 +229,9 @@ impl Pump {
             let began = Instant::now();
             self.health.sending();
             let verdict = until_grace_ends(self.stop.clone(), self.sink.deliver(&batch)).await?;
+            if matches!(verdict, Verdict::Kept | Verdict::KeptExcept(_) | Verdict::Nothing) {
+                self.count_left_out();
+            }
             match work.act(verdict, &mut self.trust) {
                 Step::Done { kept, dead } => {
                     self.bury_of(&dead, &batch).await?;
@@ -254,6 +261,16 @@ impl Pump {
         if let Some(said) = self.health.answered(kept, is_slow, self.source.behind_points()) {
             tracing::info!(target: "sink", sink = self.settings.name, "{said}");
         }
+    }
+
+    /// Counts the fields of the last batch that the far end cannot hold; a batch that goes again is counted when it is done.
+    fn count_left_out(&self) {
+        let left_out = self.sink.left_out();
+        for (&reason, &count) in &left_out {
+            let by = BySinkAndReason { sink: self.settings.name.clone(), reason };
+            self.tally.dropped_fields.get_or_create(&by).inc_by(count);
+        }
+        self.health.left_out(&left_out);
     }
 
     /// Notes a failure and waits until it is time to try again.
@@ -345,8 +362,8 @@ mod tests {
 
     use tokio::sync::Notify;
 
+    use super::super::HealthReport;
     use super::super::batch::tests::entry;
-    use super::super::{HealthReport, Verdict};
     use super::*;
     use crate::config::Origin;
     use crate::config::sinks::{FileSink, SinkKind};
@@ -474,6 +491,7 @@ mod tests {
                 name: "far".to_owned(),
                 kind: SinkKind::File(FileSink { dir: "/nowhere".into(), max_file: 1, keep: 1 }),
                 categories: None,
+                measurements: None,
                 required: true,
                 linger: Duration::from_millis(20),
                 timeout: Duration::from_secs(10),

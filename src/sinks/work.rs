@@ -98,6 +98,10 @@ impl Work {
             Verdict::TryAgain { after, why } => Step::Wait { after, why },
             Verdict::Misconfigured { why } => Step::Misconfigured { why },
             Verdict::Refused { why } => self.refused(why, trust),
+            Verdict::Nothing => {
+                self.take_front();
+                Step::Done { kept: 0, dead: Vec::new() }
+            }
             Verdict::TooLarge { why } => self.too_large(why),
         }
     }
@@ -201,7 +205,7 @@ fn quotes(why: &str, line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{cut, tests::entry};
+    use super::super::batch::{Wanted, cut, tests::entry};
     use super::*;
     use crate::point::Category;
 
@@ -209,7 +213,7 @@ mod tests {
 
     fn work(lines: &[&str]) -> Work {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        Work::new(cut(&[entry(5, Category::Metric, &text)], Position { seq: 5, lines: 0 }, None, LIMITS))
+        Work::new(cut(&[entry(5, Category::Metric, &text)], Position { seq: 5, lines: 0 }, Wanted::default(), LIMITS))
     }
 
     fn numbered(count: usize) -> Work {
@@ -386,6 +390,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_sent_proves_nothing() {
+        let mut trust = Trust::default();
+        let mut nothing = work(&["a s=\"x\" 1"]);
+        let Step::Done { kept: 0, dead } = nothing.act(Verdict::Nothing, &mut trust) else { panic!("not done") };
+        assert!(dead.is_empty() && trust.is_spent() && nothing.front().is_none());
+    }
+
+    #[test]
     fn what_is_too_large_is_halved_and_the_size_is_told() {
         let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3", "d v=4 4"]);
         let too_large = || Verdict::TooLarge { why: "413".to_owned() };
@@ -404,7 +416,7 @@ mod tests {
             entry(3, Category::Metric, "d v=4 4\n"),
         ];
         let limits = Limits { by_category: true, max_points: 1, ..LIMITS };
-        let mut work = Work::new(cut(&entries, Position { seq: 1, lines: 0 }, None, limits));
+        let mut work = Work::new(cut(&entries, Position { seq: 1, lines: 0 }, Wanted::default(), limits));
         let mut places = vec![work.done_to()];
         while work.front().is_some() {
             let _ = work.act(Verdict::Kept, &mut proven());

@@ -22,6 +22,12 @@ pub struct BySink {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct BySinkAndReason {
+    pub sink: String,
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ByScript {
     pub script: String,
     /// `ok`, `failed`, `crashed` …
@@ -38,6 +44,7 @@ pub struct Counters {
     pub sink_delivered: Family<BySink, Counter>,
     pub sink_retries: Family<BySink, Counter>,
     pub sink_dead: Family<BySink, Counter>,
+    pub sink_dropped_fields: Family<BySinkAndReason, Counter>,
     pub runs: Family<ByScript, Counter>,
     pub worker_ends: Family<ByScript, Counter>,
     pub output_dropped_lines: Family<ByScript, Counter>,
@@ -62,6 +69,11 @@ impl Counters {
             "sink_dead_points",
             "Points a sink refused for good; each is in the dead-letter file",
             self.sink_dead.clone(),
+        );
+        registry.register(
+            "sink_dropped_fields",
+            "Fields that a sink's kind cannot hold and that were not sent",
+            self.sink_dropped_fields.clone(),
         );
         registry.register("runs", "Runs of collectors by result", self.runs.clone());
         registry.register("worker_ends", "Ends of worker processes by cause", self.worker_ends.clone());

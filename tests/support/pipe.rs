@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pythond::buffer::disk::RealDisk;
 use pythond::buffer::{self, Log};
+use pythond::config::Secret;
 use pythond::config::sinks::{DatawaySink, FileSink, InfluxdbApi, InfluxdbSink, SinkKind, SinkSettings};
-use pythond::config::{Origin, Secret};
 use pythond::deadletter::{self, DeadLetters, Letter};
 use pythond::point::Category;
 use pythond::point::record::Header;
@@ -22,16 +22,7 @@ use tokio::time::Instant;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn settings(kind: SinkKind) -> SinkSettings {
-    SinkSettings {
-        name: "main".to_owned(),
-        kind,
-        categories: None,
-        required: true,
-        linger: Duration::from_millis(5),
-        timeout: Duration::from_secs(10),
-        max_batch: 1 << 20,
-        origin: Origin::default(),
-    }
+    SinkSettings { linger: Duration::from_millis(5), ..SinkSettings::default_of("main", kind) }
 }
 
 pub fn file(dir: &Path) -> SinkSettings {
@@ -56,6 +47,7 @@ pub struct Pipe {
     pub log: Log,
     pub settings: SinkSettings,
     dead: DeadLetters,
+    counters: Counters,
 }
 
 impl Pipe {
@@ -70,7 +62,7 @@ impl Pipe {
         let (log, _) = Log::open(log_settings, Arc::new(RealDisk)).unwrap();
         drop(log.cursor(&settings.name, true).unwrap());
         let dead = DeadLetters::open(dir.path().join("dead"), 64 << 20).unwrap();
-        Self { dir, log, settings, dead }
+        Self { dir, log, settings, dead, counters: Counters::default() }
     }
 
     /// Appends lines as one record.
@@ -86,9 +78,8 @@ impl Pipe {
         let (stop, stopped) = watch::channel(None);
         let made = self.settings.clone();
         let make = move || sinks::build(&made);
-        let counters = Counters::default();
         let running =
-            pump::start(&self.settings, make, Box::new(cursor), self.dead.clone(), &counters, stopped).unwrap();
+            pump::start(&self.settings, make, Box::new(cursor), self.dead.clone(), &self.counters, stopped).unwrap();
         Pump { pipe: self, running, stop }
     }
 
@@ -97,6 +88,13 @@ impl Pipe {
         let pump = self.start();
         pump.until_empty().await;
         pump.end().await
+    }
+
+    /// The counters as `/metrics` shows them.
+    pub fn counters_text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.counters.registry()).unwrap();
+        text
     }
 
     pub fn behind(&self) -> u64 {

@@ -6,22 +6,29 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::{Reading, Section, Taken, directory};
+use super::{Reading, Section, Taken, directory, tags_of};
 use crate::config::diagnostic::Diagnostic;
+use crate::config::glob::Glob;
 use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, Value};
 use crate::config::section::{
     At, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, path, secret, size,
     text_with_secrets, word, yes_or_no,
 };
-use crate::config::sinks::{DatawaySink, FileSink, GZIP, InfluxdbApi, InfluxdbSink, SinkKind, SinkSettings};
+use crate::config::sinks::{
+    DatawaySink, FileSink, GREPTIMEDB_DATABASE, GZIP, GreptimedbSink, HttpSettings, InfluxdbApi, InfluxdbSink, Login,
+    MAX_DATAGRAM, NATS_SUBJECT, NatsSink, QuestdbSink, SinkKind, SinkSettings, SocketAddress, SocketSink, TelegrafSink,
+    VictoriametricsSink,
+};
 use crate::point::Category;
 
-const KINDS: [&str; 3] = ["file", "influxdb", "dataway"];
+const KINDS: [&str; 9] =
+    ["file", "influxdb", "dataway", "victoriametrics", "questdb", "telegraf", "greptimedb", "socket", "nats"];
 const LINGER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const BATCH: RangeInclusive<u64> = 4 << 10..=64 << 20;
 const FILE: RangeInclusive<u64> = 1 << 10..=1 << 50;
+const DATAGRAM: RangeInclusive<u64> = 64..=64 << 20;
 const KEPT_FILES: RangeInclusive<usize> = 1..=100_000;
 /// The name of a sink is the name of a directory of dead letters; ingest has its own there.
 const INGEST: &str = "ingest";
@@ -54,13 +61,10 @@ fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
     if reading.files.is_in_broken_line(entry.key_span) {
         return;
     }
-    let mut fault = Diagnostic::error("PD0102", format!("unknown kind of sink `{}`", entry.key));
+    let fault = Diagnostic::error("PD0102", format!("unknown kind of sink `{}`", entry.key));
     let mut place = reading.files.place(entry.key_span);
     if let Some(known) = nearest(&entry.key, &KINDS) {
         place = place.with_label(format!("did you mean `{known}`?"));
-    }
-    if entry.key == "victoriametrics" {
-        fault = fault.with_help("VictoriaMetrics takes what InfluxDB 1 takes: write `[sinks.influxdb.main]` with its URL and any `database`");
     }
     reading.faults.push(fault.at(place).with_note(format!("the kinds are {}", listed(&KINDS))));
 }
@@ -125,7 +129,13 @@ fn sink(kind: &str, name: &str, mut section: Section, reading: &mut Reading<'_>)
     let kind = match kind {
         "file" => Some(SinkKind::File(file(&mut section, reading))),
         "influxdb" => influxdb(&mut section, reading).map(SinkKind::Influxdb),
-        _ => dataway(&mut section, reading).map(SinkKind::Dataway),
+        "dataway" => dataway(&mut section, reading).map(SinkKind::Dataway),
+        "victoriametrics" => victoriametrics(&mut section, reading).map(SinkKind::Victoriametrics),
+        "questdb" => questdb(&mut section, reading).map(SinkKind::Questdb),
+        "telegraf" => telegraf(&mut section, reading).map(SinkKind::Telegraf),
+        "greptimedb" => greptimedb(&mut section, reading).map(SinkKind::Greptimedb),
+        "socket" => socket(&mut section, reading).map(SinkKind::Socket),
+        _ => nats(&mut section, reading).map(SinkKind::Nats),
     };
     let stand_in = || SinkKind::File(FileSink::default_in(reading.root));
     let mut sink = SinkSettings::default_of(name, kind.clone().unwrap_or_else(stand_in));
@@ -136,6 +146,13 @@ fn sink(kind: &str, name: &str, mut section: Section, reading: &mut Reading<'_>)
             reading.fault("PD0103", categories.span, "`categories` holds no category; leave it out to take all");
         }
         sink.categories = Some(categories.value.into_iter().map(|at| at.value).collect());
+    }
+    let faults_before = reading.faults.len();
+    if let Some(globs) = section.list(reading, "measurements", filled_text) {
+        if globs.value.is_empty() && reading.faults.len() == faults_before {
+            reading.fault("PD0103", globs.span, "`measurements` holds no pattern; leave it out to take all");
+        }
+        sink.measurements = Some(globs.value.into_iter().map(|at| Glob::new(at.value)).collect());
     }
     section.set(reading, "required", yes_or_no, &mut sink.required);
     section.set(reading, "linger", duration(LINGER), &mut sink.linger);
@@ -365,18 +382,7 @@ impl Given {
         let token = self.token.map(|at| at.value);
         match version {
             Version::V1 => {
-                let login = match (self.username, self.password) {
-                    (Some(username), Some(password)) => Some((username.value, password.value)),
-                    (Some(username), None) => {
-                        reading.fault("PD0104", username.span, "`username` is given without `password`");
-                        None
-                    }
-                    (None, Some(password)) => {
-                        reading.fault("PD0104", password.span, "`password` is given without `username`");
-                        None
-                    }
-                    (None, None) => None,
-                };
+                let login = password_login(self.username, self.password, reading);
                 Some(InfluxdbApi::V1 {
                     database: value(self.database?),
                     retention_policy: self.retention_policy.map(value),
@@ -387,4 +393,175 @@ impl Given {
             Version::V3 => Some(InfluxdbApi::V3 { database: value(self.database?), token }),
         }
     }
+}
+
+/// Both halves of a login, or neither.
+fn password_login(
+    username: Option<At<String>>,
+    password: Option<At<Secret>>,
+    reading: &mut Reading<'_>,
+) -> Option<(String, Secret)> {
+    match (username, password) {
+        (Some(username), Some(password)) => Some((username.value, password.value)),
+        (Some(username), None) => {
+            reading.fault("PD0104", username.span, "`username` is given without `password`");
+            None
+        }
+        (None, Some(password)) => {
+            reading.fault("PD0104", password.span, "`password` is given without `username`");
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+fn password_of(section: &mut Section, reading: &mut Reading<'_>) -> Login {
+    let username = section.read(reading, "username", filled_secret_text);
+    let password = section.read(reading, "password", secret);
+    password_login(username, password, reading)
+        .map_or(Login::Nobody, |(username, password)| Login::Password(username, password))
+}
+
+fn password_or_token(section: &mut Section, reading: &mut Reading<'_>) -> Login {
+    let login = password_of(section, reading);
+    match (login, section.read(reading, "token", secret)) {
+        (Login::Nobody, Some(token)) => Login::Token(token.value),
+        (login, None) => login,
+        (login, Some(token)) => {
+            reading.fault(
+                "PD0103",
+                token.span,
+                "`token` is given besides `username` and `password`; one of them must go",
+            );
+            login
+        }
+    }
+}
+
+/// A base URL, gzip and certificates; the login is the kind's.
+fn http(
+    section: &mut Section,
+    reading: &mut Reading<'_>,
+    example: &str,
+    login: fn(&mut Section, &mut Reading<'_>) -> Login,
+) -> Option<HttpSettings> {
+    let url = section.require(reading, "url", example, influxdb_url);
+    let (gzip, ca_file) = transport(section, reading, url.as_ref().map(|url| url.value.as_str()));
+    let login = login(section, reading);
+    Some(HttpSettings { url: url?.value, gzip, ca_file, login })
+}
+
+fn victoriametrics(section: &mut Section, reading: &mut Reading<'_>) -> Option<VictoriametricsSink> {
+    let http = http(section, reading, "\"http://127.0.0.1:8428\"", password_or_token);
+    let mut extra_labels = Vec::new();
+    if let Some(Entry { node, .. }) = section.take("extra_labels")
+        && let Some(mut labels) = Section::open("extra_labels", node, reading)
+    {
+        extra_labels.extend(tags_of(labels.take_rest(), reading));
+    }
+    Some(VictoriametricsSink { http: http?, extra_labels })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Http,
+    Tcp,
+}
+
+fn questdb(section: &mut Section, reading: &mut Reading<'_>) -> Option<QuestdbSink> {
+    let mut transport = Transport::Http;
+    let words = word(&[("http", Transport::Http), ("tcp", Transport::Tcp)]);
+    section.set(reading, "transport", words, &mut transport);
+    if transport == Transport::Http {
+        return http(section, reading, "\"http://127.0.0.1:9000\"", password_or_token).map(QuestdbSink::Http);
+    }
+    for key in ["gzip", "ca_file", "username", "password", "token"] {
+        if let Some(entry) = section.take(key) {
+            let message = format!("`{key}` has no meaning for `transport = \"tcp\"`");
+            reading.fault_with_help("PD0103", entry.key_span, message, "remove it, or use `transport = \"http\"`");
+        }
+    }
+    let read = |node: &Node, reading: &mut Reading<'_>| host_and_port(node, reading, "tcp", 9009);
+    let address = section.require(reading, "url", "\"tcp://127.0.0.1:9009\"", read)?.value;
+    Some(QuestdbSink::Tcp { address })
+}
+
+fn telegraf(section: &mut Section, reading: &mut Reading<'_>) -> Option<TelegrafSink> {
+    let http = http(section, reading, "\"http://127.0.0.1:8186\"", password_or_token);
+    let database = section.read(reading, "database", filled_text).map(|at| at.value);
+    let retention_policy = section.read(reading, "retention_policy", filled_text).map(|at| at.value);
+    Some(TelegrafSink { http: http?, database, retention_policy })
+}
+
+fn greptimedb(section: &mut Section, reading: &mut Reading<'_>) -> Option<GreptimedbSink> {
+    let http = http(section, reading, "\"http://127.0.0.1:4000\"", password_of);
+    let mut database = GREPTIMEDB_DATABASE.to_owned();
+    section.set(reading, "database", filled_text, &mut database);
+    Some(GreptimedbSink { http: http?, database })
+}
+
+fn socket(section: &mut Section, reading: &mut Reading<'_>) -> Option<SocketSink> {
+    let address = section.require(reading, "url", "\"tcp://127.0.0.1:8094\"", socket_address);
+    let mut max_datagram = MAX_DATAGRAM;
+    section.set(reading, "max_datagram", size(DATAGRAM), &mut max_datagram);
+    Some(SocketSink { address: address?.value, max_datagram })
+}
+
+fn socket_address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddress> {
+    let text = filled_text(node, reading)?;
+    match text.trim().split_once("://") {
+        Some(("tcp", rest)) => Ok(SocketAddress::Tcp(with_port(rest, None)?)),
+        Some(("udp", rest)) => Ok(SocketAddress::Udp(with_port(rest, None)?)),
+        Some(("unix", path)) if !path.is_empty() => Ok(SocketAddress::Unix(reading.path_below(reading.root, path))),
+        Some(("unixgram", path)) if !path.is_empty() => {
+            Ok(SocketAddress::UnixDatagram(reading.path_below(reading.root, path)))
+        }
+        _ => must_be("like tcp://host:port, udp://host:port, unix:///path or unixgram:///path"),
+    }
+}
+
+/// `<scheme>://host:port`, without the scheme.
+fn host_and_port(node: &Node, reading: &mut Reading<'_>, scheme: &str, port: u16) -> Taken<String> {
+    let text = filled_text(node, reading)?;
+    match text.trim().strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) {
+        Some(rest) => with_port(rest.trim_end_matches('/'), Some(port)),
+        None => must_be(format!("like {scheme}://host:{port}")),
+    }
+}
+
+fn with_port(text: &str, default: Option<u16>) -> Taken<String> {
+    if text.contains(['@', '/', '?', '#']) {
+        return because("PD0110", "`url` must be a scheme, a host and a port; a login has keys of its own");
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        // A colon within brackets belongs to an IPv6 address.
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (text, default),
+    };
+    match port {
+        Some(port) if !host.is_empty() && port > 0 => Ok(format!("{host}:{port}")),
+        _ => because("PD0110", "`url` must end with a host and a port, such as `10.0.0.5:8094`"),
+    }
+}
+
+fn nats(section: &mut Section, reading: &mut Reading<'_>) -> Option<NatsSink> {
+    let read = |node: &Node, reading: &mut Reading<'_>| host_and_port(node, reading, "nats", 4222);
+    let address = section.require(reading, "url", "\"nats://127.0.0.1:4222\"", read);
+    let (mut subject, mut id) = (NATS_SUBJECT.to_owned(), reading.around.hostname.clone());
+    section.set(reading, "subject", subject_text, &mut subject);
+    section.set(reading, "id", one_word, &mut id);
+    let login = password_or_token(section, reading);
+    Some(NatsSink { address: address?.value, subject, id, login })
+}
+
+fn one_word(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let text = filled_text(node, reading)?;
+    let is_one = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    if is_one { Ok(text) } else { must_be("text without blanks") }
+}
+
+fn subject_text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let text = one_word(node, reading)?;
+    let is_good = text.split('.').all(|token| !token.is_empty() && token != "*" && token != ">");
+    if is_good { Ok(text) } else { must_be("a subject without wildcards, such as \"pythond.{category}\"") }
 }

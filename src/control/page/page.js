@@ -93,7 +93,8 @@ function sinkRows(sink) {
     [sink.dead, "n"],
     [sink.next_in_s === null ? "" : `in ${duration(sink.next_in_s)}`],
   ])];
-  const notes = [sink.why, sink.skipped ? `${sink.skipped} points were skipped` : null].filter(Boolean);
+  const notes = [sink.why, sink.skipped ? `${sink.skipped} points were skipped` : null,
+    ...Object.entries(sink.dropped_fields).map(([why, count]) => `${count} fields were not sent (${why})`)].filter(Boolean);
   if (notes.length) {
     const cell = element("td", notes.join(" · "));
     cell.colSpan = 8;

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::super::fields::Line;
 use super::super::http::Answer;
 use super::super::{Batch, Verdict};
 use super::Api;
-use super::fields::Line;
 
 /// Judges an answer.
 pub(super) fn judge(api: Api, answer: &Answer, batch: &Batch) -> Verdict {
@@ -236,6 +236,7 @@ mod tests {
             Verdict::TryAgain { .. } => "again".to_owned(),
             Verdict::Misconfigured { .. } => "misconfigured".to_owned(),
             Verdict::Refused { .. } => "refused".to_owned(),
+            Verdict::Nothing => "nothing".to_owned(),
             Verdict::TooLarge { .. } => "too large".to_owned(),
         }
     }
