@@ -231,6 +231,48 @@ fn a_required_cursor_makes_the_log_refuse_at_the_cap_until_it_moves() {
 }
 
 #[test]
+fn when_large_records_are_refused_small_ones_still_find_room() {
+    let settings = Settings { max_size: 16 << 20, ..settings(Path::new(DIR)) };
+    let (log, _) = open(&settings, &FailingDisk::new());
+    let _cursor = log.cursor("main", true).unwrap();
+    let text = |kib: usize| Bytes::from(vec![b'x'; kib << 10]);
+    let refusal = run(async {
+        loop {
+            if let Err(refusal) = log.append(1, text(300)).await {
+                return refusal;
+            }
+        }
+    });
+    assert!(matches!(refusal, AppendError::Full { .. }), "{refusal:?}");
+    for _ in 0..4 {
+        run(log.append(1, text(100))).unwrap();
+    }
+    assert!(log.stats().bytes <= settings.max_size);
+}
+
+#[test]
+fn a_cursor_that_skips_misses_what_waits_and_counts_it_once() {
+    let disk = FailingDisk::new();
+    let settings = small(Path::new(DIR));
+    let (log, _) = open(&settings, &disk);
+    let mut cursor = log.cursor("main", true).unwrap();
+    let (kept, _) = fill(&log);
+    let under_way = run(cursor.next(200)).unwrap();
+    assert_eq!(log.skip_to_end("main").unwrap(), 2 * kept);
+    assert_eq!(log.skip_to_end("main").unwrap(), 0);
+    assert_eq!(log.skip_to_end("other").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    cursor.confirm(Position { seq: under_way.last().unwrap().seq + 1, lines: 0 }).unwrap();
+    append(&log, [kept]);
+    assert_eq!(drain(&mut cursor), [kept]);
+    drop(cursor);
+    log.close();
+    let (log, _) = open(&settings, &disk);
+    let cursor = log.cursor("main", true).unwrap();
+    assert_eq!(log.stats().cursors[0].skipped_points, 2 * kept);
+    assert_eq!(cursor.behind_points(), 0);
+}
+
+#[test]
 fn a_cursor_that_is_not_required_is_moved_over_the_oldest_segment() {
     let disk = FailingDisk::new();
     let settings = small(Path::new(DIR));

@@ -15,6 +15,16 @@ pub(super) fn sizes(max_size: u64) -> Sizes {
     Sizes { segment: quarter.min(usual), record: quarter.saturating_sub(overhead).min(super::frame::MAX_RECORD) }
 }
 
+/// Records up to this size are small.
+pub(super) const SMALL_RECORD: u64 = 256 << 10;
+
+/// What a record needs: itself, and for a larger one as much again as is kept for the small ones. So whoever sends much is the first to
+/// be refused, and the short reports of others still find room.
+pub(super) fn need(frame_len: u64, max_size: u64) -> u64 {
+    let kept_for_small = if frame_len > SMALL_RECORD { max_size / 32 } else { 0 };
+    frame_len + kept_for_small
+}
+
 /// Who holds a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holder {

@@ -176,7 +176,7 @@ fn admit(shared: &Shared, batch: Vec<Waiting>) -> Vec<Waiting> {
     let mut need = SEGMENT_HEADER;
     let mut admitted = Vec::with_capacity(batch.len());
     for waiting in batch {
-        match make_room(shared, need + waiting.frame_len()) {
+        match make_room(shared, need + cap::need(waiting.frame_len(), shared.settings.max_size)) {
             Ok(()) => {
                 need += waiting.frame_len();
                 admitted.push(waiting);

@@ -22,7 +22,6 @@ use super::{
 /// Records that wait for the committer, in bytes.
 const MAX_WAITING: u64 = 64 << 20;
 /// Small records may wait beyond that, so that a few large ones do not keep them out.
-const SMALL_RECORD: u64 = 256 << 10;
 const MAX_WAITING_SMALL: u64 = MAX_WAITING + (8 << 20);
 /// A waiting queue empties within a commit or two.
 const QUEUE_RETRY: Duration = Duration::from_millis(200);
@@ -236,7 +235,7 @@ impl Shared {
         if state.closing {
             return Err(AppendError::Closed);
         }
-        let max_waiting = if len <= SMALL_RECORD { MAX_WAITING_SMALL } else { MAX_WAITING };
+        let max_waiting = if len <= cap::SMALL_RECORD { MAX_WAITING_SMALL } else { MAX_WAITING };
         if state.queued_bytes > 0 && state.queued_bytes + len > max_waiting {
             return Err(AppendError::Full {
                 used: state.used(),

@@ -41,7 +41,7 @@
 //! A cursor reads from its confirmed place on; what is confirmed is written to its file by rename and synced within a second, so that
 //! after a power cut a sink sees some records again and misses none. A segment goes once every registered cursor has passed it. At
 //! the cap (`max_size`) the oldest segment is taken from the cursors that are not required, or from all with `drop_oldest_at_cap`;
-//! else appends are refused. What a cursor was moved over is counted. Cursor files whose sink has not registered hold segments during
+//! else appends are refused, those of large records a little before the others. What a cursor was moved over is counted. Cursor files whose sink has not registered hold segments during
 //! the first minute only (the sinks of a starting agent register one after the other), then never.
 //!
 //! # Recovery
