@@ -513,6 +513,51 @@ mod tests {
     }
 
     #[test]
+    fn letters_written_while_others_are_removed_are_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let box_ = DeadLetters::open(dir.path(), 1 << 20).unwrap();
+        let day = "2026-11-20";
+        let path = dir.path().join(format!("s/{day}.jsonl"));
+        box_.put_at("s", &[dead("r", "old"), dead("r", "old"), dead("r", "stays")], at(day)).unwrap();
+        let write = || {
+            for n in 0..300 {
+                box_.put_at("s", &[dead("r", &format!("new {n}")), dead("r", "old")], at(day)).unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(write);
+            let mut ended = false;
+            while !ended {
+                // Once more after the last letter.
+                ended = writer.is_finished();
+                let text = std::fs::read(&path).unwrap();
+                let old = text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\"old\"}\n"));
+                let old: Vec<&[u8]> = old.collect();
+                remove(&path, old.into_iter()).unwrap();
+            }
+        });
+        let points: Vec<String> = letters(dir.path(), "s").into_iter().map(|letter| letter.point).collect();
+        let expected: Vec<String> =
+            ["stays".to_owned()].into_iter().chain((0..300).map(|n| format!("new {n}"))).collect();
+        assert_eq!(points, expected);
+        let counts = box_.counts()["s"];
+        assert_eq!((counts.points, counts.bytes), (301, std::fs::metadata(&path).unwrap().len()));
+    }
+
+    #[test]
+    fn a_file_whose_letters_are_all_removed_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let box_ = DeadLetters::open(dir.path(), 1 << 20).unwrap();
+        box_.put_at("s", &[dead("r", "p")], at("2026-11-20")).unwrap();
+        let path = files(dir.path(), "s").unwrap().remove(0);
+        let text = std::fs::read(&path).unwrap();
+        remove(&path, [&text[..]].into_iter()).unwrap();
+        assert!(!path.exists());
+        assert_eq!(box_.counts()["s"], Counts::default());
+        remove(&path, [&text[..]].into_iter()).unwrap();
+    }
+
+    #[test]
     fn one_day_alone_keeps_its_newest_at_the_cap() {
         let dir = tempfile::tempdir().unwrap();
         let box_ = DeadLetters::open(dir.path(), 4000).unwrap();
