@@ -131,12 +131,28 @@ fn a_segment_cut_within_its_header_is_set_aside() {
 }
 
 #[test]
-fn a_zero_filled_tail_is_set_aside_and_costs_nothing() {
+fn zeros_behind_the_records_are_room_and_are_cut_off() {
     for zeros in [1, 23, 24, 5000] {
-        let case = case();
-        case.edit(9, |bytes| bytes.extend(vec![0; zeros])).recovers_to(&(0..10).collect::<Vec<_>>());
-        assert_eq!(case.set_aside(), 1);
+        for first_seq in [1, 9] {
+            let case = case();
+            let edited = case.edit(first_seq, |bytes| bytes.extend(vec![0; zeros]));
+            let recovered = edited.recovers_to(&(0..10).collect::<Vec<_>>());
+            assert_eq!((case.set_aside(), recovered.lost_records), (0, 0));
+        }
     }
+}
+
+#[test]
+fn a_torn_record_before_the_room_is_set_aside_without_the_room() {
+    let case = case();
+    case.edit(9, |bytes| {
+        let end = bytes.len();
+        bytes[end - 50..].fill(0);
+        bytes.extend(vec![0; 5000]);
+    });
+    let recovered = case.recovers_to(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let [(copy, _)] = recovered.set_aside.as_slice() else { panic!("{recovered:?}") };
+    case.disk.edit(copy, |bytes| assert_eq!(bytes.len(), FRAME - 50));
 }
 
 #[test]

@@ -231,9 +231,12 @@ impl Run {
     }
 }
 
-fn check(ops: &[Op], sync_each_commit: bool) {
+fn check(ops: &[Op], sync_each_commit: bool, makes_room: bool) {
     run(async {
         let mut run = Run::new(sync_each_commit);
+        if makes_room {
+            run.disk.allow_room();
+        }
         for op in ops {
             run.apply(op).await;
         }
@@ -245,8 +248,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_acknowledged_is_lost_whatever_happens(ops in proptest::collection::vec(op(), 1..80)) {
-        check(&ops, true);
+    fn nothing_acknowledged_is_lost_whatever_happens(ops in proptest::collection::vec(op(), 1..80), makes_room: bool) {
+        check(&ops, true, makes_room);
     }
 
     /// With a sync by interval the promise is about the process, not the machine.
@@ -256,7 +259,7 @@ proptest! {
             Op::CutPower(_) => Op::Kill,
             op => op,
         }).collect();
-        check(&ops, false);
+        check(&ops, false, false);
     }
 }
 

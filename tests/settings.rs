@@ -869,3 +869,18 @@ fn this_process_has_a_host_name_and_an_environment() {
     assert!(!around.hostname.is_empty());
     assert_eq!(around.env.get("PATH").map(String::as_str), std::env::var("PATH").ok().as_deref());
 }
+
+#[test]
+fn a_folder_in_the_wrong_case_is_told_by_its_right_name() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("python.d/mytest")).unwrap();
+    std::fs::create_dir(root.path().join("conf.d")).unwrap();
+    std::fs::write(
+        root.path().join("conf.d/a.conf"),
+        "[[inputs.pythond]]\nname = \"a\"\ncmd = \"python3\"\ndirs = [\"MyTest\"]\n",
+    )
+    .unwrap();
+    let error = config::read(root.path(), &config::Surroundings::of_this_process()).unwrap_err();
+    let help = error.faults[0].help.clone().unwrap();
+    assert_eq!(help, "there is `mytest`; upper and lower case differ");
+}

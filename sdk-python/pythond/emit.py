@@ -81,10 +81,12 @@ class Emit:
         with self._lock:
             self._tallies.setdefault(job, Tally()).add(reports, points, refused)
 
-    def refused(self, job: int | None, category: str, status: int, text: str) -> bool:
-        """Says that a report was not taken, and where in the script it was made."""
+    def refused(self, job: int | None, category: str, status: int, text: str, points: int) -> bool:
+        """Says that so many points of a report were not taken, and where in the script it was made."""
         place = guard.caller(self._is_user)
-        return self._frames.send("refused", i=job, category=category, status=status, text=cut(text), caller=place)
+        return self._frames.send(
+            "refused", i=job, category=category, status=status, text=cut(text), points=points, caller=place
+        )
 
     def warn(self, code: str, text: str, line: int = 0) -> None:
         """Warns of something odd in the script, once for each text."""

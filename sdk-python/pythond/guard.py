@@ -75,6 +75,11 @@ def message(error: BaseException) -> str:
         return f"<its text cannot be made: {type(failure).__name__}>"
 
 
+def joined(exc: str, text: str) -> str:
+    """Returns `KeyError: 'await'`, as the last line of a traceback says it."""
+    return f"{exc}: {text}" if text else exc
+
+
 def user_part(error: BaseException) -> TracebackType | None:
     """Returns the traceback without the frames at its outer end that are the worker's own and the import system's."""
     tb = error.__traceback__

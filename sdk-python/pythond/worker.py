@@ -110,6 +110,8 @@ class Worker:
         threading.excepthook = _thread_excepthook(prepared)
         loader.arrange_path(prepared.dialect.SHADOW, prepared.source.roots)
         sys.argv[:] = [prepared.source.script]
+        # For scripts that post by themselves, and for the programs they start: the port may be another than 9529.
+        os.environ["PYTHOND_URL"] = prepared.url
         try:
             jobs = prepared.dialect.load(prepared.source, prepared.emit)
         except loader.Failure as failure:
@@ -304,6 +306,7 @@ class Prepared:
             config=spec.get("config") or {},
             agent_address=(host, int(port)),
         )
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         address = spec.get("socket") or (host, int(port))
         agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
         self.emit = Emit(agent, channel, self.source.is_user)

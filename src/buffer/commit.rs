@@ -1,7 +1,7 @@
 //! The committer: one thread that takes all that waits, keeps it with one write and one sync, and does the log's chores in between.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cap::{self, Room};
@@ -14,6 +14,8 @@ use super::{AppendError, place, recover};
 const MAX_BATCH: u64 = 4 << 20;
 /// The time between two syncs of what may wait: cursors, and records with `sync_each_commit = false`.
 const CHORE_PAUSE: Duration = Duration::from_secs(1);
+/// What the wait for more records may cost at most.
+const GATHER_MAX: Duration = Duration::from_millis(2);
 /// At the cap: until the slowest sink has passed a segment.
 const CAP_RETRY: Duration = Duration::from_secs(5);
 
@@ -22,17 +24,24 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     // Also when this thread panics: nobody may wait for an answer that never comes.
     let _end = ShutAtEnd(shared);
     let mut last_chores = Instant::now();
+    let mut rhythm = Rhythm::default();
     loop {
         let due = last_chores + CHORE_PAUSE;
-        let work = wait(shared, writer.is_dirty(), due);
+        let work = wait(shared, writer.is_dirty(), due, rhythm);
         if work.trim {
             let_passed_go(shared);
         }
         if !work.batch.is_empty() {
+            let (began, records) = (Instant::now(), work.batch.len());
             commit(shared, &mut writer, work.batch);
+            rhythm = Rhythm { together: records + shared.state().queue.len(), took: began.elapsed() };
         }
         if work.last || Instant::now() >= due {
-            writer.sync();
+            if work.last {
+                writer.close();
+            } else {
+                writer.sync();
+            }
             sync_cursors(shared);
             last_chores = Instant::now();
         }
@@ -57,11 +66,44 @@ struct Work {
     last: bool,
 }
 
+/// How it went last time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rhythm {
+    /// Records of the last commit, and those that came meanwhile.
+    together: usize,
+    took: Duration,
+}
+
+impl Rhythm {
+    /// How long to wait for others when this many are there.
+    fn patience(&self, waiting: usize) -> Duration {
+        if waiting < self.together { (self.took / 2).min(GATHER_MAX) } else { Duration::ZERO }
+    }
+}
+
+/// Waits until as many are there as last time, but not long.
+fn gather<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, rhythm: Rhythm) -> MutexGuard<'a, State> {
+    let until = Instant::now() + rhythm.patience(state.queue.len());
+    state.wanted = rhythm.together;
+    while state.queue.len() < rhythm.together && !state.closing {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        state = shared.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    state.wanted = 0;
+    state
+}
+
 /// Waits for something to do, or until the chores are due if there are any.
-fn wait(shared: &Shared, dirty: bool, due: Instant) -> Work {
+fn wait(shared: &Shared, dirty: bool, due: Instant, rhythm: Rhythm) -> Work {
     let mut state = shared.state();
     loop {
         if !state.queue.is_empty() || state.closing || state.trim {
+            if !state.queue.is_empty() {
+                state = gather(shared, state, rhythm);
+            }
             let trim = std::mem::take(&mut state.trim);
             let batch = take_batch(&mut state, MAX_BATCH.min(shared.sizes.segment));
             return Work { last: state.closing && batch.is_empty(), trim, batch };
@@ -258,5 +300,19 @@ fn sync_cursor(shared: &Shared, name: &str) -> io::Result<()> {
         // The sink was forgotten meanwhile.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         file => file?.sync(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_who_shared_the_last_commit_are_waited_for_and_not_long() {
+        let rhythm = Rhythm { together: 4, took: Duration::from_millis(1) };
+        assert_eq!(rhythm.patience(1), Duration::from_micros(500));
+        assert_eq!(rhythm.patience(4), Duration::ZERO);
+        assert_eq!(Rhythm { together: 4, took: Duration::from_secs(1) }.patience(3), GATHER_MAX);
+        assert_eq!(Rhythm::default().patience(1), Duration::ZERO);
     }
 }

@@ -35,6 +35,14 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
     fn sync(&self) -> io::Result<()>;
     fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Makes bytes behind the end of the file ready to be written without growth; they read as zeros. Says how many it made.
+    ///
+    /// # Errors
+    /// When there is no space; the file may then end anywhere between `end` and `end + len`.
+    fn make_room(&self, end: u64, len: u64) -> io::Result<u64> {
+        let _ = (end, len);
+        Ok(0)
+    }
 }
 
 /// Writes all the bytes or says why not; part of them may be there after an error.
@@ -134,5 +142,11 @@ impl DiskFile for File {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.set_len(len)
+    }
+
+    fn make_room(&self, end: u64, len: u64) -> io::Result<u64> {
+        // Written, not only allocated: the first sync of blocks that were never written must note that they are now.
+        write_all_at(self, &vec![0; len as usize], end)?;
+        Ok(len)
     }
 }

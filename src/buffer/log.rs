@@ -227,8 +227,11 @@ impl Shared {
         let (reply, kept) = oneshot::channel();
         state.queued_bytes += len + frame::FRAME_HEADER;
         state.queue.push_back(Waiting { points, bytes, reply });
+        let is_enough = state.queue.len() >= state.wanted;
         drop(state);
-        self.work.notify_one();
+        if is_enough {
+            self.work.notify_one();
+        }
         Ok(kept)
     }
 
@@ -394,6 +397,8 @@ impl CursorState {
 pub(super) struct State {
     pub queue: VecDeque<Waiting>,
     pub queued_bytes: u64,
+    /// The committer sleeps until so many wait, or a little while.
+    pub wanted: usize,
     pub closing: bool,
     pub closed: bool,
     /// The committer should look whether segments may go.
@@ -428,6 +433,7 @@ impl State {
         State {
             queue: VecDeque::new(),
             queued_bytes: 0,
+            wanted: 0,
             closing: false,
             closed: false,
             trim: true,

@@ -29,6 +29,11 @@
 //! - A sync that fails is never repeated: the kernel may have dropped the pages and report success the next time. What is not known
 //!   to be durable is written once more into a new segment; when that fails too the log is poisoned. It then takes nothing but tries
 //!   a new segment again with an append every few seconds.
+//! - A sync of a file that has grown makes the file system write its new size as well, in most cases by a commit of its journal. So the
+//!   segment is filled with zeros some way ahead, and most commits write over them. The zeros are cut off when the segment ends; after
+//!   a crash the recovery does it.
+//! - Who shared the last commit has the answer now and will soon come again: the committer waits for them, at most half as long as that
+//!   commit took, so that one sync serves all instead of one the first and one the rest.
 //! - A new segment's name is made durable before its first record is acknowledged, and the old segment is synced before that.
 //!
 //! # Reading and letting go

@@ -240,7 +240,15 @@ impl Recovery<'_> {
             reading.whole = false;
             return true;
         }
-        let copied = self.set_piece_aside(reading, len, "a tail that is no whole record");
+        let copied = match read_again(|| end_without_zeros(file.as_ref(), reading.at..len)) {
+            // Room that was made ahead of the records.
+            Ok(end) if end == reading.at => true,
+            Ok(end) => self.set_piece_aside(reading, end, "a tail that is no whole record"),
+            Err(e) => {
+                self.give_up(reading, &e);
+                return false;
+            }
+        };
         if is_last {
             reading.whole &= copied && file.truncate(reading.segment.len).is_ok();
         }
@@ -375,6 +383,18 @@ fn first_seq_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20)?;
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|seq| all_digits && *seq <= LARGEST_SEQ)
+}
+
+/// One past the last byte of the range that is not zero; its start when all are.
+fn end_without_zeros(file: &dyn DiskFile, bytes: Range<u64>) -> io::Result<u64> {
+    let mut end = bytes.start;
+    let mut buffer = vec![0; AT_ONCE.min(bytes.end - bytes.start) as usize];
+    for at in bytes.clone().step_by(AT_ONCE as usize) {
+        let want = (bytes.end - at).min(AT_ONCE) as usize;
+        let have = read_up_to(file, &mut buffer[..want], at)?;
+        end = buffer[..have].iter().rposition(|byte| *byte != 0).map_or(end, |last| at + last as u64 + 1);
+    }
+    Ok(end)
 }
 
 fn copy_range(from: &dyn DiskFile, to: &dyn DiskFile, bytes: Range<u64>) -> io::Result<()> {

@@ -14,6 +14,8 @@ use super::{AppendError, OpenError};
 const POISON_RETRY: Duration = Duration::from_secs(5);
 /// The name of a segment in `log/` until it is whole.
 pub(super) const UNBORN: &str = "unborn";
+/// Zeros written ahead of the records at a time.
+const ROOM: u64 = 256 << 10;
 const COPY_AT_ONCE: u64 = 1 << 20;
 /// A buffer above this is given back after its one large batch.
 const KEPT_BUFFER: usize = 4 << 20;
@@ -31,6 +33,8 @@ struct Active {
     written: Segment,
     /// As far as a sync has succeeded.
     durable: Segment,
+    /// Where the file ends: behind the zeros that later records will replace.
+    room_end: u64,
     /// Nothing more is written to it: a sync failed, or a part of a record could not be cut off.
     suspect: bool,
 }
@@ -49,7 +53,7 @@ impl Writer {
                 let path = shared.paths.segment(segment.first_seq);
                 let file = shared.disk.open(&path).map_err(open_error("open the segment", &path))?;
                 shared.state().active = Some(segment.first_seq);
-                Some(Active { file, written: segment, durable: segment, suspect: false })
+                Some(Active { file, written: segment, durable: segment, room_end: segment.len, suspect: false })
             }
         };
         Ok(Writer { shared, active, buffer: Vec::new(), last_attempt: None })
@@ -81,6 +85,14 @@ impl Writer {
             if let Err(Failed::Sync(again) | Failed::Write(again)) = self.begin(next_seq) {
                 self.poison(&e, &again);
             }
+        }
+    }
+
+    /// Ends the writing: what is ready for more records is given back.
+    pub(super) fn close(&mut self) {
+        self.sync();
+        if let Some(active) = &self.active {
+            active.cut_room();
         }
     }
 
@@ -124,6 +136,7 @@ impl Writer {
         }
         let grown = active.written.grown(batch, self.buffer.len() as u64);
         if shared.settings.sync_each_commit {
+            active.make_room(grown.len, shared.sizes.segment);
             if let Err(e) = active.file.sync() {
                 active.suspect = true;
                 return Err(Failed::Sync(e));
@@ -198,7 +211,7 @@ impl Writer {
             (written, whole) = copy_unsure(old, file.as_ref(), segment).map_err(Failed::Write)?;
             file.sync().map_err(Failed::Sync)?;
         }
-        Ok((Active { file, written, durable: written, suspect: false }, whole))
+        Ok((Active { file, written, durable: written, room_end: written.len, suspect: false }, whole))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -214,7 +227,11 @@ impl Writer {
 
     fn change_to(&mut self, active: Active, whole: bool) {
         let mut state = self.shared.state();
-        if let Some(old) = self.active.take().filter(|old| old.suspect) {
+        let old = self.active.take();
+        if let Some(old) = &old {
+            old.cut_room();
+        }
+        if let Some(old) = old.filter(|old| old.suspect) {
             let keep = old.durable.keep || !whole;
             state.segments.insert(old.durable.first_seq, Segment { keep, ..old.durable });
         }
@@ -263,6 +280,32 @@ impl Active {
         if let Err(e) = self.file.truncate(self.written.len) {
             tracing::warn!(error = %e, "a part of a record could not be cut off; the buffer goes on in a new segment");
             self.suspect = true;
+        }
+        self.room_end = self.written.len;
+    }
+
+    /// Fills the segment ahead of `end`, behind which it has nothing yet. Without space it grows with each record, as long as it can.
+    fn make_room(&mut self, end: u64, segment_size: u64) {
+        if end <= self.room_end {
+            return;
+        }
+        self.room_end = end;
+        let room = ROOM.min(segment_size.saturating_sub(end));
+        match self.file.make_room(end, room) {
+            Ok(made) => self.room_end += made,
+            Err(e) => {
+                tracing::debug!(error = %e, "no room could be made ahead");
+                // What stays are zeros, which the recovery knows.
+                let _ = self.file.truncate(end);
+            }
+        }
+    }
+
+    /// Gives back what was made ready and not used.
+    fn cut_room(&self) {
+        if !self.suspect && self.room_end > self.written.len {
+            // As above.
+            let _ = self.file.truncate(self.written.len);
         }
     }
 }

@@ -7,10 +7,10 @@ use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::run::JsonProblem;
-use super::tryout::Tryout;
+use super::tryout::{Outcome, Tryout};
 use super::{Exit, say, show, small_runtime, warn};
 use crate::config::{self, Diagnostic, Input, Severity, Surroundings};
-use crate::worker::control::Mode;
+use crate::worker::control::{Fatal, Mode};
 use crate::worker::{WorkerSpec, discover};
 
 #[derive(clap::Args)]
@@ -57,6 +57,7 @@ struct Found {
     problems: Vec<Diagnostic>,
     scripts: usize,
     collectors: usize,
+    helpers: usize,
     settings_read: bool,
 }
 
@@ -69,22 +70,26 @@ async fn check(root: &Path) -> anyhow::Result<Found> {
     let discovered = discover::scripts(&enabled);
     problems.extend(discovered.problems);
     let scripts = discovered.specs.len();
-    let mut collectors = 0;
+    let (mut collectors, mut helpers) = (0, 0);
     if scripts > 0 {
         let tryout = Tryout::new().await?;
         let mut loads =
             futures_util::stream::iter(discovered.specs.iter().map(|spec| load(&tryout, spec))).buffered(AT_ONCE);
-        while let Some((found, jobs)) = loads.next().await {
-            problems.extend(found);
-            collectors += jobs;
+        while let Some((spec, outcome)) = loads.next().await {
+            let is_helper = outcome.fatal.as_ref().is_some_and(Fatal::is_helper);
+            if is_helper && spec.has_siblings_in(&discovered.specs) {
+                helpers += 1;
+                continue;
+            }
+            problems.extend(outcome.load_problems(spec));
+            collectors += outcome.jobs.map_or(0, |jobs| jobs.len());
         }
     }
-    Ok(Found { problems, scripts, collectors, settings_read })
+    Ok(Found { problems, scripts: scripts - helpers, collectors, helpers, settings_read })
 }
 
-async fn load(tryout: &Tryout, spec: &WorkerSpec) -> (Vec<Diagnostic>, usize) {
-    let outcome = tryout.run(spec, Mode::Check, 0, LOAD).await;
-    (outcome.load_problems(spec), outcome.jobs.map_or(0, |jobs| jobs.len()))
+async fn load<'a>(tryout: &Tryout, spec: &'a WorkerSpec) -> (&'a WorkerSpec, Outcome) {
+    (spec, tryout.run(spec, Mode::Check, 0, LOAD).await)
 }
 
 #[derive(Serialize)]
@@ -93,6 +98,7 @@ struct Json {
     warnings: usize,
     scripts: usize,
     collectors: usize,
+    helpers: usize,
     problems: Vec<JsonProblem>,
 }
 
@@ -103,13 +109,18 @@ impl Found {
             warnings: self.problems.len() - errors,
             scripts: self.scripts,
             collectors: self.collectors,
+            helpers: self.helpers,
             problems: self.problems.iter().map(JsonProblem::of).collect(),
         }
     }
 
     fn summary(&self, errors: usize) -> String {
         let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        let checked = format!("{} with {} loaded", count(self.scripts, "script"), count(self.collectors, "collector"));
+        let mut checked =
+            format!("{} with {} loaded", count(self.scripts, "script"), count(self.collectors, "collector"));
+        if self.helpers > 0 {
+            checked.push_str(&format!(", {} without a collector", count(self.helpers, "helper module")));
+        }
         let warnings = self.problems.len() - errors;
         if errors + warnings == 0 {
             return format!("ok: settings read, {checked}\n");

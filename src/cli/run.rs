@@ -157,7 +157,7 @@ impl Report {
             .iter()
             .flat_map(|refused| refusals(refused.status, &refused.text, refused.caller.as_ref()))
             .collect();
-        let refused = refusals.len();
+        let refused = outcome.refused.iter().map(|refused| refused.points as usize).sum::<usize>().max(refusals.len());
         problems.extend(refusals);
         problems.extend(death(spec, outcome));
         let points = outcome.captured.iter().map(|captured| captured.points.len()).sum();

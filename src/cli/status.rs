@@ -277,6 +277,12 @@ fn one(script: &Script) -> String {
     if let Some(why) = &script.why {
         line("why", why.clone());
     }
+    for warning in script.warnings.iter().filter(|warning| script.why.as_ref() != Some(warning)) {
+        line("warning", warning.clone());
+    }
+    if script.state == "helper" {
+        line("why", "holds no collector; it is taken for a module that other scripts import".to_owned());
+    }
     line("next", next(script));
     line("input", script.input.clone());
     let pid = script.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));

@@ -216,7 +216,13 @@ impl Section {
     pub fn finish(self, reading: &mut Reading<'_>) {
         for entry in &self.entries {
             let fault = Diagnostic::error("PD0102", format!("unknown key `{}`", entry.key));
-            let keys = format!("the keys of `{}` are {}", self.title, listed(&self.known));
+            let mut known = Vec::new();
+            for key in &self.known {
+                if !known.contains(key) {
+                    known.push(*key);
+                }
+            }
+            let keys = format!("the keys of `{}` are {}", self.title, listed(&known));
             let hint = nearest(&entry.key, &self.known).map(|known| format!("did you mean `{known}`?"));
             if !reading.files.is_in_broken_line(entry.key_span) {
                 let place = reading.files.place(entry.key_span);

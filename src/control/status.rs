@@ -122,6 +122,7 @@ fn script(view: &WorkerView, now: Instant) -> Script {
             times: error.times,
             last_ago_s: ago(error.last),
         }),
+        warnings: view.warnings.clone(),
         last_words: view.last_words.clone(),
         stack: view.stack.clone(),
         output_dropped: view.output_dropped,

@@ -34,7 +34,8 @@ pub struct Script {
     pub id: String,
     pub input: String,
     pub file: String,
-    /// One of `starting ok running failing refused silent hung crashed load-error stopping stopped unkillable`.
+    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
+    /// A `helper` is a file without a collector that others import.
     pub state: String,
     pub since_s: f64,
     /// What happened, in plain words; absent when all is well.
@@ -53,6 +54,9 @@ pub struct Script {
     pub points_refused: u64,
     pub last_refusal: Option<String>,
     pub last_error: Option<ScriptError>,
+    /// What is odd in the script although it runs.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The last lines the script wrote.
     pub last_words: Vec<String>,
     /// The Python stack of the last hang or crash.
@@ -142,6 +146,6 @@ pub struct LastError {
 impl Script {
     /// True when nobody has to look.
     pub fn is_well(&self) -> bool {
-        matches!(self.state.as_str(), "ok" | "running" | "starting") && self.why.is_none()
+        matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper") && self.why.is_none()
     }
 }

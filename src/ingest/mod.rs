@@ -69,6 +69,8 @@ pub struct Ingest {
     pub host: String,
     pub started: Instant,
     closing: AtomicBool,
+    /// Turns to take a large body apart.
+    large: Arc<tokio::sync::Semaphore>,
     inputs_seen: Mutex<HashSet<String>>,
 }
 
@@ -90,6 +92,7 @@ impl Ingest {
             host,
             started: Instant::now(),
             closing: AtomicBool::new(false),
+            large: Arc::new(tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
             inputs_seen: Mutex::default(),
         }
     }

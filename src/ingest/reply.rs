@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::buffer::AppendError;
 use crate::point::{BodyFault, Refusal};
 
+/// An answer names so many refused points and counts the others: what is too long to read is taken for a broken connection.
+const NAMED_POINTS: usize = 100;
+
 /// A request that was not taken whole.
 #[derive(Debug, thiserror::Error)]
 pub enum No {
@@ -145,8 +148,11 @@ impl IntoResponse for No {
             Self::Refused { accepted, refused, .. } => (Some(*accepted), refused.as_slice()),
             _ => (None, &[][..]),
         };
-        let refused: Vec<RefusedPoint<'_>> =
-            refused.iter().map(|r| RefusedPoint { index: r.index, field: &r.field, reason: &r.reason }).collect();
+        let refused: Vec<RefusedPoint<'_>> = refused
+            .iter()
+            .take(NAMED_POINTS)
+            .map(|r| RefusedPoint { index: r.index, field: &r.field, reason: &r.reason })
+            .collect();
         let message = self.to_string();
         let body = Body { error_code: self.error_code(), message: &message, accepted, refused: &refused };
         let text = serde_json::to_vec(&body).expect("strings and numbers always serialise");

@@ -127,13 +127,23 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         form: request.form,
         packing: request.packing,
         ignore_global_tags: request.query.ignore_global_tags,
+        keeps_points: request.query.echo == Some(Echo::Json),
         member: request.member.clone(),
     };
     let taken = if packed.len() <= INLINE_BYTES && request.packing == Packing::Plain {
         work.run(&ingest.settings, packed)
     } else {
+        // A body taken apart is several times as large: as many at once as there are processors, and the memory stays bounded.
+        let turn = Arc::clone(&ingest.large).acquire_owned().await.expect("nobody closes it");
         let ingest = Arc::clone(ingest);
-        tokio::task::spawn_blocking(move || work.run(&ingest.settings, packed)).await.map_err(|_| {
+        tokio::task::spawn_blocking(move || {
+            let taken = work.run(&ingest.settings, packed);
+            // Also when the client has gone meanwhile.
+            drop(turn);
+            taken
+        })
+        .await
+        .map_err(|_| {
             No::bad("datakit.invalidData", "the body could not be read: the parser failed; please report this body")
         })?
     }?;
@@ -151,11 +161,15 @@ struct Work {
     form: Form,
     packing: Packing,
     ignore_global_tags: bool,
+    /// The answer shows the points.
+    keeps_points: bool,
     member: Option<Arc<Member>>,
 }
 
 /// A body taken apart, checked and encoded.
 struct Taken {
+    accepted: usize,
+    /// Only where the answer shows them.
     points: Vec<Point>,
     lines: Vec<u8>,
     refused: Vec<Refusal>,
@@ -173,7 +187,8 @@ impl Work {
             Form::LineProtocol => line::decode(&body, &self.how)?,
         };
         let mut taken = Taken {
-            points: Vec::with_capacity(points.len()),
+            accepted: 0,
+            points: Vec::new(),
             lines: Vec::new(),
             refused,
             event_refused: false,
@@ -189,7 +204,10 @@ impl Work {
             }
             self.add_tags(&mut point, settings);
             line::encode(&point, &mut taken.lines);
-            taken.points.push(point);
+            taken.accepted += 1;
+            if self.keeps_points {
+                taken.points.push(point);
+            }
         }
         taken.refused.sort_by_key(|refusal| refusal.index);
         Ok(taken)
@@ -248,8 +266,8 @@ async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Resp
     if request.query.dry {
         return answer(&taken, request.query.echo);
     }
-    if !taken.points.is_empty() {
-        let points = u32::try_from(taken.points.len()).unwrap_or(u32::MAX);
+    if taken.accepted > 0 {
+        let points = u32::try_from(taken.accepted).unwrap_or(u32::MAX);
         let header = Header { category: request.category, points, source: source.clone() };
         ingest.keep.keep(&header, &taken.lines).await?;
     }
@@ -262,12 +280,12 @@ async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Resp
 
 fn count(ingest: &Ingest, request: &Request, input: &str, taken: &Taken) {
     let label = ByInput { category: request.category.as_str(), input: ingest.label(input) };
-    ingest.counters.points_accepted.get_or_create(&label).inc_by(taken.points.len() as u64);
+    ingest.counters.points_accepted.get_or_create(&label).inc_by(taken.accepted as u64);
     for (kind, (times, _)) in &taken.warnings.kinds {
         ingest.counters.repairs.get_or_create(&ByReason { reason: (*kind).to_owned() }).inc_by(*times);
     }
     if let Some(member) = &request.member {
-        member.accepted(taken.points.len() as u64);
+        member.accepted(taken.accepted as u64);
     }
     if !taken.refused.is_empty() {
         ingest.counters.points_refused.get_or_create(&label).inc_by(taken.refused.len() as u64);
@@ -278,7 +296,7 @@ fn count(ingest: &Ingest, request: &Request, input: &str, taken: &Taken) {
 async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: String, refused: &[Refusal]) {
     for refusal in refused {
         if let Some(member) = &request.member {
-            member.refused(request.category.as_str(), &refusal.field, &refusal.reason);
+            member.refused_because(request.category.as_str(), &refusal.field, &refusal.reason);
         }
         if let Some(logs) = &ingest.logs {
             logs.framework(
@@ -314,7 +332,7 @@ async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: Stri
 
 fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
     if let Some(first) = taken.refused.first() {
-        let total = taken.points.len() + taken.refused.len();
+        let total = taken.accepted + taken.refused.len();
         let message = format!(
             "{} of {total} points refused; the first, point {}: {}",
             taken.refused.len(),
@@ -324,7 +342,7 @@ fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
         return Err(No::Refused {
             error_code: taken.error_code(),
             message,
-            accepted: taken.points.len(),
+            accepted: taken.accepted,
             refused: taken.refused.clone(),
         });
     }

@@ -119,10 +119,16 @@ pub fn start(
     let settings = Settings { run_dir, ..settings };
     let (events, received) = mpsc::channel(EVENTS);
     let now = Instant::now();
+    let has_siblings: Vec<bool> = specs.iter().map(|spec| spec.has_siblings_in(&specs)).collect();
     let scripts = specs
         .into_iter()
+        .zip(has_siblings)
         .enumerate()
-        .map(|(index, spec)| Script::new(index, spec, &settings.limits, &logs, &counters, now))
+        .map(|(index, (spec, has_siblings))| {
+            let mut script = Script::new(index, spec, &settings.limits, &logs, &counters, now);
+            script.has_siblings = has_siblings;
+            script
+        })
         .collect();
     let supervisor = Supervisor {
         scripts,

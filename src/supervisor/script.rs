@@ -26,6 +26,7 @@ use crate::worker::roster::Member;
 const SILENT_RUNS: u32 = 3;
 /// Bytes of a stack dump that are kept.
 const STACK_BYTES: usize = 16 * 1024;
+const WARNINGS_SHOWN: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -64,6 +65,12 @@ pub(super) struct Script {
     /// What `cmd` was at the last start.
     program: PathBuf,
     file: Option<Stamp>,
+    /// Other scripts lie in the same root and may import this one.
+    pub has_siblings: bool,
+    /// It has no collector and was not meant to have one.
+    is_helper: bool,
+    /// What its worker warned of since it was started.
+    warnings: Vec<String>,
     /// A look at the file is under way.
     looking: bool,
     counters: Counters,
@@ -105,6 +112,9 @@ impl Script {
             frames_lost: 0,
             program: PathBuf::new(),
             file: None,
+            has_siblings: false,
+            is_helper: false,
+            warnings: Vec::new(),
             looking: false,
             counters: counters.clone(),
         }
@@ -190,6 +200,8 @@ impl Script {
 
     fn spawn(&mut self, shared: &mut Shared) {
         self.incarnation += 1;
+        self.is_helper = false;
+        self.warnings.clear();
         self.output.begin_anew();
         self.next_run.clear();
         let token = shared.roster.admit(&self.member);
@@ -376,8 +388,12 @@ impl Script {
             .caller
             .as_ref()
             .map(|caller| format!("{}:{} in {}", name_of(&caller.file, &self.spec), caller.line, caller.func));
+        self.member.refused(refused.points);
+        let answer = Answer::read(&refused.text);
         if refused.status == 0 {
-            self.member.undelivered(&format!("{}: not delivered: {}", refused.category, refused.text));
+            self.member.report_refused(&format!("{}: not delivered: {}", refused.category, answer.message));
+        } else if !answer.names_points {
+            self.member.report_refused(&format!("{}: {}", refused.category, answer.message));
         }
         if let Some(place) = &place {
             self.member.refused_at(place);
@@ -385,7 +401,7 @@ impl Script {
         let at = place.map_or(String::new(), |place| format!(" at {place}"));
         let what =
             if refused.status == 0 { "not delivered".to_owned() } else { format!("answered {}", refused.status) };
-        let entry = format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, refused.text.trim_end());
+        let entry = format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, answer.message);
         let Some(held_back) = self.repeats.tell(&entry, now) else { return };
         let again =
             if held_back > 0 { format!(" ({held_back} times more since it was written last)") } else { String::new() };
@@ -393,15 +409,19 @@ impl Script {
     }
 
     fn warned(&mut self, warn: &Warn, now: Instant) {
+        let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
+        if self.warnings.len() < WARNINGS_SHOWN {
+            self.warnings.push(format!("{}{at}", first_line(&warn.msg)));
+        }
         if self.repeats.tell(&format!("{} {}", warn.code, warn.msg), now).is_none() {
             return;
         }
-        let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
         tracing::warn!(target: "worker", "{}: {}: {}{at}", self.spec.id, warn.code, first_line(&warn.msg));
         self.output.logs.cli(&format!("{}: {}: {}{at}", self.spec.id, warn.code, warn.msg.trim_end()));
     }
 
     fn fatal(&mut self, fatal: &Fatal, shared: &mut Shared, now: Instant) {
+        self.is_helper = fatal.is_helper() && self.has_siblings;
         let place = match (&fatal.file, fatal.line) {
             (Some(file), Some(line)) => format!("{}:{line}: ", name_of(file, &self.spec)),
             (Some(file), None) => format!("{}: ", name_of(file, &self.spec)),
@@ -532,6 +552,9 @@ impl Script {
                 tracing::error!(target: "worker", "{id}: {why}{soon}");
                 self.output.logs.cli(&format!("{id}: {why}{soon}"));
             }
+            State::Blocked if self.is_helper => {
+                tracing::info!(target: "worker", "{id}: holds no collector; it is taken for a module that other scripts import")
+            }
             State::Blocked => {
                 tracing::error!(target: "worker", "{id}: cannot run: {why}; tried again when its file changes")
             }
@@ -578,6 +601,7 @@ impl Script {
             points_refused: self.member.points_refused(),
             last_refusal: self.member.last_refusal(),
             last_error: self.last_error.clone(),
+            warnings: self.warnings.clone(),
             last_words: self.output.last_words(),
             stack: self.stack.clone(),
             output_dropped: self.output.dropped(),
@@ -587,6 +611,9 @@ impl Script {
     }
 
     fn next(&self) -> Option<(&'static str, Instant)> {
+        if self.is_helper {
+            return None;
+        }
         if let Some(next) = self.life.next() {
             return Some((next.what, next.at));
         }
@@ -599,6 +626,7 @@ impl Script {
             (State::Waiting | State::Spawning | State::Loading, _) => "starting",
             (State::Stopping(_) | State::Backoff | State::Tripped, Some(Fault::Hung)) => "hung",
             (State::Stopping(_), _) => "stopping",
+            (State::Blocked, _) if self.is_helper => return ("helper", None),
             (State::Blocked, _) | (State::Backoff | State::Tripped, Some(Fault::NotLoaded)) => "load-error",
             (State::Backoff | State::Tripped, _) => "crashed",
             (State::Unkillable, _) => "unkillable",
@@ -630,6 +658,9 @@ impl Script {
         }
         if self.silent_runs >= SILENT_RUNS {
             return ("silent", Some(format!("its last {} runs reported nothing", self.silent_runs)));
+        }
+        if let Some(warning) = self.warnings.iter().find(|warning| warning.contains("does not run")) {
+            return ("ok", Some(warning.clone()));
         }
         let dropped = self.output.dropped();
         if dropped > 0 {
@@ -670,6 +701,23 @@ fn is_shim(program: &Path) -> bool {
 
 fn count(n: u64, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A refusing answer, as far as it is to be told.
+struct Answer {
+    message: String,
+    /// Each point was refused for a reason of its own, which ingest has noted.
+    names_points: bool,
+}
+
+impl Answer {
+    fn read(text: &str) -> Self {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        Self {
+            message: json["message"].as_str().unwrap_or(text).trim_end().to_owned(),
+            names_points: json["refused"].is_array(),
+        }
+    }
 }
 
 /// What a person calls the failure: a missing module by its name.

@@ -9,7 +9,7 @@ pub struct WorkerView {
     pub id: String,
     pub input: String,
     pub script: PathBuf,
-    /// `starting ok running failing refused silent hung crashed load-error stopping stopped unkillable`.
+    /// `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
     pub state: &'static str,
     pub since: Instant,
     /// What happened, in plain words; `None` when all is well.
@@ -27,6 +27,8 @@ pub struct WorkerView {
     pub points_refused: u64,
     pub last_refusal: Option<String>,
     pub last_error: Option<LastError>,
+    /// What is odd in the script although it runs.
+    pub warnings: Vec<String>,
     /// The last lines the script wrote.
     pub last_words: Vec<String>,
     /// The Python stack of the last hang or crash.

@@ -1,6 +1,7 @@
 //! What agent and worker say to each other: one JSON datagram per frame over a SEQPACKET socket.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,12 +84,21 @@ impl<'a> Spec<'a> {
             roots: &spec.roots,
             input: &spec.input,
             socket: &address.socket,
-            host: address.tcp.ip().to_string(),
+            host: reachable_ip(address.tcp.ip()).to_string(),
             port: address.tcp.port(),
             token,
             config: &spec.config,
             times,
         }
+    }
+}
+
+/// Listening on every address includes loopback, and that one can be asked.
+fn reachable_ip(listen: IpAddr) -> IpAddr {
+    match listen {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     }
 }
 
@@ -181,6 +191,8 @@ pub struct Refused {
     pub status: u16,
     pub text: String,
     #[serde(default)]
+    pub points: u64,
+    #[serde(default)]
     pub caller: Option<Caller>,
 }
 
@@ -237,6 +249,11 @@ impl RunEnded {
 }
 
 impl Fatal {
+    /// The file has no collector and was not meant to have one: other scripts import it.
+    pub fn is_helper(&self) -> bool {
+        self.code == "PD0204" && self.exc == "Helper"
+    }
+
     /// `SyntaxError: expected ':'`.
     pub fn raised(&self) -> String {
         join(&self.exc, &self.msg)

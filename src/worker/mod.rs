@@ -43,3 +43,10 @@ pub struct WorkerSpec {
     /// How long a run may go on after a stop.
     pub stop_grace: Duration,
 }
+
+impl WorkerSpec {
+    /// Says whether another script lies in the same root, and so may import this one.
+    pub fn has_siblings_in(&self, all: &[Self]) -> bool {
+        all.iter().any(|other| other.script != self.script && other.roots.first() == self.roots.first())
+    }
+}

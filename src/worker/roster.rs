@@ -83,9 +83,13 @@ impl Member {
         self.points_accepted.fetch_add(points, Ordering::Relaxed);
     }
 
-    /// Counts a refused point and remembers why.
-    pub fn refused(&self, category: &str, field: &str, reason: &str) {
-        self.points_refused.fetch_add(1, Ordering::Relaxed);
+    /// Counts points that were not taken, as the worker says it: some never came to ingest.
+    pub fn refused(&self, points: u64) {
+        self.points_refused.fetch_add(points, Ordering::Relaxed);
+    }
+
+    /// Remembers why a point was refused.
+    pub fn refused_because(&self, category: &str, field: &str, reason: &str) {
         let text =
             if field.is_empty() { format!("{category}: {reason}") } else { format!("{category}, {field}: {reason}") };
         *self.refusal() = Some(text);
@@ -101,8 +105,8 @@ impl Member {
         }
     }
 
-    /// A report that never reached ingest.
-    pub fn undelivered(&self, why: &str) {
+    /// Remembers why a report was refused whole, or never reached ingest.
+    pub fn report_refused(&self, why: &str) {
         *self.refusal() = Some(why.to_owned());
     }
 

@@ -69,6 +69,7 @@ struct World {
     calls: u64,
     die_after: Option<u64>,
     next_inode: u64,
+    makes_room: bool,
 }
 
 #[derive(Default)]
@@ -148,6 +149,11 @@ impl FailingDisk {
         let mut world = self.world();
         world.rules.clear();
         (world.space, world.die_after) = (None, None);
+    }
+
+    /// Files can be filled ahead of what is written, as on a real disk.
+    pub fn allow_room(&self) {
+        self.world().makes_room = true;
     }
 
     /// Bytes that all files together may have.
@@ -436,5 +442,13 @@ impl DiskFile for OpenFile {
         change.apply(&mut node.now);
         node.pending.push(change);
         Ok(())
+    }
+
+    fn make_room(&self, end: u64, len: u64) -> io::Result<u64> {
+        if !self.disk.world().makes_room {
+            return Ok(0);
+        }
+        let made = self.write_at(&vec![0; len as usize], end)? as u64;
+        if made == len { Ok(made) } else { Err(io::Error::from_raw_os_error(ENOSPC)) }
     }
 }

@@ -93,16 +93,32 @@ pub struct FarEnd {
 impl FarEnd {
     /// Starts one that answers by a function of the request and its number, from 0.
     pub async fn start(script: impl FnMut(&Request, usize) -> Reply + Send + 'static) -> Self {
-        Self::begin(script, None).await
+        Self::begin(TcpListener::bind("127.0.0.1:0").await.unwrap(), script, None).await
+    }
+
+    /// Starts one where another was before, once its connections are gone.
+    pub async fn start_at(address: SocketAddr, script: impl FnMut(&Request, usize) -> Reply + Send + 'static) -> Self {
+        let give_up = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return Self::begin(listener, script, None).await,
+                Err(error) if tokio::time::Instant::now() > give_up => panic!("{address} stays taken: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
     }
 
     /// Starts one that answers 413 to larger bodies without reading them, as InfluxDB does, and closes.
     pub async fn that_reads_at_most(max_body: usize) -> Self {
-        Self::begin(|_, _| Reply::status(204), Some(max_body)).await
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::begin(listener, |_, _| Reply::status(204), Some(max_body)).await
     }
 
-    async fn begin(script: impl FnMut(&Request, usize) -> Reply + Send + 'static, max_body: Option<usize>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn begin(
+        listener: TcpListener,
+        script: impl FnMut(&Request, usize) -> Reply + Send + 'static,
+        max_body: Option<usize>,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Box::new(script)),

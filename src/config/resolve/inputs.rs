@@ -172,7 +172,18 @@ fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> 
         return because("PD0106", format!("`{}` is neither a folder nor a `.py` file", path.display()));
     }
     let message = format!("the folder `{entry}` does not exist; looked for {}", path.display());
-    because_with_help("PD0106", message, format!("mkdir -p {}", path.display()))
+    let help = match in_other_case(&path) {
+        Some(name) => format!("there is `{name}`; upper and lower case differ"),
+        None => format!("mkdir -p {}", path.display()),
+    };
+    because_with_help("PD0106", message, help)
+}
+
+/// What lies there under the same name in other case.
+fn in_other_case(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?.to_lowercase();
+    let names = std::fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.into_iter().find(|name| name.to_lowercase() == wanted)
 }
 
 /// `NAME=value`; a value that starts with `~/` means the home directory.

@@ -7,6 +7,7 @@ imported is run where it was defined.
 
 from __future__ import annotations
 
+import json
 import linecache
 import os
 import re
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SHADOW = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shadow")
 DEFAULT_INTERVAL = 10.0
+_FRAME_TEXT = 6000
 _ABSTRACT = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT, what `inspect.isabstract` looks at
 
 
@@ -55,7 +57,8 @@ def load(source: Source, emit: Emit) -> list[Job]:
     classes, notes = find(module, framework)
     if not classes:
         text = "no class of this file is a collector: one that inherits `DataKitFramework` and defines `run`"
-        raise loader.Failure("find", "PD0204", "NoCollector", text, True, file=source.script, notes=notes)
+        kind = "Helper" if is_helper(module, framework) else "NoCollector"
+        raise loader.Failure("find", "PD0204", kind, text, True, file=source.script, notes=notes)
     jobs: list[Job] = []
     failures: list[loader.Failure] = []
     for cls in classes:
@@ -69,8 +72,16 @@ def load(source: Source, emit: Emit) -> list[Job]:
     if not jobs:
         raise failures[0]
     for failure in failures:
-        emit.warn(failure.frame["code"], failure.frame["tb"] or failure.frame["msg"], failure.frame.get("line", 0))
+        _warn_of(failure, emit)
     return jobs
+
+
+def _warn_of(failure: loader.Failure, emit: Emit) -> None:
+    """Says that a class does not run although others of its file do."""
+    frame = failure.frame
+    said = frame["msg"] if frame["code"] == "PD0205" else guard.joined(frame["exc"], frame["msg"])
+    text = f"class `{frame['class']}` does not run: {said}\n{frame['tb']}".rstrip()
+    emit.warn(frame["code"], text, frame.get("line", 0))
 
 
 def find(module: ModuleType, framework: type) -> tuple[list[type], list[str]]:
@@ -88,6 +99,17 @@ def find(module: ModuleType, framework: type) -> tuple[list[type], list[str]]:
         elif value.__module__ == module.__name__ or issubclass(value, framework):
             notes.append(f"class `{value.__name__}` {why}")
     return chosen, notes
+
+
+def is_helper(module: ModuleType, framework: type) -> bool:
+    """Says whether a file without a collector was not meant to have one: it holds what other files import."""
+    for value in list(vars(module).values()):
+        if not isinstance(value, type) or value is framework or value.__module__ != module.__name__:
+            continue
+        is_base = issubclass(value, framework) and value.__flags__ & _ABSTRACT
+        if not is_base and (issubclass(value, framework) or callable(getattr(value, "run", None))):
+            return False
+    return True
 
 
 def _why_not(cls: type, module: str, framework: type) -> str:
@@ -111,6 +133,7 @@ def make(cls: type, source: Source) -> Any:
         return cls()
     except BaseException as error:
         failure = loader.load_failure(error, source.is_user, "init")
+        failure.frame["class"] = cls.__name__
         tb = error.__traceback__
         if isinstance(error, TypeError) and tb is not None and tb.tb_next is None:
             # Raised by the call, not in the constructor: no frame of the class was entered.
@@ -174,6 +197,21 @@ def class_line(cls: type, path: str) -> int:
         number += 1
 
 
+def _fitting(answer: str) -> str:
+    """Shortens a refusing answer so that it fits into a frame and still can be read."""
+    if len(answer.encode("utf-8", "replace")) <= _FRAME_TEXT:
+        return answer
+    try:
+        parsed = json.loads(answer)
+        while len(answer) > _FRAME_TEXT and parsed["refused"]:
+            del parsed["refused"][len(parsed["refused"]) // 2 :]
+            answer = json.dumps(parsed)
+    except (ValueError, KeyError, TypeError):
+        # Not the agent's own form; the frame cuts it.
+        pass
+    return answer
+
+
 class Link:
     """What `datakit_framework` finds in place of a socket of its own when it runs under the agent."""
 
@@ -197,12 +235,12 @@ class Link:
         accepted, refused = judge(status, text, points)
         self._emit.count(self._job(owner), 1, accepted, refused)
         if not 200 <= status < 300:
-            self._emit.refused(self._job(owner), category, status, text)
+            self._emit.refused(self._job(owner), category, status, _fitting(text), refused)
 
     def unsendable(self, owner: object, category: str, points: int, status: int, why: str) -> None:
         """Notes what never came to the agent: points without a JSON form, a refusal by another receiver."""
         self._emit.count(self._job(owner), 0, 0, points)
-        self._emit.refused(self._job(owner), category, status, why)
+        self._emit.refused(self._job(owner), category, status, why, points)
 
     def left_out(self, why: str) -> None:
         """Notes a field that was left out of a point that was sent."""

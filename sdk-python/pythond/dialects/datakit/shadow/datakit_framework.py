@@ -47,6 +47,8 @@ _LOG_FILES = 10
 
 # Set by the agent's worker; None where this file stands alone.
 _worker: Link | None = None
+_agent_address: tuple[str, int] | None = None
+_DEFAULTS = (("127.0.0.1", "9529"), ("localhost", "9529"))
 _local = threading.local()
 _log_lock = threading.Lock()
 
@@ -81,8 +83,9 @@ def _has_requests() -> bool:
 
 def _attach(worker: Link | None, address: tuple[str, int] | None = None) -> None:
     """Makes this module report through the agent's worker; for pythond only. `address` is the agent's own over TCP."""
-    global _worker
+    global _worker, _agent_address
     _worker = worker
+    _agent_address = address
     if address is not None:
         _agent_targets.add(("http", *address))
 
@@ -322,7 +325,10 @@ class DataKitFramework:
         return self.report(_event(self, "system", {}, tags, event, kwargs, time, input, measurement))
 
     def construct_url(self, path: Any) -> str:
-        """Returns the URL of a path at this collector's receiver."""
+        """Returns the URL of a path at this collector's receiver; the default one is the agent, wherever it listens."""
+        if _agent_address is not None and (self.__dk_host, str(self.__dk_port)) in _DEFAULTS:
+            host, port = _agent_address
+            return f"http://{f'[{host}]' if ':' in host else host}:{port}/{path}"
         host = str(self.__dk_host).rstrip("/")
         if host.startswith("unix:"):
             socket_path = "/" + host[len("unix:") :].lstrip("/")
