@@ -1,7 +1,6 @@
 //! A real server in a folder and on a port of its own, ended with its value.
 #![allow(dead_code)] // each test file uses its own part
 
-use std::io::Write;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
