@@ -525,7 +525,6 @@ async fn a_worker_that_speaks_nonsense_is_told_from_one_that_says_nothing() {
 
 /// Not a test: another process runs it as an agent that is killed.
 #[test]
-#[ignore = "started by other tests in a process of its own"]
 fn mini_agent() {
     let Some(root) = std::env::var_os("WORKERS_MINI_AGENT") else { return };
     let root = Path::new(&root);
@@ -570,7 +569,7 @@ async fn workers_die_with_a_killed_agent_and_the_next_start_sweeps_what_they_lef
     other.collector("bystander", 0.2, "pass");
     let bystander = other.start();
     let mut agent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "mini_agent", "--ignored", "--nocapture"])
+        .args(["--exact", "mini_agent", "--nocapture"])
         .env("WORKERS_MINI_AGENT", lab.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

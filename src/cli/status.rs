@@ -182,7 +182,7 @@ fn all(status: &Status) -> String {
 fn headline(status: &Status) -> String {
     let well = status.scripts.iter().filter(|script| script.is_well()).count();
     let scripts = match status.scripts.len() - well {
-        0 => format!("{well} scripts: all well"),
+        0 => format!("{well} script{}", if well == 1 { ": well" } else { "s: all well" }),
         bad => format!("{} scripts: {well} well, {bad} not", status.scripts.len()),
     };
     let sinks: Vec<String> = status.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.state)).collect();

@@ -140,13 +140,13 @@ mod tests {
     }
 
     fn rendered(diagnostic: &Diagnostic) -> String {
-        diagnostic.render(Path::new("/work"), false)
+        diagnostic.render(Path::new("/srv"), false)
     }
 
     #[test]
     fn a_diagnostic_shows_line_caret_label_notes_and_help() {
         let diagnostic = Diagnostic::error("PD0102", "unknown key `dris`")
-            .at(place("/work/conf.d/disk.conf", 6, 3, 4, "  dris = [\"disk\"]", "did you mean `dirs`?"))
+            .at(place("/srv/conf.d/disk.conf", 6, 3, 4, "  dris = [\"disk\"]", "did you mean `dirs`?"))
             .with_note("keys here are `name`, `cmd`, `dirs`")
             .with_help("write `dirs`");
         let expected = "\
@@ -164,7 +164,7 @@ error[PD0102]: unknown key `dris`
     #[test]
     fn the_second_place_is_shown_too() {
         let diagnostic = Diagnostic::error("PD0105", "`[buffer]` is given twice")
-            .at(place("/work/conf.d/b.conf", 12, 2, 6, "[buffer]", ""))
+            .at(place("/srv/conf.d/b.conf", 12, 2, 6, "[buffer]", ""))
             .with_other(place("/elsewhere/a.conf", 1, 2, 6, "[buffer]", "first given here"));
         let expected = "\
 error[PD0105]: `[buffer]` is given twice
@@ -182,24 +182,24 @@ error[PD0105]: `[buffer]` is given twice
 
     #[test]
     fn a_file_as_a_whole_and_no_place_at_all_are_shown_without_source() {
-        let whole = Diagnostic::warning("PD0111", "`x.toml` is not read").at(Place::of_file("/work/conf.d/x.toml"));
+        let whole = Diagnostic::warning("PD0111", "`x.toml` is not read").at(Place::of_file("/srv/conf.d/x.toml"));
         assert_eq!(rendered(&whole), "warning[PD0111]: `x.toml` is not read\n--> conf.d/x.toml");
         assert_eq!(rendered(&Diagnostic::error("PD0106", "nothing here")), "error[PD0106]: nothing here");
     }
 
     #[test]
     fn columns_count_characters_and_the_end_of_a_line_has_a_caret() {
-        let wide = Diagnostic::error("PD0103", "odd").at(place("/work/a", 1, 7, 2, "\té = 「x」 # y", ""));
+        let wide = Diagnostic::error("PD0103", "odd").at(place("/srv/a", 1, 7, 2, "\té = 「x」 # y", ""));
         assert!(rendered(&wide).starts_with("error[PD0103]: odd\n --> a:1:7\n"), "{}", rendered(&wide));
-        let end = Diagnostic::error("PD0101", "open").at(place("/work/a", 2, 6, 1, "a = \"", ""));
+        let end = Diagnostic::error("PD0101", "open").at(place("/srv/a", 2, 6, 1, "a = \"", ""));
         assert!(rendered(&end).ends_with("2 | a = \"\n  |      ^"), "{}", rendered(&end));
-        let beyond = Diagnostic::error("PD0101", "open").at(place("/work/a", 2, 99, 5, "a", ""));
+        let beyond = Diagnostic::error("PD0101", "open").at(place("/srv/a", 2, 99, 5, "a", ""));
         assert!(rendered(&beyond).contains("2 | a"), "{}", rendered(&beyond));
     }
 
     #[test]
     fn colour_comes_only_when_asked_for() {
-        let diagnostic = Diagnostic::error("PD0102", "unknown key `x`").at(place("/work/a", 1, 1, 1, "x = 1", ""));
+        let diagnostic = Diagnostic::error("PD0102", "unknown key `x`").at(place("/srv/a", 1, 1, 1, "x = 1", ""));
         assert!(!diagnostic.render(Path::new("/"), false).contains('\u{1b}'));
         assert!(diagnostic.render(Path::new("/"), true).contains('\u{1b}'));
     }

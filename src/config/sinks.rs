@@ -79,6 +79,14 @@ impl SinkKind {
         }
     }
 
+    /// Where it writes points of one category, free of secrets.
+    pub fn target_of(&self, category: Category) -> String {
+        match self {
+            Self::File(file) => file.dir.join(format!("{}.lp", category.as_str())).display().to_string(),
+            _ => self.target(),
+        }
+    }
+
     /// Where it writes, free of secrets.
     pub fn target(&self) -> String {
         match self {

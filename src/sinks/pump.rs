@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::buffer::{Cursor, Entry, Position, ReadError};
 use crate::config::SinkSettings;
 use crate::deadletter::{Dead, DeadLetters};
+use crate::point::Category;
 use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
 
 use super::batch::{Batch, Wanted, cut};
@@ -236,7 +237,7 @@ impl Pump {
                 Step::Done { kept, dead } => {
                     self.bury_of(&dead, &batch).await?;
                     self.confirm(work.done_to());
-                    self.answered(kept, began.elapsed());
+                    self.answered(kept, batch.category(), began.elapsed());
                 }
                 Step::Split => {}
                 Step::Smaller { max_bytes } => shrink(&mut self.limits, max_bytes),
@@ -251,9 +252,9 @@ impl Pump {
         Ok(())
     }
 
-    fn answered(&mut self, kept: usize, took: Duration) {
+    fn answered(&mut self, kept: usize, category: Category, took: Duration) {
         if kept > 0 && self.tally.delivered.inc_by(kept as u64) == 0 {
-            let (name, target) = (&self.settings.name, self.settings.kind.target());
+            let (name, target) = (&self.settings.name, self.settings.kind.target_of(category));
             tracing::info!(target: "sink", "the first points are now in {target} (sink {name})");
         }
         self.pace.reset();

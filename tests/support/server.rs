@@ -25,7 +25,10 @@ impl Server {
         let Ok(binary) = which::which_in(name, Some(places), "/") else {
             let is_required = std::env::var("PYTHOND_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
             assert!(!is_required, "{name} is not installed (Debian package {package})");
-            eprintln!("skipped: {name} is not installed (Debian package {package})");
+            // Not `eprintln`: the test harness keeps that to itself when a test passes.
+            let test = std::thread::current().name().unwrap_or_default().to_owned();
+            let said = format!("skipped {test}: {name} is not installed (Debian package {package})\n");
+            std::io::stderr().write_all(said.as_bytes()).unwrap();
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
