@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -34,46 +34,65 @@ const HEAD_BYTES: usize = 64 * 1024;
 
 /// Serves TCP until `stop`; open requests get their answer.
 pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: usize, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(max_connections));
-    let open = TaskTracker::new();
-    while let Some(place) = next_place(&places, &stop).await {
-        let Some(stream) = accept(listener.accept(), &stop).await else { break };
+    let connections = Connections::new(router, max_connections, stop);
+    while let Some(place) = connections.place().await {
+        let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
         let Ok((stream, _)) = stream else { continue };
         // Small answers go out at once.
         stream.set_nodelay(true).unwrap_or_else(|error| tracing::debug!("could not set TCP_NODELAY: {error}"));
-        let connection = serve(stream, Peer::Tcp, HEAD, router.clone(), stop.clone());
-        open.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        connections.serve(stream, Peer::Tcp, HEAD, place);
     }
     drop(listener);
-    open.close();
-    open.wait().await;
+    connections.end().await;
 }
 
 /// Serves the Unix socket until `stop`.
 pub async fn serve_unix(listener: UnixListener, router: Router, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(UNIX_CONNECTIONS));
-    let open = TaskTracker::new();
-    while let Some(place) = next_place(&places, &stop).await {
-        let Some(stream) = accept(listener.accept(), &stop).await else { break };
+    let connections = Connections::new(router, UNIX_CONNECTIONS, stop);
+    while let Some(place) = connections.place().await {
+        let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
         let Ok((stream, _)) = stream else { continue };
-        let connection = serve(stream, Peer::Unix, HEAD_UNIX, router.clone(), stop.clone());
-        open.spawn(async move {
+        connections.serve(stream, Peer::Unix, HEAD_UNIX, place);
+    }
+    drop(listener);
+    connections.end().await;
+}
+
+/// The open connections of one listener, and the places for them.
+struct Connections {
+    places: Arc<Semaphore>,
+    open: TaskTracker,
+    router: Router,
+    stop: CancellationToken,
+}
+
+impl Connections {
+    fn new(router: Router, max: usize, stop: CancellationToken) -> Self {
+        Self { places: Arc::new(Semaphore::new(max)), open: TaskTracker::new(), router, stop }
+    }
+
+    /// Waits for a place; `None` at the stop.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+            () = self.stop.cancelled() => None,
+        }
+    }
+
+    fn serve<S>(&self, stream: S, peer: Peer, head: Duration, place: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let connection = serve(stream, peer, head, self.router.clone(), self.stop.clone());
+        self.open.spawn(async move {
             connection.await;
             drop(place);
         });
     }
-    drop(listener);
-    open.close();
-    open.wait().await;
-}
 
-async fn next_place(places: &Arc<Semaphore>, stop: &CancellationToken) -> Option<tokio::sync::OwnedSemaphorePermit> {
-    tokio::select! {
-        place = Arc::clone(places).acquire_owned() => place.ok(),
-        () = stop.cancelled() => None,
+    async fn end(self) {
+        self.open.close();
+        self.open.wait().await;
     }
 }
 

@@ -1,6 +1,9 @@
 //! A real InfluxDB 1.x (`influxd` of the Debian package `influxdb`) in a folder of its own.
 #![allow(dead_code)] // each test file uses its own part
 
+#[path = "installed.rs"]
+mod installed;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -35,15 +38,7 @@ impl Influxdb {
     }
 
     fn begin(login: Option<(&'static str, &'static str)>) -> Option<Self> {
-        let Ok(binary) = which::which("influxd") else {
-            let is_required = std::env::var("PYTHOND_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-            assert!(!is_required, "influxd is not installed (Debian package influxdb)");
-            // Not `eprintln`: the test harness keeps that to itself when a test passes.
-            let test = std::thread::current().name().unwrap_or_default().to_owned();
-            let said = format!("skipped {test}: influxd is not installed (Debian package influxdb)\n");
-            std::io::stderr().write_all(said.as_bytes()).unwrap();
-            return None;
-        };
+        let binary = installed::installed("influxd", "influxdb")?;
         let dir = tempfile::tempdir().unwrap();
         let mut server = Self { binary, dir, port: 0, child: None, login };
         server.up();

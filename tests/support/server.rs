@@ -1,6 +1,9 @@
 //! A real server in a folder and on a port of its own, ended with its value.
 #![allow(dead_code)] // each test file uses its own part
 
+#[path = "installed.rs"]
+mod installed;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -21,16 +24,7 @@ pub struct Server {
 impl Server {
     /// Starts one; `None` where it is not installed, unless `PYTHOND_REQUIRE_SERVERS=1`.
     pub fn start(name: &str, package: &str, arguments: fn(&Path, u16) -> Vec<String>) -> Option<Self> {
-        let places = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-        let Ok(binary) = which::which_in(name, Some(places), "/") else {
-            let is_required = std::env::var("PYTHOND_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-            assert!(!is_required, "{name} is not installed (Debian package {package})");
-            // Not `eprintln`: the test harness keeps that to itself when a test passes.
-            let test = std::thread::current().name().unwrap_or_default().to_owned();
-            let said = format!("skipped {test}: {name} is not installed (Debian package {package})\n");
-            std::io::stderr().write_all(said.as_bytes()).unwrap();
-            return None;
-        };
+        let binary = installed::installed(name, package)?;
         let dir = tempfile::tempdir().unwrap();
         let mut server = Self { binary, dir, port: 0, child: None, arguments };
         server.up();
