@@ -4,8 +4,9 @@
     control thread   reads the agent's frames; ends the process when a stop has lasted longer than its grace
 
 The control thread is the one that may call `os._exit` while a script still runs: a run that hangs, and threads that
-the script left behind, cannot keep the process. SIGTERM and SIGINT only write into a pipe that this thread reads, for
-a signal handler that takes a lock can stand in the way of itself.
+the script left behind, cannot keep the process. SIGTERM and SIGINT only write into a pipe that this thread reads: the
+interpreter's own handler does (`set_wakeup_fd`), for one in Python has to wait until the main thread is back from C
+code, or from the wait that it began just after the signal came, and one that takes a lock can stand in its own way.
 """
 
 from __future__ import annotations
@@ -160,6 +161,7 @@ class Worker:
         prepared.emit.begin(one.index, one.job.every)
         took, failure = guard.run(one.job.run, prepared.source.is_user)
         self._leave_if_forked()
+        self._hear_signals()
         logs.flush()
         logs.reopen_closed()
         return {"ms": round(took, 3), "ok": failure is None, **(failure or {})}
@@ -194,14 +196,20 @@ class Worker:
     def _listen(self) -> None:
         for number in _STOPS:
             signal.signal(number, self._on_signal)
+        self._hear_signals()
         os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_forget_signals)
         threading.Thread(target=self._control, name="pythond-control", daemon=True).start()
+
+    def _hear_signals(self) -> None:
+        """Has signals written into the pipe; again after each run, for an event loop in it (`asyncio`) unsets that."""
+        if threading.current_thread() is threading.main_thread():
+            signal.set_wakeup_fd(self._signal_in, warn_on_full_buffer=False)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if os.getpid() != self._pid:
             os._exit(128 + number)  # meant for a child that the script forked, not for this worker
         try:
-            os.write(self._signal_in, b"s")
+            os.write(self._signal_in, bytes([number]))  # an event loop of the script may have taken the wake-up fd away
         except OSError:
             # The pipe is full of earlier signals.
             pass
@@ -216,8 +224,9 @@ class Worker:
                 self._abandon()
             for fd, _ in poll.poll(None if left is None else int(left * 1000) + 1):
                 if fd == self._signal_out:
-                    os.read(self._signal_out, 64)
-                    self._stop("stop", _TERM_GRACE)
+                    # Every signal that has a handler in Python is written there, those of the script too.
+                    if any(number in _STOPS for number in os.read(self._signal_out, 64)):
+                        self._stop("stop", _TERM_GRACE)
                 elif not self._take_frame():
                     poll.unregister(fd)
 
@@ -325,7 +334,7 @@ def _described(one: Serving) -> dict[str, Any]:
 
 
 def _join(thread: threading.Thread) -> None:
-    """Waits for a thread; in pieces, for a signal's handler runs only in the main thread and between two of them."""
+    """Waits for a thread; in pieces, for an endless wait cannot be interrupted on every Python."""
     while thread.is_alive():
         thread.join(_LONGEST_WAIT)
 
@@ -345,6 +354,7 @@ def _release_signals() -> None:
 
 def _forget_signals() -> None:
     """Makes a forked child an ordinary process again: a SIGTERM for it is not one for this worker."""
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _release_signals()

@@ -266,6 +266,36 @@ def test_sigterm_reaches_workers_with_several_classes(tmp_path):
         assert worker.rest()[-1]["reason"] == "stop"
 
 
+def test_sigterm_is_heard_while_the_script_is_in_c_code(tmp_path):
+    # One call that lets other threads run but no handler written in Python.
+    path = script(tmp_path, "import hashlib\nhashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)", interval="3600")
+    with Worker(path) as worker:
+        worker.until("run")
+        os.kill(worker.process.pid, signal.SIGTERM)
+        assert worker.rest()[-1]["reason"] == "stop"
+
+
+def test_sigterm_is_heard_after_a_run_with_an_event_loop(tmp_path):
+    run = """import asyncio, hashlib
+async def work():
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+asyncio.run(work())
+if hasattr(sys, 'second'):
+    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)
+sys.second = True"""
+    with Worker(script(tmp_path, run)) as worker:
+        worker.until("end")
+        worker.until("run")
+        os.kill(worker.process.pid, signal.SIGTERM)
+        assert worker.rest()[-1]["reason"] == "stop"
+
+
+def test_a_signal_of_the_script_itself_is_no_stop(tmp_path):
+    path = script(tmp_path, "signal.signal(signal.SIGUSR1, lambda *_: None)\nos.kill(os.getpid(), signal.SIGUSR1)")
+    with Worker(path, mode="once", spec={"times": 3}) as worker:
+        assert worker.rest()[-1]["reason"] == "done"
+
+
 @pytest.mark.parametrize("run", ["pass", "threading.Event().wait()"])
 def test_the_end_of_the_agent_is_the_end_of_the_worker(tmp_path, run):
     with Worker(script(tmp_path, run, interval="3600")) as worker:
