@@ -18,9 +18,7 @@ pub(super) fn main(root: &Path) -> Exit {
     };
     show(&config.warnings);
     log_to_stderr(config.logging.level);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)))
-        .thread_name("pythond")
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");

@@ -441,13 +441,13 @@ impl JsonPoint {
             Value::Int(int) => (*int).into(),
             Value::Uint(uint) => (*uint).into(),
             Value::Bool(bool) => (*bool).into(),
-            Value::Str(text) => text.clone().into(),
+            Value::Str(text) => text.as_ref().into(),
         };
         Self {
             category: category.as_str(),
             measurement: point.measurement().to_owned(),
-            tags: point.tags().iter().cloned().collect(),
-            fields: point.fields().iter().map(|(key, field)| (key.clone(), value(field))).collect(),
+            tags: point.tags().iter().map(|(key, tag)| (key.to_string(), tag.to_string())).collect(),
+            fields: point.fields().iter().map(|(key, field)| (key.to_string(), value(field))).collect(),
             time: point.time_ns(),
         }
     }

@@ -64,7 +64,7 @@ pub(super) enum End {
 pub(super) struct Captured {
     pub category: Category,
     pub lines: Vec<u8>,
-    pub points: Vec<Point>,
+    pub points: Vec<Point<'static>>,
 }
 
 /// The memory in place of the buffer, by source.
@@ -198,10 +198,10 @@ impl Drop for Tryout {
 }
 
 /// Reads canonical lines back.
-fn points(category: Category, lines: &[u8]) -> Vec<Point> {
+fn points(category: Category, lines: &[u8]) -> Vec<Point<'static>> {
     let how = Decoding { category, precision: Some(Precision::Ns), now_ns: 0, integers_as_floats: false };
     line::decode(lines, &how)
-        .map(|decoded| decoded.points.into_iter().map(|(_, point)| point).collect())
+        .map(|decoded| decoded.points.into_iter().map(|(_, point)| point.into_owned()).collect())
         .unwrap_or_default()
 }
 

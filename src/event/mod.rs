@@ -137,7 +137,7 @@ fn check_user_id(point: &mut Point) -> Result<(), Fault> {
         Some(Value::Uint(number)) => number.to_string(),
         _ => return text(point, KEY, "text that is not empty when `df_source` is `user`").map(drop),
     };
-    point.replace_field(KEY, Value::Str(number));
+    point.replace_field(KEY, Value::Str(number.into()));
     Ok(())
 }
 
@@ -145,7 +145,7 @@ fn check_user_id(point: &mut Point) -> Result<(), Fault> {
 fn text<'p>(point: &'p Point, key: &'static str, wanted: &str) -> Result<&'p str, Fault> {
     let text = match (point.tag(key), point.field(key)) {
         (Some(text), _) => text,
-        (None, Some(Value::Str(text))) => text.as_str(),
+        (None, Some(Value::Str(text))) => text.as_ref(),
         (None, None) => return Err(is_missing(key, wanted)),
         (None, other) => return Err(is_wrong(key, &got(other), wanted)),
     };
@@ -207,7 +207,7 @@ mod tests {
     use crate::config::OnInvalid;
     use crate::point::{Category, Decoding, json};
 
-    fn event(overrides: &str) -> Point {
+    fn event(overrides: &str) -> Point<'static> {
         let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(
             r#"{"df_date_range":10,"df_source":"system","df_status":"info","df_event_id":"event-1","df_title":"t","df_message":""}"#,
         )
@@ -216,10 +216,10 @@ mod tests {
         point("{}", &serde_json::Value::Object(fields).to_string(), true)
     }
 
-    fn point(tags: &str, fields: &str, integers_as_floats: bool) -> Point {
+    fn point(tags: &str, fields: &str, integers_as_floats: bool) -> Point<'static> {
         let body = format!(r#"[{{"measurement":"measurement","tags":{tags},"fields":{fields}}}]"#);
         let how = Decoding { category: Category::KeyEvent, precision: None, now_ns: 1, integers_as_floats };
-        json::decode(body.as_bytes(), &how).unwrap().points.remove(0).1
+        json::decode(body.as_bytes(), &how).unwrap().points.remove(0).1.into_owned()
     }
 
     fn rules() -> Events {
@@ -386,7 +386,7 @@ mod tests {
         assert!(reason(r#"{"df_source":"user","df_user_id":true}"#).starts_with("`df_user_id` is true"));
         let mut numeric = event(r#"{"df_source":"user","df_user_id":42}"#);
         check(&mut numeric, &rules()).unwrap();
-        assert_eq!(numeric.field("df_user_id"), Some(&Value::Str("42".to_owned())));
+        assert_eq!(numeric.field("df_user_id"), Some(&Value::Str("42".into())));
     }
 
     #[test]

@@ -195,7 +195,7 @@ struct Work {
 struct Taken {
     accepted: usize,
     /// Only where the answer shows them.
-    points: Vec<Point>,
+    points: Vec<Point<'static>>,
     lines: Vec<u8>,
     refused: Vec<Refusal>,
     /// An event rule was broken, so the answer's code is that of bad data, not of bad form.
@@ -232,14 +232,14 @@ impl Work {
             line::encode(&point, &mut taken.lines);
             taken.accepted += 1;
             if self.keeps_points {
-                taken.points.push(point);
+                taken.points.push(point.into_owned());
             }
         }
         taken.refused.sort_by_key(|refusal| refusal.index);
         Ok(taken)
     }
 
-    fn add_tags(&self, point: &mut Point, settings: &Settings) {
+    fn add_tags<'t>(&'t self, point: &mut Point<'t>, settings: &'t Settings) {
         if let Some(member) = &self.member {
             for (key, value) in member.tags.iter() {
                 point.add_tag_if_absent(key, value);

@@ -4,7 +4,6 @@
 //! is cut into its elements and each is read alone, so that index, text and reason of each refused point are exact and one bad point does
 //! not spoil the rest. What is not JSON at all has no elements: it is refused whole, with line and column.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -12,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::value::RawValue;
 
 use super::limits::{Unfit, shown};
-use super::{BodyFault, Decoded, Decoding, Point, Refusal, Value, Warnings, text_of, time};
+use super::{BodyFault, Decoded, Decoding, Field, Point, Refusal, Tag, Text, Value, Warnings, text_of, time};
 
 /// Reads a DataKit JSON body: an array of `{"measurement","tags","fields","time"}`.
 ///
@@ -21,18 +20,25 @@ use super::{BodyFault, Decoded, Decoding, Point, Refusal, Value, Warnings, text_
 ///
 /// # Errors
 /// When the body as a whole cannot be read; a single bad point is in `Decoded::refused` instead.
-pub fn decode(body: &[u8], how: &Decoding) -> Result<Decoded, BodyFault> {
+pub fn decode<'t>(body: &'t [u8], how: &Decoding) -> Result<Decoded<'t>, BodyFault> {
     let mut warnings = Warnings::default();
-    let text = text_of(body, &mut warnings);
-    check_outline(&text)?;
-    let mut decoded = match read_whole(&text, how) {
+    let mut decoded = match text_of(body, &mut warnings) {
+        Text::Borrowed(text) => decode_text(text, how)?,
+        Text::Owned(text) => decode_text(&text, how)?.into_owned(),
+    };
+    decoded.warnings.merge(warnings);
+    Ok(decoded)
+}
+
+fn decode_text<'t>(text: &'t str, how: &Decoding) -> Result<Decoded<'t>, BodyFault> {
+    check_outline(text)?;
+    let decoded = match read_whole(text, how) {
         Some(decoded) => decoded,
-        None => read_one_by_one(&text, how)?,
+        None => read_one_by_one(text, how)?,
     };
     if decoded.points.is_empty() && decoded.refused.is_empty() {
         return Err(no_points());
     }
-    decoded.warnings.merge(warnings);
     Ok(decoded)
 }
 
@@ -46,7 +52,7 @@ pub fn encode(points: &[Point]) -> Vec<u8> {
         out.extend_from_slice(b"{\"measurement\":");
         write_json(&mut out, point.measurement());
         out.extend_from_slice(b",\"tags\":");
-        encode_map(&mut out, point.tags(), write_json);
+        encode_map(&mut out, point.tags(), |out, value| write_json(out, value.as_ref()));
         out.extend_from_slice(b",\"fields\":");
         encode_map(&mut out, point.fields(), encode_value);
         out.extend_from_slice(b",\"time\":");
@@ -57,7 +63,7 @@ pub fn encode(points: &[Point]) -> Vec<u8> {
     out
 }
 
-fn encode_map<V>(out: &mut Vec<u8>, entries: &[(String, V)], encode: impl Fn(&mut Vec<u8>, &V)) {
+fn encode_map<V>(out: &mut Vec<u8>, entries: &[(Text, V)], encode: impl Fn(&mut Vec<u8>, &V)) {
     out.push(b'{');
     for (at, (key, value)) in entries.iter().enumerate() {
         if at > 0 {
@@ -122,7 +128,7 @@ fn no_json(text: &str, error: &serde_json::Error) -> BodyFault {
 }
 
 /// The fast way; `None` at the first fault.
-fn read_whole(text: &str, how: &Decoding) -> Option<Decoded> {
+fn read_whole<'t>(text: &'t str, how: &Decoding) -> Option<Decoded<'t>> {
     let mut reader = Reader::new(how);
     let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_seq(Points(&mut reader)).ok()?;
@@ -131,8 +137,8 @@ fn read_whole(text: &str, how: &Decoding) -> Option<Decoded> {
 }
 
 /// The exact way; fails only when the body is no JSON array.
-fn read_one_by_one(text: &str, how: &Decoding) -> Result<Decoded, BodyFault> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| no_json(text, &error))?;
+fn read_one_by_one<'t>(text: &'t str, how: &Decoding) -> Result<Decoded<'t>, BodyFault> {
+    let elements: Vec<&'t RawValue> = serde_json::from_str(text).map_err(|error| no_json(text, &error))?;
     let mut reader = Reader::new(how);
     for (index, element) in elements.into_iter().map(RawValue::get).enumerate() {
         if let Err(unfit) = reader.element(index, element) {
@@ -143,39 +149,51 @@ fn read_one_by_one(text: &str, how: &Decoding) -> Result<Decoded, BodyFault> {
 }
 
 /// What has been read so far.
-struct Reader {
+struct Reader<'t> {
     how: Decoding,
-    decoded: Decoded,
+    decoded: Decoded<'t>,
     /// Places in `decoded.points` of those that came without a time.
     untimed: Vec<usize>,
     /// What serde's error cannot carry: the field at fault.
     fault: Option<Unfit>,
 }
 
-impl Reader {
+impl<'t> Reader<'t> {
     fn new(how: &Decoding) -> Self {
         Self { how: *how, decoded: Decoded::default(), untimed: Vec::new(), fault: None }
     }
 
-    fn finish(mut self) -> Decoded {
+    fn finish(mut self) -> Decoded<'t> {
         time::spread(&mut self.decoded.points, &self.untimed, self.how.now_ns);
         self.decoded
     }
 
-    fn element(&mut self, index: usize, element: &str) -> Result<(), Unfit> {
+    fn element(&mut self, index: usize, element: &'t str) -> Result<(), Unfit> {
         match self.draft(element) {
             Ok(draft) => self.take(index, draft),
             Err(unfit) => {
                 // Python writes undecodable bytes of file names as lone surrogates; DataKit reads each as U+FFFD.
                 let mended = with_whole_surrogates(element).ok_or(unfit)?;
                 self.decoded.warnings.add("invalid_utf8", "a lone surrogate (`\\ud800` to `\\udfff`) became U+FFFD");
-                let draft = self.draft(&mended)?;
-                self.take(index, draft)
+                self.mended_element(index, &mended)
             }
         }
     }
 
-    fn draft(&mut self, element: &str) -> Result<Draft, Unfit> {
+    /// Takes a point whose text does not live as long as the body.
+    fn mended_element(&mut self, index: usize, mended: &str) -> Result<(), Unfit> {
+        let mut reader = Reader::new(&self.how);
+        let taken = reader.draft(mended).and_then(|draft| reader.take(index, draft));
+        if !reader.untimed.is_empty() {
+            self.untimed.push(self.decoded.points.len());
+        }
+        let Decoded { points, warnings, .. } = reader.decoded.into_owned();
+        self.decoded.points.extend(points);
+        self.decoded.warnings.merge(warnings);
+        taken
+    }
+
+    fn draft(&mut self, element: &'t str) -> Result<Draft<'t>, Unfit> {
         self.fault = None;
         let mut json = serde_json::Deserializer::from_str(element);
         let read = json.deserialize_any(OnePoint(self));
@@ -183,9 +201,9 @@ impl Reader {
     }
 
     /// Makes the point; where the times of points are fixed.
-    fn take(&mut self, index: usize, draft: Draft) -> Result<(), Unfit> {
+    fn take(&mut self, index: usize, draft: Draft<'t>) -> Result<(), Unfit> {
         let time = draft.time(&self.how)?;
-        let measurement = draft.measurement.or(draft.name).unwrap_or_default();
+        let measurement = draft.measurement.or(draft.name.map(Text::Owned)).unwrap_or_default();
         let time_ns = time.unwrap_or(self.how.now_ns);
         let point =
             Point::new(measurement, draft.tags, draft.fields, time_ns, self.how.category, &mut self.decoded.warnings)?;
@@ -257,12 +275,12 @@ fn surrogate(text: &str, at: usize) -> Option<u32> {
 
 /// A point as it was written.
 #[derive(Default)]
-struct Draft {
-    measurement: Option<String>,
+struct Draft<'t> {
+    measurement: Option<Text<'t>>,
     /// The measurement of a point in protobuf JSON; in others an unknown key.
     name: Option<String>,
-    tags: Vec<(String, String)>,
-    fields: Vec<(String, Value)>,
+    tags: Vec<Tag<'t>>,
+    fields: Vec<Field<'t>>,
     time: RawTime,
     is_protobuf: bool,
 }
@@ -278,7 +296,7 @@ enum RawTime {
 
 const TIME_WANTED: &str = "a number: seconds, milliseconds, microseconds or nanoseconds since 1970";
 
-impl Draft {
+impl Draft<'_> {
     fn time(&self, how: &Decoding) -> Result<Option<i64>, Unfit> {
         let precision = if self.is_protobuf { Some(super::Precision::Ns) } else { how.precision };
         match &self.time {
@@ -293,9 +311,9 @@ impl Draft {
     }
 }
 
-struct Points<'r>(&'r mut Reader);
+struct Points<'r, 't>(&'r mut Reader<'t>);
 
-impl<'de> Visitor<'de> for Points<'_> {
+impl<'de> Visitor<'de> for Points<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -323,16 +341,16 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Any<V> {
     }
 }
 
-struct OnePoint<'r>(&'r mut Reader);
+struct OnePoint<'r, 't>(&'r mut Reader<'t>);
 
-impl<'de> Visitor<'de> for OnePoint<'_> {
-    type Value = Draft;
+impl<'de> Visitor<'de> for OnePoint<'_, 'de> {
+    type Value = Draft<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with measurement, tags, fields and time")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Draft, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Draft<'de>, A::Error> {
         let Self(reader) = self;
         let mut draft = Draft::default();
         while let Some(key) = map.next_key_seed(Any(PointKey))? {
@@ -399,19 +417,42 @@ impl Visitor<'_> for PointKey {
 
 struct NullableText;
 
-impl Visitor<'_> for NullableText {
-    type Value = Option<String>;
+impl<'de> Visitor<'de> for NullableText {
+    type Value = Option<Text<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("text")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(None)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Option<String>, E> {
-        Ok(Some(text.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Some(Text::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(Text::Owned(text.to_owned())))
+    }
+}
+
+/// A key of tags or fields.
+struct Name;
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text::Borrowed(text))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text::Owned(text.to_owned()))
     }
 }
 
@@ -445,10 +486,10 @@ impl Visitor<'_> for Time {
     }
 }
 
-struct Tags<'r>(&'r mut Reader);
+struct Tags<'r, 't>(&'r mut Reader<'t>);
 
-impl<'de> Visitor<'de> for Tags<'_> {
-    type Value = Vec<(String, String)>;
+impl<'de> Visitor<'de> for Tags<'_, 'de> {
+    type Value = Vec<Tag<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of texts")
@@ -461,14 +502,14 @@ impl<'de> Visitor<'de> for Tags<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self(reader) = self;
         let mut tags = Vec::with_capacity(8);
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key_seed(Any(Name))? {
             let read = map.next_value_seed(Any(TagValue));
             let value = match read.map_err(|error| reader.blame(|| format!("tags.{}", shown(&key)), error))? {
                 TagText::Absent => continue,
                 TagText::Text(value) => value,
                 TagText::Converted(value) => {
                     warn_not_text(&key, &value, reader);
-                    value
+                    Text::Owned(value)
                 }
             };
             tags.push((key, value));
@@ -481,54 +522,58 @@ fn warn_not_text(key: &str, value: &str, reader: &mut Reader) {
     reader.decoded.warnings.add("tag_not_text", &format!("tag `{}` is {value} and was taken as text", shown(key)));
 }
 
-enum TagText {
+enum TagText<'t> {
     Absent,
-    Text(String),
+    Text(Text<'t>),
     /// A number or boolean.
     Converted(String),
 }
 
 struct TagValue;
 
-impl Visitor<'_> for TagValue {
-    type Value = TagText;
+impl<'de> Visitor<'de> for TagValue {
+    type Value = TagText<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("text")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<TagText, E> {
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(TagText::Absent)
     }
 
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<TagText, E> {
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Self::Value, E> {
         Ok(TagText::Converted(truth.to_string()))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<TagText, E> {
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
         Ok(TagText::Converted(number.to_string()))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<TagText, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
         Ok(TagText::Converted(number.to_string()))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<TagText, E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
         Ok(TagText::Converted(format!("{number:?}")))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<TagText, E> {
-        Ok(TagText::Text(text.to_owned()))
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(TagText::Text(Text::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(TagText::Text(Text::Owned(text.to_owned())))
     }
 }
 
 /// `fields`: an object, or the list of a point in protobuf JSON, which holds the tags too.
-struct Fields<'r, 'd> {
-    reader: &'r mut Reader,
-    draft: &'d mut Draft,
+struct Fields<'r, 'd, 't> {
+    reader: &'r mut Reader<'t>,
+    draft: &'d mut Draft<'t>,
 }
 
-impl<'de> Visitor<'de> for Fields<'_, '_> {
+impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -543,14 +588,14 @@ impl<'de> Visitor<'de> for Fields<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { reader, draft } = self;
         draft.fields = Vec::with_capacity(8);
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key_seed(Any(Name))? {
             let read = map.next_value_seed(FieldValue { integers_as_floats: reader.how.integers_as_floats });
             match read.map_err(|error| reader.blame(|| format!("fields.{}", shown(&key)), error))? {
                 Read::Null => {}
                 Read::Plain(value) => draft.fields.push((key, value)),
                 Read::Nested(json) => {
                     warn_nested(&key, &json, &mut reader.decoded.warnings);
-                    draft.fields.push((key, Value::Str(json)));
+                    draft.fields.push((key, Value::Str(json.into())));
                 }
             }
         }
@@ -575,9 +620,9 @@ pub(super) fn warn_nested(key: &str, json: &str, warnings: &mut Warnings) {
         .add("nested_value", &format!("field `{}` is nested and was kept as JSON text: {}", shown(key), shown(json)));
 }
 
-enum Read {
+enum Read<'t> {
     Null,
-    Plain(Value),
+    Plain(Value<'t>),
     /// The JSON text of an array or object.
     Nested(String),
 }
@@ -588,14 +633,14 @@ struct FieldValue {
 }
 
 impl<'de> DeserializeSeed<'de> for FieldValue {
-    type Value = Read;
+    type Value = Read<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Read, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Read<'de>, D::Error> {
         if self.integers_as_floats {
             return json.deserialize_any(self);
         }
         // serde_json turns an integer beyond 64 bits into a float without a word; only the text tells.
-        let text = <&RawValue>::deserialize(json)?.get();
+        let text = <&'de RawValue>::deserialize(json)?.get();
         let is_integer = text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && !text.contains(['.', 'e', 'E']);
         if is_integer && text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
             return Err(D::Error::custom(format_args!(
@@ -607,44 +652,48 @@ impl<'de> DeserializeSeed<'de> for FieldValue {
 }
 
 impl<'de> Visitor<'de> for FieldValue {
-    type Value = Read;
+    type Value = Read<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Read, E> {
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
         Ok(Read::Null)
     }
 
-    fn visit_bool<E: Error>(self, truth: bool) -> Result<Read, E> {
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Self::Value, E> {
         Ok(Read::Plain(Value::Bool(truth)))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Read, E> {
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
         Ok(Read::Plain(if self.integers_as_floats { Value::Float(number as f64) } else { Value::Int(number) }))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Read, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
         let exact = || i64::try_from(number).map_or(Value::Uint(number), Value::Int);
         Ok(Read::Plain(if self.integers_as_floats { Value::Float(number as f64) } else { exact() }))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Read, E> {
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
         Ok(Read::Plain(Value::Float(number)))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Read, E> {
-        Ok(Read::Plain(Value::Str(text.to_owned())))
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Read::Plain(Value::Str(Text::Borrowed(text))))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Read, A::Error> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Read::Plain(Value::Str(Text::Owned(text.to_owned()))))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         let mut json = Vec::new();
         Compact(&mut json).visit_seq(seq)?;
         Ok(Read::Nested(into_text(json)))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Read, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let mut json = Vec::new();
         Compact(&mut json).visit_map(map)?;
         Ok(Read::Nested(into_text(json)))
@@ -706,11 +755,11 @@ impl<'de> Visitor<'de> for Compact<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         self.0.push(b'{');
         let start = self.0.len();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+        while let Some(key) = map.next_key_seed(Any(Name))? {
             if self.0.len() > start {
                 self.0.push(b',');
             }
-            write_json(self.0, &key);
+            write_json(self.0, key.as_ref());
             self.0.push(b':');
             map.next_value_seed(Any(Compact(self.0)))?;
         }
@@ -760,29 +809,29 @@ struct ProtobufField<'a> {
 }
 
 impl ProtobufField<'_> {
-    fn put(self, draft: &mut Draft, reader: &mut Reader) -> Result<(), String> {
+    fn put<'t>(self, draft: &mut Draft<'t>, reader: &mut Reader<'t>) -> Result<(), String> {
         let Some(value) = value_of(&self, reader)? else { return Ok(()) };
         if !self.is_tag {
-            draft.fields.push((self.key, value));
+            draft.fields.push((self.key.into(), value));
             return Ok(());
         }
         let text = match value {
             Value::Str(text) => text,
-            Value::Float(number) => format!("{number:?}"),
-            Value::Int(number) => number.to_string(),
-            Value::Uint(number) => number.to_string(),
-            Value::Bool(truth) => truth.to_string(),
+            Value::Float(number) => format!("{number:?}").into(),
+            Value::Int(number) => number.to_string().into(),
+            Value::Uint(number) => number.to_string().into(),
+            Value::Bool(truth) => truth.to_string().into(),
         };
         if self.s.is_none() {
             warn_not_text(&self.key, &text, reader);
         }
-        draft.tags.push((self.key, text));
+        draft.tags.push((self.key.into(), text));
         Ok(())
     }
 }
 
 /// The one value of an entry. Its integers are typed by the sender and stay integers.
-fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Value>, String> {
+fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Value<'static>>, String> {
     if let Some(text) = entry.i {
         let number = text
             .get()
@@ -806,11 +855,11 @@ fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Val
             .map_err(|error| error.to_string())?;
         let json = into_text(json);
         warn_nested(&entry.key, &json, &mut reader.decoded.warnings);
-        return Ok(Some(Value::Str(json)));
+        return Ok(Some(Value::Str(json.into())));
     }
     let number = entry.f.map(Value::Float);
     let truth = entry.b.map(Value::Bool);
-    let text = entry.s.as_ref().or(entry.d.as_ref()).map(|text| Value::Str(text.clone()));
+    let text = entry.s.as_ref().or(entry.d.as_ref()).map(|text| Value::Str(text.clone().into()));
     Ok(number.or(truth).or(text))
 }
 
@@ -826,7 +875,7 @@ mod tests {
         Decoding { category: Category::Metric, precision: None, now_ns: NOW, integers_as_floats: true };
     const KEPT: Decoding = Decoding { integers_as_floats: false, ..HOW };
 
-    fn read(body: &str, how: &Decoding) -> Decoded {
+    fn read<'t>(body: &'t str, how: &Decoding) -> Decoded<'t> {
         decode(body.as_bytes(), how).unwrap()
     }
 
@@ -842,7 +891,8 @@ mod tests {
 
     /// The one line of a body whose only point has these fields.
     fn fields(fields: &str, how: &Decoding) -> String {
-        let decoded = read(&format!(r#"[{{"measurement":"m","fields":{fields}}}]"#), how);
+        let body = format!(r#"[{{"measurement":"m","fields":{fields}}}]"#);
+        let decoded = read(&body, how);
         match decoded.refused.first() {
             Some(refusal) => format!("{}: {}", refusal.field, refusal.reason),
             None => lines(&decoded).remove(0),
@@ -850,13 +900,14 @@ mod tests {
     }
 
     fn refusal(element: &str, how: &Decoding) -> (String, String) {
-        let decoded = read(&format!("[{element}]"), how);
+        let body = format!("[{element}]");
+        let decoded = read(&body, how);
         assert_eq!((decoded.points.len(), decoded.refused.len()), (0, 1), "{element}");
         assert_eq!((decoded.refused[0].index, decoded.refused[0].raw.as_str()), (0, element));
         (decoded.refused[0].field.clone(), decoded.refused[0].reason.clone())
     }
 
-    fn kinds(decoded: &Decoded) -> Vec<&str> {
+    fn kinds(decoded: &Decoded) -> Vec<&'static str> {
         decoded.warnings.kinds.keys().copied().collect()
     }
 
@@ -1127,11 +1178,12 @@ mod tests {
     #[test]
     fn a_lone_surrogate_is_read_as_datakit_does() {
         let text = |text: &str| {
-            let decoded = read(&format!(r#"[{{"measurement":"m","fields":{{"v":"{text}"}}}}]"#), &HOW);
+            let body = format!(r#"[{{"measurement":"m","fields":{{"v":"{text}"}}}}]"#);
+            let decoded = read(&body, &HOW).into_owned();
             let value = decoded.points.first().map(|(_, point)| point.field("v").unwrap().clone());
             (value.unwrap_or_else(|| panic!("{:?}", decoded.refused)), kinds(&decoded).join(" "))
         };
-        let is = |text: &str, kinds: &str| (Value::Str(text.to_owned()), kinds.to_owned());
+        let is = |text: &str, kinds: &str| (Value::Str(text.to_owned().into()), kinds.to_owned());
         assert_eq!(text(r"a\udc80b"), is("a\u{fffd}b", "invalid_utf8"));
         assert_eq!(text(r"\ud800"), is("\u{fffd}", "invalid_utf8"));
         assert_eq!(text(r"\ud800\ud83d\ude00"), is("\u{fffd}😀", "invalid_utf8"));

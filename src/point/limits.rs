@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Category, Value};
+use super::{Category, Field, Tag, Text, Value};
 
 pub(super) const MAX_FIELDS: usize = 1024;
 pub(super) const MAX_TAGS: usize = 256;
@@ -64,28 +64,24 @@ impl Unfit {
     }
 }
 
-pub(super) fn measurement(raw: String, warnings: &mut Warnings) -> String {
+pub(super) fn measurement<'t>(raw: Text<'t>, warnings: &mut Warnings) -> Text<'t> {
     let (mut name, _) = clean(raw, Part::Measurement, warnings);
     if name.is_empty() {
         warnings.add("invalid_measurement", "the measurement is empty; it became `__default`");
-        return "__default".to_owned();
+        return "__default".into();
     }
     if name.starts_with('#') {
         warnings.add(
             "invalid_measurement",
             &format!("measurement `{}` would be a comment; `_` was put before it", shown(&name)),
         );
-        name.insert(0, '_');
+        name.to_mut().insert(0, '_');
         name = clean(name, Part::Measurement, warnings).0;
     }
     name
 }
 
-pub(super) fn tags(
-    mut tags: Vec<(String, String)>,
-    category: Category,
-    warnings: &mut Warnings,
-) -> Vec<(String, String)> {
+pub(super) fn tags<'t>(mut tags: Vec<Tag<'t>>, category: Category, warnings: &mut Warnings) -> Vec<Tag<'t>> {
     let mut repaired = Repaired::default();
     tags.retain_mut(|(key, value)| {
         let keep =
@@ -103,12 +99,12 @@ pub(super) fn tags(
     tags
 }
 
-pub(super) fn fields(
-    mut fields: Vec<(String, Value)>,
-    tags: &[(String, String)],
+pub(super) fn fields<'t>(
+    mut fields: Vec<Field<'t>>,
+    tags: &[Tag],
     category: Category,
     warnings: &mut Warnings,
-) -> Result<Vec<(String, Value)>, Unfit> {
+) -> Result<Vec<Field<'t>>, Unfit> {
     if let Some((key, Value::Float(number))) =
         fields.iter().find(|(_, value)| matches!(value, Value::Float(n) if !n.is_finite()))
     {
@@ -135,7 +131,7 @@ pub(super) fn fields(
     }
     if let Some((key, value)) = required {
         warnings.add("add_required_kv", &format!("`{key}` is missing; it became `{value}`"));
-        fields.push((key.to_owned(), Value::Str(value.to_owned())));
+        fields.push((key.into(), Value::Str(value.into())));
     }
     if fields.is_empty() {
         return Err(Unfit::new("fields", "the point has no field with a value; it must have at least one"));
@@ -144,14 +140,16 @@ pub(super) fn fields(
 }
 
 /// Repairs a tag that the agent adds; `None` when nothing is left of it.
-pub(super) fn global_tag(key: &str, value: &str) -> Option<(String, String)> {
+pub(super) fn global_tag<'t>(key: &'t str, value: &'t str) -> Option<Tag<'t>> {
     // Nobody who sends a point can do anything about a global tag: its repairs are not counted as theirs.
     let mut unseen = Warnings::default();
-    let mut tags = tags(vec![(key.to_owned(), value.to_owned())], Category::Metric, &mut unseen);
-    tags.pop()
+    let (mut key, mut value) = (Text::from(key), Text::from(value));
+    let fits = key_fits(&mut key, Part::TagKey, Category::Metric, &mut Repaired::default(), &mut unseen)
+        && tag_value_fits(&key, &mut value, &mut unseen);
+    fits.then_some((key, value))
 }
 
-pub(super) fn check_series(measurement: &str, tags: &[(String, String)]) -> Result<(), Unfit> {
+pub(super) fn check_series(measurement: &str, tags: &[Tag]) -> Result<(), Unfit> {
     let plain = measurement.len() + tags.iter().map(|(key, value)| key.len() + value.len() + 2).sum::<usize>();
     // Escapes at most double it, so that nearly every point is done here.
     if plain * 2 <= MAX_SERIES_KEY {
@@ -261,7 +259,7 @@ impl Repaired {
 }
 
 fn key_fits(
-    key: &mut String,
+    key: &mut Text<'_>,
     part: Part,
     category: Category,
     repaired: &mut Repaired,
@@ -270,10 +268,10 @@ fn key_fits(
     (*key, repaired.here) = clean(std::mem::take(key), part, warnings);
     if !allows_dots(category) && key.contains('.') {
         warnings.add("dot_in_key", &format!("{} `{}`: `.` became `_`", part.word(), shown(key)));
-        *key = key.replace('.', "_");
+        *key = key.replace('.', "_").into();
         repaired.here = true;
     }
-    if key.is_empty() || disabled(category).contains(&key.as_str()) {
+    if key.is_empty() || disabled(category).contains(&key.as_ref()) {
         warnings.add(
             part.disabled(),
             &format!("{} `{key}` was dropped: this key is empty or not allowed in {}", part.word(), category.as_str()),
@@ -285,13 +283,13 @@ fn key_fits(
             "reserved_key",
             &format!("{} `{key}` became `{key}_`: sinks keep this key for themselves", part.word()),
         );
-        key.push('_');
+        key.to_mut().push('_');
         repaired.here = true;
     }
     true
 }
 
-fn tag_value_fits(key: &str, value: &mut String, warnings: &mut Warnings) -> bool {
+fn tag_value_fits(key: &str, value: &mut Text<'_>, warnings: &mut Warnings) -> bool {
     *value = clean(std::mem::take(value), Part::TagValue, warnings).0;
     if value.is_empty() {
         warnings.add("empty_tag", &format!("tag `{}` was dropped: it is empty", shown(key)));
@@ -299,7 +297,7 @@ fn tag_value_fits(key: &str, value: &mut String, warnings: &mut Warnings) -> boo
     !value.is_empty()
 }
 
-fn is_tag(key: &str, tags: &[(String, String)], warnings: &mut Warnings) -> bool {
+fn is_tag(key: &str, tags: &[Tag], warnings: &mut Warnings) -> bool {
     // To compare a few for equality is faster than to search among them by order.
     let taken = if tags.len() <= 8 { holds(tags, key) } else { holds_sorted(tags, key) };
     if taken {
@@ -308,13 +306,14 @@ fn is_tag(key: &str, tags: &[(String, String)], warnings: &mut Warnings) -> bool
     taken
 }
 
-fn cut_text(key: &str, text: &mut String, warnings: &mut Warnings) {
+fn cut_text(key: &str, text: &mut Text<'_>, warnings: &mut Warnings) {
     if text.len() > MAX_TEXT {
         warnings.add(
             "exceed_max_field_value_len",
             &format!("field `{}`: {} bytes of text were cut to {MAX_TEXT}", shown(key), text.len()),
         );
-        text.truncate(cut(text, MAX_TEXT).len());
+        let len = cut(text, MAX_TEXT).len();
+        text.to_mut().truncate(len);
     }
 }
 
@@ -338,21 +337,21 @@ fn required(category: Category) -> Option<(&'static str, &'static str)> {
     }
 }
 
-fn holds<V>(entries: &[(String, V)], key: &str) -> bool {
+fn holds<V>(entries: &[(Text, V)], key: &str) -> bool {
     entries.iter().any(|(name, _)| name == key)
 }
 
-fn holds_sorted<V>(entries: &[(String, V)], key: &str) -> bool {
-    entries.binary_search_by(|(name, _)| name.as_str().cmp(key)).is_ok()
+fn holds_sorted<V>(entries: &[(Text, V)], key: &str) -> bool {
+    entries.binary_search_by(|(name, _)| name.as_ref().cmp(key)).is_ok()
 }
 
 /// Leaves one entry of each key: an exact key wins over one that only became equal by a repair, else the last wins.
-fn make_unique<V>(entries: &mut Vec<(String, V)>, repaired: &[usize], part: Part, warnings: &mut Warnings) {
+fn make_unique<V>(entries: &mut Vec<(Text, V)>, repaired: &[usize], part: Part, warnings: &mut Warnings) {
     if !has_duplicates(entries) {
         return;
     }
-    let mut places: HashMap<String, usize> = HashMap::new();
-    let mut kept: Vec<(String, V)> = Vec::with_capacity(entries.len());
+    let mut places: HashMap<Text, usize> = HashMap::new();
+    let mut kept: Vec<(Text, V)> = Vec::with_capacity(entries.len());
     for (at, (key, value)) in std::mem::take(entries).into_iter().enumerate() {
         let Some(&place) = places.get(&key) else {
             places.insert(key.clone(), kept.len());
@@ -370,12 +369,12 @@ fn make_unique<V>(entries: &mut Vec<(String, V)>, repaired: &[usize], part: Part
     *entries = kept;
 }
 
-fn has_duplicates<V>(entries: &[(String, V)]) -> bool {
+fn has_duplicates<V>(entries: &[(Text, V)]) -> bool {
     if entries.len() <= 24 {
         return entries.iter().enumerate().any(|(at, (key, _))| holds(&entries[..at], key));
     }
     let mut seen = HashSet::with_capacity(entries.len());
-    entries.iter().any(|(key, _)| !seen.insert(key.as_str()))
+    entries.iter().any(|(key, _)| !seen.insert(key.as_ref()))
 }
 
 fn is_control(byte: u8) -> bool {
@@ -383,7 +382,7 @@ fn is_control(byte: u8) -> bool {
 }
 
 /// The name in its encodable form, and whether it had to be changed.
-fn clean(raw: String, part: Part, warnings: &mut Warnings) -> (String, bool) {
+fn clean<'t>(raw: Text<'t>, part: Part, warnings: &mut Warnings) -> (Text<'t>, bool) {
     // No early exit: this way the compiler looks at many bytes at a time.
     let is_special = raw.bytes().fold(false, |found, byte| found | is_control(byte) | (byte == b'\\'));
     if raw.len() <= part.max() && !is_special {
@@ -418,7 +417,7 @@ fn clean(raw: String, part: Part, warnings: &mut Warnings) -> (String, bool) {
         name.truncate(cut(&name, part.max()).trim_end_matches('\\').len());
     }
     let changed = name != raw;
-    (name, changed)
+    (name.into(), changed)
 }
 
 /// One space for each run of control characters; trimmed if there was one.
@@ -464,10 +463,9 @@ mod tests {
         fields: &[(&str, Value)],
     ) -> (String, String) {
         let mut warnings = Warnings::default();
-        let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
-        let fields = fields.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        let tags = tags.iter().map(own).collect();
-        let line = match Point::new(measurement.to_owned(), tags, fields, 1, category, &mut warnings) {
+        let fields = fields.iter().map(|(key, value)| ((*key).into(), value.clone())).collect();
+        let tags = tags.iter().map(|&(key, value)| (key.into(), value.into())).collect();
+        let line = match Point::new(measurement.into(), tags, fields, 1, category, &mut warnings) {
             Ok(point) => {
                 let mut line = Vec::new();
                 crate::point::line::encode(&point, &mut line);
@@ -486,7 +484,7 @@ mod tests {
         (line.to_owned(), kinds.to_owned())
     }
 
-    const V: (&str, Value) = ("v", Value::Float(1.0));
+    const V: (&str, Value<'static>) = ("v", Value::Float(1.0));
 
     #[test]
     fn a_clean_point_has_no_warnings() {
@@ -621,7 +619,7 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut() {
-        let (line, kinds) = metric("m", &[], &[("s", Value::Str("x".repeat(MAX_TEXT - 1) + "é"))]);
+        let (line, kinds) = metric("m", &[], &[("s", Value::Str(("x".repeat(MAX_TEXT - 1) + "é").into()))]);
         assert_eq!((line.len(), kinds.as_str()), (MAX_TEXT - 1 + "m s=\"\"".len(), "exceed_max_field_value_len"));
     }
 
@@ -719,22 +717,23 @@ mod tests {
         assert!(!point.add_tag_if_absent("empty", "\n"));
         assert!(point.add_tag_if_absent("a", "C:\\\n"));
         assert!(point.add_tag_if_absent("c", "z"));
-        let tags: Vec<(&str, &str)> = point.tags().iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let tags: Vec<(&str, &str)> = point.tags().iter().map(|(key, value)| (key.as_ref(), value.as_ref())).collect();
         assert_eq!(tags, [("a", "C:"), ("b", "x"), ("c", "z")]);
     }
 
     #[test]
     fn a_global_tag_never_breaks_a_limit() {
-        let tags = (0..MAX_TAGS).map(|n| (format!("k{n}"), "x".to_owned())).collect();
+        let tags = (0..MAX_TAGS).map(|n| (format!("k{n}").into(), "x".into())).collect();
         let mut full =
             Point::new("m".into(), tags, vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default())
                 .unwrap();
         assert!(!full.add_tag_if_absent("host", "h"));
-        let tags = (0..65).map(|n| (format!("k{n}"), "x".repeat(1000))).collect();
+        let tags = (0..65).map(|n| (format!("k{n}").into(), "x".repeat(1000).into())).collect();
         let mut long =
             Point::new("m".into(), tags, vec![("v".into(), V.1)], 1, Category::Metric, &mut Warnings::default())
                 .unwrap();
-        assert!(!long.add_tag_if_absent("host", &"h".repeat(1000)));
+        let host = "h".repeat(1000);
+        assert!(!long.add_tag_if_absent("host", &host));
         assert_eq!(long.tag("host"), None);
     }
 

@@ -4,13 +4,11 @@
 //! the separator is part of the name; any other backslash stands for itself. In strings `\"` and `\\` are escapes, and a raw newline is
 //! part of the string: only a newline outside of strings ends a line.
 
-use std::borrow::Cow;
-
 use memchr::{memchr, memchr2, memchr3};
 
 use super::json::warn_nested;
 use super::limits::{Unfit, shown};
-use super::{BodyFault, Decoded, Decoding, Point, Refusal, Value, Warnings, text_of, time};
+use super::{BodyFault, Decoded, Decoding, Field, Point, Refusal, Tag, Text, Value, Warnings, text_of, time};
 
 /// Reads a line-protocol body.
 ///
@@ -19,9 +17,18 @@ use super::{BodyFault, Decoded, Decoding, Point, Refusal, Value, Warnings, text_
 ///
 /// # Errors
 /// When the body as a whole cannot be read (empty, no points); a single bad line is in `Decoded::refused` instead.
-pub fn decode(body: &[u8], how: &Decoding) -> Result<Decoded, BodyFault> {
+pub fn decode<'t>(body: &'t [u8], how: &Decoding) -> Result<Decoded<'t>, BodyFault> {
+    let mut warnings = Warnings::default();
+    let mut decoded = match text_of(body, &mut warnings) {
+        Text::Borrowed(text) => decode_text(text, how)?,
+        Text::Owned(text) => decode_text(&text, how)?.into_owned(),
+    };
+    decoded.warnings.merge(warnings);
+    Ok(decoded)
+}
+
+fn decode_text<'t>(text: &'t str, how: &Decoding) -> Result<Decoded<'t>, BodyFault> {
     let mut decoded = Decoded::default();
-    let text = text_of(body, &mut decoded.warnings);
     if text.trim_ascii().is_empty() {
         return Err(BodyFault::new("datakit.emptyBody", "the body is empty; it must hold lines of line protocol"));
     }
@@ -29,7 +36,7 @@ pub fn decode(body: &[u8], how: &Decoding) -> Result<Decoded, BodyFault> {
     let mut at = 0;
     while let Some(start) = next_line(text.as_bytes(), at) {
         let index = decoded.points.len() + decoded.refused.len();
-        let mut scan = Scan { text: &text, start, at: start };
+        let mut scan = Scan { text, start, at: start };
         match scan.line(how, &mut decoded.warnings) {
             Ok((point, is_timed)) => {
                 if !is_timed {
@@ -240,8 +247,8 @@ struct Scan<'t> {
 
 impl<'t> Scan<'t> {
     /// Reads one line with its newline; the point, and whether it had a time.
-    fn line(&mut self, how: &Decoding, warnings: &mut Warnings) -> Result<(Point, bool), Unfit> {
-        let measurement = self.name(is_measurement_separator).into_owned();
+    fn line(&mut self, how: &Decoding, warnings: &mut Warnings) -> Result<(Point<'t>, bool), Unfit> {
+        let measurement = self.name(is_measurement_separator);
         if measurement.is_empty() {
             return Err(self.fault("measurement", "missing measurement"));
         }
@@ -258,7 +265,7 @@ impl<'t> Scan<'t> {
         Ok((point, time.is_some()))
     }
 
-    fn tags(&mut self) -> Result<Vec<(String, String)>, Unfit> {
+    fn tags(&mut self) -> Result<Vec<Tag<'t>>, Unfit> {
         let mut tags = Vec::with_capacity(if self.peek() == Some(b',') { 8 } else { 0 });
         while self.take(b',') {
             let key = self.name(is_separator);
@@ -276,12 +283,12 @@ impl<'t> Scan<'t> {
                 let reason = "invalid tag format: an equals sign in a tag value must be written `\\=`";
                 return Err(self.fault(&format!("tags.{}", shown(&key)), reason));
             }
-            tags.push((key.into_owned(), value.into_owned()));
+            tags.push((key, value));
         }
         Ok(tags)
     }
 
-    fn fields(&mut self, warnings: &mut Warnings) -> Result<Vec<(String, Value)>, Unfit> {
+    fn fields(&mut self, warnings: &mut Warnings) -> Result<Vec<Field<'t>>, Unfit> {
         if self.is_at_end() {
             return Err(self.fault("fields", "missing fields"));
         }
@@ -295,14 +302,14 @@ impl<'t> Scan<'t> {
                 return Err(self.fault(&format!("fields.{}", shown(&key)), "missing field value"));
             }
             let value = self.value(&key, warnings)?;
-            fields.push((key.into_owned(), value));
+            fields.push((key, value));
             if !self.take(b',') {
                 return Ok(fields);
             }
         }
     }
 
-    fn value(&mut self, key: &str, warnings: &mut Warnings) -> Result<Value, Unfit> {
+    fn value(&mut self, key: &str, warnings: &mut Warnings) -> Result<Value<'t>, Unfit> {
         let value = match self.peek() {
             Some(b'"') => {
                 let text = self.quoted().map_err(|reason| self.fault(&format!("fields.{}", shown(key)), reason))?;
@@ -313,7 +320,7 @@ impl<'t> Scan<'t> {
             Some(b'[') => {
                 let json = self.array().map_err(|reason| self.fault(&format!("fields.{}", shown(key)), &reason))?;
                 warn_nested(key, &json, warnings);
-                Value::Str(json)
+                Value::Str(json.into())
             }
             _ => {
                 let word = self.word(|byte| matches!(byte, b',' | b' ' | b'\n'));
@@ -353,7 +360,7 @@ impl<'t> Scan<'t> {
     }
 
     /// A name up to a bare separator or the end of the line, without its escapes.
-    fn name(&mut self, is_escapable: impl Fn(u8) -> bool) -> Cow<'t, str> {
+    fn name(&mut self, is_escapable: impl Fn(u8) -> bool) -> Text<'t> {
         let bytes = self.text.as_bytes();
         let start = self.at;
         let mut unescaped: Option<String> = None;
@@ -378,8 +385,8 @@ impl<'t> Scan<'t> {
         }
         let rest = &self.text[copied..self.at];
         match unescaped {
-            None => Cow::Borrowed(rest),
-            Some(name) => Cow::Owned(name + rest),
+            None => Text::Borrowed(rest),
+            Some(name) => Text::Owned(name + rest),
         }
     }
 
@@ -393,7 +400,7 @@ impl<'t> Scan<'t> {
         word
     }
 
-    fn quoted(&mut self) -> Result<String, &'static str> {
+    fn quoted(&mut self) -> Result<Text<'t>, &'static str> {
         let start = self.at + 1;
         let end = end_of_text(self.text.as_bytes(), start).ok_or("unbalanced quotes")?;
         self.at = end + 1;
@@ -449,7 +456,7 @@ impl<'t> Scan<'t> {
 }
 
 /// A number or boolean; numbers by the grammar, so without `+`, hexadecimals, `NaN` and `inf`.
-fn scalar(word: &str) -> Result<Value, String> {
+fn scalar(word: &str) -> Result<Value<'static>, String> {
     match word {
         "" => return Err("missing field value".to_owned()),
         "t" | "T" | "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
@@ -475,7 +482,10 @@ fn integer<T: std::str::FromStr>(word: &str) -> Option<T> {
     word[..word.len() - 1].parse().ok()
 }
 
-fn without_escapes(quoted: &str) -> String {
+fn without_escapes(quoted: &str) -> Text<'_> {
+    if memchr(b'\\', quoted.as_bytes()).is_none() {
+        return quoted.into();
+    }
     let mut text = String::with_capacity(quoted.len());
     let mut rest = quoted;
     while let Some(at) = memchr(b'\\', rest.as_bytes()) {
@@ -490,7 +500,7 @@ fn without_escapes(quoted: &str) -> String {
         text.push_str(&rest[at + 1..at + 2]);
         rest = &rest[at + 2..];
     }
-    text + rest
+    (text + rest).into()
 }
 
 #[cfg(test)]

@@ -11,6 +11,13 @@ mod time;
 
 pub use limits::{Unfit, Warnings};
 
+use std::borrow::Cow;
+
+/// Text of the body that it came in, or of its own where it had an escape or was repaired: nearly no point needs any.
+pub type Text<'t> = Cow<'t, str>;
+pub type Tag<'t> = (Text<'t>, Text<'t>);
+pub type Field<'t> = (Text<'t>, Value<'t>);
+
 /// DataKit's nine categories, in the order of spec/datakit 3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Category {
@@ -60,24 +67,24 @@ impl Category {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum Value<'t> {
     Float(f64),
     Int(i64),
     Uint(u64),
     Bool(bool),
-    Str(String),
+    Str(Text<'t>),
 }
 
 /// One point that is fit to be written: non-empty measurement, at least one field, finite floats, repaired names, a time.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Point {
-    measurement: String,
-    tags: Vec<(String, String)>,
-    fields: Vec<(String, Value)>,
+pub struct Point<'t> {
+    measurement: Text<'t>,
+    tags: Vec<Tag<'t>>,
+    fields: Vec<Field<'t>>,
     time_ns: i64,
 }
 
-impl Point {
+impl<'t> Point<'t> {
     /// Makes a point out of what came, repairing what DataKit repairs (spec/datakit 4.2) and what has no portable encoding.
     ///
     /// Every repair is counted in `warnings`. Tags come out sorted by key, fields in the order given.
@@ -85,13 +92,13 @@ impl Point {
     /// # Errors
     /// When nothing is left that could be stored: no field, a float that is not finite, a series key or a time beyond what sinks take.
     pub fn new(
-        measurement: String,
-        tags: Vec<(String, String)>,
-        fields: Vec<(String, Value)>,
+        measurement: Text<'t>,
+        tags: Vec<Tag<'t>>,
+        fields: Vec<Field<'t>>,
         time_ns: i64,
         category: Category,
         warnings: &mut Warnings,
-    ) -> Result<Point, Unfit> {
+    ) -> Result<Self, Unfit> {
         let measurement = limits::measurement(measurement, warnings);
         let tags = limits::tags(tags, category, warnings);
         let fields = limits::fields(fields, &tags, category, warnings)?;
@@ -105,12 +112,12 @@ impl Point {
     }
 
     /// The tags, sorted by key.
-    pub fn tags(&self) -> &[(String, String)] {
+    pub fn tags(&self) -> &[Tag<'t>] {
         &self.tags
     }
 
     /// The fields, in the order given; never empty.
-    pub fn fields(&self) -> &[(String, Value)] {
+    pub fn fields(&self) -> &[Field<'t>] {
         &self.fields
     }
 
@@ -124,7 +131,7 @@ impl Point {
         Some(&self.tags[place].1)
     }
 
-    pub fn field(&self, key: &str) -> Option<&Value> {
+    pub fn field(&self, key: &str) -> Option<&Value<'t>> {
         self.fields.iter().find_map(|(name, value)| (name == key).then_some(value))
     }
 
@@ -136,7 +143,7 @@ impl Point {
     /// Adds a global tag, repaired like any other; says whether it was added.
     ///
     /// It is left out when a tag or field has that key, when nothing is left of key or value, or when the point would pass a limit.
-    pub fn add_tag_if_absent(&mut self, key: &str, value: &str) -> bool {
+    pub fn add_tag_if_absent(&mut self, key: &'t str, value: &'t str) -> bool {
         let Some((key, value)) = limits::global_tag(key, value) else { return false };
         let Err(place) = self.tag_place(&key) else { return false };
         if self.field(&key).is_some() || self.tags.len() >= limits::MAX_TAGS {
@@ -151,7 +158,7 @@ impl Point {
     }
 
     /// Gives a field another value; says whether the field is there and the value can be stored.
-    pub fn replace_field(&mut self, key: &str, value: Value) -> bool {
+    pub fn replace_field(&mut self, key: &str, value: Value<'t>) -> bool {
         let fit = !matches!(value, Value::Float(number) if !number.is_finite());
         match self.fields.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) if fit => *old = value,
@@ -161,7 +168,18 @@ impl Point {
     }
 
     fn tag_place(&self, key: &str) -> Result<usize, usize> {
-        self.tags.binary_search_by(|(name, _)| name.as_str().cmp(key))
+        self.tags.binary_search_by(|(name, _)| name.as_ref().cmp(key))
+    }
+
+    /// The same point with all text its own.
+    pub fn into_owned(self) -> Point<'static> {
+        let own = |text: Text<'_>| Text::Owned(text.into_owned());
+        Point {
+            measurement: own(self.measurement),
+            tags: self.tags.into_iter().map(|(key, value)| (own(key), own(value))).collect(),
+            fields: self.fields.into_iter().map(|(key, value)| (own(key), value.into_owned())).collect(),
+            time_ns: self.time_ns,
+        }
     }
 }
 
@@ -189,9 +207,9 @@ pub struct Decoding {
 
 /// A body taken apart: what is good, and what was refused at which index of the request.
 #[derive(Debug, Default)]
-pub struct Decoded {
+pub struct Decoded<'t> {
     /// `(index in the request, point)`, in order.
-    pub points: Vec<(usize, Point)>,
+    pub points: Vec<(usize, Point<'t>)>,
     pub refused: Vec<Refusal>,
     pub warnings: Warnings,
 }
@@ -222,7 +240,7 @@ pub struct BodyFault {
 const RAW_MAX: usize = 64 * 1024;
 
 /// The body as text: invalid UTF-8 becomes U+FFFD, as in DataKit, and a byte order mark is left out.
-fn text_of<'a>(body: &'a [u8], warnings: &mut Warnings) -> std::borrow::Cow<'a, str> {
+fn text_of<'t>(body: &'t [u8], warnings: &mut Warnings) -> Text<'t> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // `from_utf8` is several times faster than `from_utf8_lossy`, and nearly every body is good.
     if let Ok(text) = std::str::from_utf8(body) {
@@ -230,6 +248,25 @@ fn text_of<'a>(body: &'a [u8], warnings: &mut Warnings) -> std::borrow::Cow<'a, 
     }
     warnings.add("invalid_utf8", "the body is not UTF-8; the bytes at fault became U+FFFD");
     String::from_utf8_lossy(body)
+}
+
+impl Value<'_> {
+    fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Float(number) => Value::Float(number),
+            Value::Int(number) => Value::Int(number),
+            Value::Uint(number) => Value::Uint(number),
+            Value::Bool(truth) => Value::Bool(truth),
+            Value::Str(text) => Value::Str(Text::Owned(text.into_owned())),
+        }
+    }
+}
+
+impl Decoded<'_> {
+    fn into_owned(self) -> Decoded<'static> {
+        let points = self.points.into_iter().map(|(index, point)| (index, point.into_owned())).collect();
+        Decoded { points, refused: self.refused, warnings: self.warnings }
+    }
 }
 
 impl Refusal {

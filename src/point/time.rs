@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn points_of_one_series_without_a_time_do_not_overwrite_each_other() {
         let point = |tag: &str| {
-            let tags = vec![("a".to_owned(), tag.to_owned())];
+            let tags = vec![("a".into(), tag.to_owned().into())];
             Point::new(
                 "m".into(),
                 tags,
