@@ -23,9 +23,10 @@ use crate::control::{self, Control, ShownSink};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
+use crate::point::{Category, record};
 use crate::sinks::{self, pump};
 use crate::supervisor;
-use crate::telemetry::counters::Counters;
+use crate::telemetry::counters::{BySinkAndInput, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, process, sdk};
@@ -84,6 +85,7 @@ impl Agent {
         let logs = ScriptLogs::open(config.logging.dir.clone(), counters.clone());
         let core = write_sdk(&config.root)?;
         let log = open_buffer(&config)?;
+        count_losses(&log, &config, &counters);
         let dead_dir = config.root.join("data/dead");
         let dead = DeadLetters::open(&dead_dir, DEAD_LETTER_CAP)
             .with_context(|| format!("could not open {}", dead_dir.display()))?;
@@ -240,6 +242,23 @@ fn open_buffer(config: &Config) -> anyhow::Result<Log> {
         tracing::warn!(target: "agent", "buffer: {note}");
     }
     Ok(log)
+}
+
+/// Counts by input what the cap takes from a sink; senders without an input count as their category, or as `other`.
+fn count_losses(log: &Log, config: &Config, counters: &Counters) {
+    let counters = counters.clone();
+    let inputs = config.inputs.iter().map(|input| input.name.clone());
+    let names: Vec<String> = inputs.chain(Category::ALL.map(|category| category.as_str().to_owned())).collect();
+    log.tell_losses(move |lost| {
+        let Some((header, _)) = record::Header::decode(lost.record) else { return };
+        let of = |name: &&String| {
+            header.source.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let input = names.iter().filter(of).max_by_key(|name| name.len()).map_or("other", String::as_str).to_owned();
+        let points = header.points.saturating_sub(lost.done_lines);
+        let label = BySinkAndInput { sink: lost.cursor.to_owned(), input };
+        counters.sink_lost.get_or_create(&label).inc_by(points.into());
+    });
 }
 
 type Started = (Vec<ShownSink>, Vec<tokio::task::JoinHandle<()>>);

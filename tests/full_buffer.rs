@@ -159,6 +159,7 @@ fn with_drop_oldest_nothing_is_refused_and_every_loss_is_counted() {
     let skipped = agent.sink("far")["skipped"].as_u64().unwrap();
     assert!(skipped > 5_000, "{skipped}");
     assert_eq!(metric(&agent, "pythond_sink_skipped_points{sink=\"far\"}") as u64, skipped);
+    assert_eq!(metric(&agent, "pythond_sink_lost_points_total{sink=\"far\",input=\"metric\"}") as u64, skipped);
     let (_, text, _) = root.run(&["status"]);
     assert!(text.contains(&format!("{skipped} points were skipped")), "{text}");
     far.come_up();

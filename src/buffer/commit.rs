@@ -5,10 +5,10 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cap::{self, Room};
-use super::frame::SEGMENT_HEADER;
-use super::log::{Segment, Shared, State, Waiting};
+use super::frame::{self, SEGMENT_HEADER, Stop};
+use super::log::{Moved, Segment, Shared, State, TellLosses, Waiting};
 use super::writer::Writer;
-use super::{AppendError, place, recover};
+use super::{AppendError, Lost, place, recover};
 
 /// One write at most, unless a single record is larger.
 const MAX_BATCH: u64 = 4 << 20;
@@ -16,6 +16,7 @@ const MAX_BATCH: u64 = 4 << 20;
 const CHORE_PAUSE: Duration = Duration::from_secs(1);
 /// What the wait for more records may cost at most.
 const GATHER_MAX: Duration = Duration::from_millis(2);
+const READ_AT_ONCE: u64 = 1 << 20;
 /// At the cap: until the slowest sink has passed a segment.
 const CAP_RETRY: Duration = Duration::from_secs(5);
 
@@ -205,20 +206,42 @@ fn make_room(shared: &Shared, need: u64) -> Result<(), AppendError> {
                 let (segment, _) = oldest.expect("only an oldest segment can be taken");
                 let moved = state.move_over(&segment);
                 drop(state);
-                tell_moved(&moved);
+                tell_moved(shared, &segment, &moved);
                 let_go(shared, &segment).map_err(AppendError::Disk)?;
             }
         }
     }
 }
 
-fn tell_moved(moved: &[(String, u64)]) {
-    for (cursor, points) in moved {
+fn tell_moved(shared: &Shared, segment: &Segment, moved: &[Moved]) {
+    for Moved { cursor, points, .. } in moved {
         tracing::error!(
             cursor,
             points,
             "the buffer is full: the sink was moved over its oldest segment and misses these points"
         );
+    }
+    let Some(tell) = shared.tell_losses.get().filter(|_| !moved.is_empty()) else { return };
+    if let Err(e) = tell_records(shared, segment, moved, tell) {
+        tracing::warn!(error = %e, "what these points were could not be read");
+    }
+}
+
+fn tell_records(shared: &Shared, segment: &Segment, moved: &[Moved], tell: &TellLosses) -> io::Result<()> {
+    let file = shared.disk.open(&shared.paths.segment(segment.first_seq))?;
+    let mut at = SEGMENT_HEADER;
+    loop {
+        let run = frame::read_run(file.as_ref(), at, segment.len, READ_AT_ONCE)?;
+        for record in &run.frames {
+            for Moved { cursor, from, .. } in moved.iter().filter(|moved| moved.from.seq <= record.seq) {
+                let done_lines = if from.seq == record.seq { from.lines } else { 0 };
+                tell(&Lost { cursor, record: &record.payload, done_lines });
+            }
+        }
+        at = run.end;
+        if run.stop != Stop::Enough {
+            return Ok(());
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,8 @@ use super::disk::{Disk, LockGuard};
 use super::place::{self, Place};
 use super::writer::Writer;
 use super::{
-    AppendError, CursorStats, OpenError, Position, Recovered, RemovedCursor, Settings, Stats, commit, frame, recover,
+    AppendError, CursorStats, Lost, OpenError, Position, Recovered, RemovedCursor, Settings, Stats, commit, frame,
+    recover,
 };
 
 /// Records that wait for the committer, in bytes.
@@ -148,6 +149,12 @@ impl Log {
         stats
     }
 
+    /// From now on each record that the cap takes from a sink is told, before it goes; a second call changes nothing.
+    pub fn tell_losses(&self, tell: impl Fn(&Lost<'_>) + Send + Sync + 'static) {
+        // The first one stays.
+        let _ = self.shared.tell_losses.set(Box::new(tell));
+    }
+
     /// Commits what waits, saves the cursors and ends the committer; later appends are [`AppendError::Closed`]. Does nothing the second time.
     pub fn close(&self) {
         self.door.close();
@@ -199,12 +206,15 @@ pub(super) fn open_error(what: &'static str, path: &Path) -> impl FnOnce(io::Err
     move |source| OpenError::Io { what, path: path.to_path_buf(), source }
 }
 
+pub(super) type TellLosses = Box<dyn Fn(&Lost<'_>) + Send + Sync>;
+
 /// What all parts of one log hold together.
 pub(super) struct Shared {
     pub settings: Settings,
     pub disk: Arc<dyn Disk>,
     pub paths: Paths,
     pub sizes: Sizes,
+    pub tell_losses: OnceLock<TellLosses>,
     /// Wakes the committer.
     pub work: Condvar,
     /// Wakes the cursors; the value means nothing.
@@ -218,7 +228,17 @@ impl Shared {
         let sizes = cap::sizes(settings.max_size);
         let state = Mutex::new(State::new(found));
         let (work, grown) = (Condvar::new(), watch::Sender::new(()));
-        Shared { settings, disk, paths, sizes, work, grown, state, guard: Mutex::new(Some(guard)) }
+        Shared {
+            settings,
+            disk,
+            paths,
+            sizes,
+            tell_losses: OnceLock::new(),
+            work,
+            grown,
+            state,
+            guard: Mutex::new(Some(guard)),
+        }
     }
 
     /// The state. A panic elsewhere leaves it usable: every change under the lock is a few plain assignments.
@@ -435,6 +455,13 @@ pub(super) struct State {
     opened: Instant,
 }
 
+/// A cursor that was moved over a segment.
+pub(super) struct Moved {
+    pub cursor: String,
+    pub from: Position,
+    pub points: u64,
+}
+
 /// Where a number lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
@@ -535,15 +562,16 @@ impl State {
         self.segments.range(segment.first_seq + 1..).all(|(_, later)| later.records == 0)
     }
 
-    /// Moves every cursor that is not behind it over the segment; says who lost how many points.
-    pub(super) fn move_over(&mut self, segment: &Segment) -> Vec<(String, u64)> {
+    /// Moves every cursor that is not behind it over the segment.
+    pub(super) fn move_over(&mut self, segment: &Segment) -> Vec<Moved> {
         let behind = self.cursors.iter_mut().filter(|(_, cursor)| cursor.place.position.seq < segment.end_seq);
         let moved = behind.map(|(name, cursor)| {
             let before = cursor.mark.filter(|mark| mark.segment == segment.id).map_or(0, |mark| mark.points);
             let lost = segment.points.saturating_sub(before);
+            let from = cursor.place.position;
             cursor.place.skipped_points = cursor.place.skipped_points.saturating_add(lost);
             cursor.move_to(Position { seq: segment.end_seq, lines: 0 }, None);
-            (name.clone(), lost)
+            Moved { cursor: name.clone(), from, points: lost }
         });
         moved.collect()
     }

@@ -96,6 +96,15 @@ pub struct Entry {
     pub bytes: Bytes,
 }
 
+/// A record that a sink misses because the cap took it.
+#[derive(Debug)]
+pub struct Lost<'l> {
+    pub cursor: &'l str,
+    pub record: &'l [u8],
+    /// Lines of it that the sink has all the same.
+    pub done_lines: u32,
+}
+
 /// Why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

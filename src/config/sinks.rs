@@ -37,7 +37,7 @@ impl SinkSettings {
             categories: None,
             measurements: None,
             required: true,
-            linger: Duration::from_millis(20),
+            linger: Duration::from_millis(15),
             timeout: Duration::from_secs(10),
             max_batch: 1 << 20,
             origin: Origin::default(),

@@ -28,6 +28,12 @@ pub struct BySinkAndReason {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct BySinkAndInput {
+    pub sink: String,
+    pub input: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ByScript {
     pub script: String,
     /// `ok`, `failed`, `crashed` …
@@ -45,6 +51,7 @@ pub struct Counters {
     pub sink_retries: Family<BySink, Counter>,
     pub sink_dead: Family<BySink, Counter>,
     pub sink_dropped_fields: Family<BySinkAndReason, Counter>,
+    pub sink_lost: Family<BySinkAndInput, Counter>,
     pub runs: Family<ByScript, Counter>,
     pub worker_ends: Family<ByScript, Counter>,
     pub output_dropped_lines: Family<ByScript, Counter>,
@@ -74,6 +81,11 @@ impl Counters {
             "sink_dropped_fields",
             "Fields that a sink's kind cannot hold and that were not sent",
             self.sink_dropped_fields.clone(),
+        );
+        registry.register(
+            "sink_lost_points",
+            "Points that a sink misses because the full buffer made room, by input",
+            self.sink_lost.clone(),
         );
         registry.register("runs", "Runs of collectors by result", self.runs.clone());
         registry.register("worker_ends", "Ends of worker processes by cause", self.worker_ends.clone());
