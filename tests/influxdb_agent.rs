@@ -272,6 +272,30 @@ fn points_of_another_type_are_dead_letters_and_all_others_are_stored() {
     assert_eq!(told[0]["points"], bad.len(), "{told:#}");
 }
 
+#[test]
+fn one_point_of_another_type_among_ten_thousand_is_the_only_dead_letter() {
+    const BAD: u64 = 6_543;
+    let Some(server) = server() else { return };
+    let root = root(&server);
+    let agent = root.agent();
+    let point = |n: u64| {
+        let value = if n == BAD { json!("text") } else { json!(n) };
+        json!({"measurement": "m", "tags": {"t": (n % 5).to_string()}, "fields": {"v": value}, "time": 1_700_000_000_000_000_000 + n})
+    };
+    assert_eq!(agent.post_json("/v1/write/metric", &json!([point(0)])).status, 200);
+    agent.wait_delivered();
+    let points: Vec<Value> = (1..10_000).map(point).collect();
+    assert_eq!(agent.post_json("/v1/write/metric", &json!(points)).status, 200);
+    agent.wait_delivered();
+    let letters = root.dead("main");
+    assert_eq!(letters.len(), 1, "{letters:#?}");
+    assert!(letters[0]["point"].as_str().unwrap().ends_with(&format!(" {}", 1_700_000_000_000_000_000 + BAD)));
+    assert!(letters[0]["reason"].as_str().unwrap().contains("field type conflict"), "{letters:#?}");
+    let found: BTreeSet<u64> =
+        rows(&server, "SELECT v FROM m").iter().map(|row| row[1].as_f64().unwrap() as u64).collect();
+    assert_eq!(found, (0..10_000).filter(|n| *n != BAD).collect());
+}
+
 /// A value, and what it is as a tag where that differs; as a field nothing differs.
 const STRINGS: [(&str, Option<&str>); 12] = [
     ("C:\\", Some("C:")),
