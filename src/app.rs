@@ -14,7 +14,7 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
@@ -69,6 +69,8 @@ struct Agent {
     scripts: supervisor::Handle,
     stop_pumps: watch::Sender<pump::Stop>,
     pumps: Vec<tokio::task::JoinHandle<()>>,
+    /// Held until they have ended.
+    _sinks_thread: DropGuard,
     stop_listeners: CancellationToken,
     listeners: Vec<tokio::task::JoinHandle<()>>,
     socket: PathBuf,
@@ -91,7 +93,12 @@ impl Agent {
             .with_context(|| format!("could not open {}", dead_dir.display()))?;
 
         let (stop_pumps, stopped) = watch::channel(None);
-        let (shown_sinks, pumps) = start_pumps(&config, &log, &dead, &counters, &stopped)?;
+        let (on_sinks_thread, _sinks_thread) =
+            sinks::thread::start().context("could not start the thread of the sinks")?;
+        let (shown_sinks, pumps) = {
+            let _there = on_sinks_thread.enter();
+            start_pumps(&config, &log, &dead, &counters, &stopped)?
+        };
 
         let roster = Roster::default();
         let mut ingest = Ingest::new(ingest_settings(&config), Arc::new(log.clone()), roster.clone(), counters.clone());
@@ -145,7 +152,19 @@ impl Agent {
             listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places, stop_listeners.clone())));
         }
         greet(&config, &discovered.specs, address, &socket);
-        Ok(Self { _lock: lock, log, logs, ingest, scripts, stop_pumps, pumps, stop_listeners, listeners, socket })
+        Ok(Self {
+            _lock: lock,
+            log,
+            logs,
+            ingest,
+            scripts,
+            stop_pumps,
+            pumps,
+            _sinks_thread,
+            stop_listeners,
+            listeners,
+            socket,
+        })
     }
 
     async fn stop(self) {

@@ -21,6 +21,7 @@ mod questdb;
 mod socket;
 mod stream;
 mod telegraf;
+pub mod thread;
 mod victoriametrics;
 mod work;
 
