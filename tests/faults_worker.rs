@@ -221,6 +221,10 @@ daemon = subprocess.run(['sh', '-c', 'setsid sleep 1000 >/dev/null 2>&1 & echo $
 (HERE / 'family').write_text(f'{child.pid} {session.pid} {int(daemon.stdout)}\\n')
 ";
 
+fn inside(lines: &str) -> String {
+    lines.lines().map(|line| format!("    {line}\n")).collect()
+}
+
 fn family(watched: &invariants::Watched, name: &str) -> Vec<u32> {
     wait_for("the family", || {
         let text = std::fs::read_to_string(watched.file(&format!("{name}/family"))).map_err(|error| error.to_string())?;
@@ -232,9 +236,9 @@ fn family(watched: &invariants::Watched, name: &str) -> Vec<u32> {
 #[test]
 fn w10_w11_grandchildren_live_with_their_worker_and_end_with_it() {
     let case = Case::new();
-    case.add("dies", "", &collector(60.0, &format!("if first():\n    {}    os._exit(7)", FAMILY.replace('\n', "\n    "))));
-    case.add("hangs", "run_timeout = \"2s\"\nstop_grace = \"300ms\"", &collector(60.0, &format!("if first():\n    {}    time.sleep(1e8)", FAMILY.replace('\n', "\n    "))));
-    case.add("lives", "", &collector(0.5, &format!("if first():\n    {}", FAMILY.replace('\n', "\n    "))));
+    case.add("dies", "", &collector(60.0, &format!("if first():\n{}    os._exit(7)", inside(FAMILY))));
+    case.add("hangs", "run_timeout = \"2s\"\nstop_grace = \"300ms\"", &collector(60.0, &format!("if first():\n{}    time.sleep(1e8)", inside(FAMILY))));
+    case.add("lives", "", &collector(0.5, &format!("if first():\n{}", inside(FAMILY))));
     let watched = case.start();
     let living = family(&watched, "lives");
     for name in ["dies", "hangs"] {
@@ -607,11 +611,11 @@ async fn w23_workers_that_end_just_when_they_are_restarted_or_stopped_have_one_l
         spec.run_timeout = Some(Duration::from_millis(40));
         spec.stop_grace = Duration::from_millis(20);
     });
-    for turn in 0..60_u64 {
+    for turn in 0..40_u64 {
         for name in names {
             assert!(running.handle.restart(&format!("{name}.{name}")).await);
         }
-        tokio::time::sleep(Duration::from_millis(turn * 7 % 60)).await; // the pace of the attack, not a wait for the supervisor
+        tokio::time::sleep(Duration::from_millis(turn * 37 % 250)).await; // the pace of the attack, not a wait for the supervisor
     }
     running.stop(Duration::from_secs(60)).await;
     assert_eq!(lab.processes(), Vec::<u32>::new());

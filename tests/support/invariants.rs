@@ -248,10 +248,13 @@ impl Watched {
 
 /// I4: everything that was there before the stop is gone, and nothing carries the cookie.
 fn nobody_survives(root: &Root, family: &[(u32, u64)]) {
-    let left: Vec<&(u32, u64)> = family.iter().filter(|(pid, born)| lives(*pid, *born)).collect();
-    let commands: Vec<String> = left.iter().map(|(pid, _)| command_of(*pid)).collect();
-    assert!(left.is_empty(), "I4: left behind: {left:?} {commands:?}");
     assert_eq!(Agent::descendants(root.path()), Vec::<u32>::new(), "I4");
+    // What was killed a moment ago takes a moment to go; nothing in these tests ends by itself.
+    wait_for("the end of all that was there (I4)", || {
+        let left: Vec<&(u32, u64)> = family.iter().filter(|(pid, born)| lives(*pid, *born)).collect();
+        let commands: Vec<String> = left.iter().map(|(pid, _)| command_of(*pid)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} {commands:?}")) }
+    });
 }
 
 fn no_script_ran_twice(root: &Root) {
