@@ -46,6 +46,7 @@ const OTHER_PORTS: u16 = 10;
 /// When a part cannot be started: another agent on the same directory, no socket, a buffer that cannot be opened.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     survive_file_size_limits();
+    raise_open_files();
     let agent = Agent::start(config).await?;
     stop.await;
     tracing::info!(target: "agent", "stopping: scripts may end their run");
@@ -84,7 +85,7 @@ impl Agent {
         process::sweep_leftovers(&run_dir).await;
 
         let counters = Counters::default();
-        let logs = ScriptLogs::open(config.logging.dir.clone(), counters.clone());
+        let logs = ScriptLogs::open(log_dir(&config).await, counters.clone());
         let core = write_sdk(&config.root)?;
         let log = open_buffer(&config)?;
         count_losses(&log, &config, &counters);
@@ -146,10 +147,11 @@ impl Agent {
         });
         let router = router(&config, Arc::clone(&ingest), control, roster);
         let stop_listeners = CancellationToken::new();
-        let mut listeners = vec![tokio::spawn(server::serve_unix(unix, router.clone(), stop_listeners.clone()))];
+        let places = server::places(config.http_api.max_connections, open_files(), discovered.specs.len());
+        let mut listeners =
+            vec![tokio::spawn(server::serve_unix(unix, router.clone(), places.unix, stop_listeners.clone()))];
         if let Some(tcp) = tcp {
-            let places = config.http_api.max_connections;
-            listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places, stop_listeners.clone())));
+            listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places.tcp, stop_listeners.clone())));
         }
         greet(&config, &discovered.specs, address, &socket);
         Ok(Self {
@@ -196,6 +198,48 @@ fn survive_file_size_limits() {
     const SIGXFSZ: i32 = 25;
     if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
         tracing::debug!(target: "agent", "SIGXFSZ keeps its default: {error}");
+    }
+}
+
+/// Takes what the system allows of open files, up to what 300 scripts and a full house of connections need.
+fn raise_open_files() {
+    const ENOUGH: u64 = 65_536;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = rustix::process::Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+            tracing::debug!(target: "agent", "the limit on open files stays: {error}");
+        }
+    }
+}
+
+fn open_files() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+/// Where the log files of the scripts lie: the folder of the settings, or `data/log` where that cannot be written.
+async fn log_dir(config: &Config) -> PathBuf {
+    /// A disk that hangs must not hold up the start; its folder is kept, for it may come back.
+    const LOOK: Duration = Duration::from_secs(2);
+    let dir = config.logging.dir.clone();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let looked_at = dir.clone();
+    std::thread::spawn(move || {
+        let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        let usable = std::fs::create_dir_all(&looked_at)
+            .and_then(|()| rustix::fs::access(&looked_at, writable).map_err(io::Error::from));
+        // Whoever asked may have stopped waiting.
+        let _ = tell.send(usable);
+    });
+    match tokio::time::timeout(LOOK, told).await {
+        Ok(Ok(Err(error))) => {
+            let other = config.root.join("data/log");
+            tracing::warn!(target: "agent", "the logs of the scripts cannot lie in {}: {error}; they go to {}", dir.display(), other.display());
+            other
+        }
+        Ok(Ok(Ok(())) | Err(_)) | Err(_) => dir,
     }
 }
 

@@ -53,7 +53,11 @@ def main() -> NoReturn:
 
 def _move_away(fd: int) -> int:
     """Moves a descriptor out of the way of scripts that close the low ones, and of the programs they start."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
+    except OSError:
+        # The limit on open files lies below that number.
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(fd)
     return moved
 

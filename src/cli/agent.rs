@@ -22,7 +22,7 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    match runtime.block_on(app::run(config, asked_to_stop())) {
+    match runtime.block_on(async { app::run(config, asked_to_stop()).await }) {
         Ok(()) => Exit::Ok,
         Err(error) => {
             warn(&format!("error: {error:#}\n"));
@@ -31,18 +31,25 @@ pub(super) fn main(root: &Path) -> Exit {
     }
 }
 
-/// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT.
-async fn asked_to_stop() {
-    let mut term = signal(SignalKind::terminate()).expect("signal handlers can be set");
-    let mut int = signal(SignalKind::interrupt()).expect("signal handlers can be set");
-    let mut quit = signal(SignalKind::quit()).expect("signal handlers can be set");
-    let mut hup = signal(SignalKind::hangup()).expect("signal handlers can be set");
-    loop {
-        tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
-            _ = quit.recv() => return,
-            _ = hup.recv() => tracing::warn!("SIGHUP: this version reads its settings only at start; restart it to apply a change"),
+/// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. From the call on, not only once it is waited for, no signal ends the process by itself:
+/// a stop that comes during the start waits for its turn.
+fn asked_to_stop() -> impl Future<Output = ()> {
+    let hear = |kind| signal(kind).expect("signal handlers can be set");
+    let (mut term, mut int, mut quit) =
+        (hear(SignalKind::terminate()), hear(SignalKind::interrupt()), hear(SignalKind::quit()));
+    let (mut hup, mut usr1, mut usr2) =
+        (hear(SignalKind::hangup()), hear(SignalKind::user_defined1()), hear(SignalKind::user_defined2()));
+    async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => return,
+                _ = int.recv() => return,
+                _ = quit.recv() => return,
+                _ = hup.recv() => tracing::warn!("SIGHUP: this version reads its settings only at start; restart it to apply a change"),
+                // A log rotation that means another program must not end this one.
+                _ = usr1.recv() => tracing::warn!("SIGUSR1 means nothing to the agent"),
+                _ = usr2.recv() => tracing::warn!("SIGUSR2 means nothing to the agent"),
+            }
         }
     }
 }

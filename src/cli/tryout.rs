@@ -116,7 +116,7 @@ impl Tryout {
         // Scripts that post by themselves, without the framework, need a port.
         let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("could not listen on a loopback port")?;
         let address = Address { socket, tcp: tcp.local_addr()? };
-        tokio::spawn(server::serve_unix(unix, router.clone(), stop.clone()));
+        tokio::spawn(server::serve_unix(unix, router.clone(), 64, stop.clone()));
         tokio::spawn(server::serve_tcp(tcp, router, 64, stop.clone()));
         Ok(Self { dir, spawner: Spawner::start()?, roster, kept, address, stop })
     }

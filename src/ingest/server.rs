@@ -30,7 +30,30 @@ const HEAD: Duration = Duration::from_secs(30);
 const HEAD_UNIX: Duration = Duration::from_secs(600);
 /// The Unix socket has places of its own, so that a flood on TCP takes none from the workers.
 const UNIX_CONNECTIONS: usize = 4096;
+/// Buffer, sinks, logs, the runtime.
+const OWN_FILES: usize = 40;
+/// Control socket, pidfd, pipes, and what starting it takes for a moment.
+const FILES_OF_A_SCRIPT: usize = 8;
+/// Fewer would shut everybody out.
+const FEWEST: usize = 4;
 const HEAD_BYTES: usize = 64 * 1024;
+
+/// How many connections each listener may have open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    pub tcp: usize,
+    pub unix: usize,
+}
+
+/// Shares out the descriptors: first come the agent's own files and its workers, so that a flood of connections costs no script its start.
+pub fn places(max_tcp: usize, open_files: usize, scripts: usize) -> Places {
+    let free = open_files.saturating_sub(OWN_FILES + FILES_OF_A_SCRIPT * scripts);
+    let most = (free / 2).max(FEWEST);
+    if most < max_tcp {
+        tracing::warn!(target: "ingest", "only {most} connections are taken at a time instead of {max_tcp}: the limit on open files is {open_files}");
+    }
+    Places { tcp: max_tcp.min(most), unix: UNIX_CONNECTIONS.min(most) }
+}
 
 /// Serves TCP until `stop`; open requests get their answer.
 pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: usize, stop: CancellationToken) {
@@ -47,8 +70,8 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: u
 }
 
 /// Serves the Unix socket until `stop`.
-pub async fn serve_unix(listener: UnixListener, router: Router, stop: CancellationToken) {
-    let connections = Connections::new(router, UNIX_CONNECTIONS, stop);
+pub async fn serve_unix(listener: UnixListener, router: Router, max_connections: usize, stop: CancellationToken) {
+    let connections = Connections::new(router, max_connections, stop);
     while let Some(place) = connections.place().await {
         let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
         let Ok((stream, _)) = stream else { continue };
@@ -171,4 +194,18 @@ pub fn reachable(path: &Path) -> PathBuf {
     let user = rustix::process::getuid().as_raw();
     let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
     PathBuf::from(format!("/tmp/pythond-{user}/{name:08x}.sock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_the_scripts() {
+        assert_eq!(places(1024, 65_536, 300), Places { tcp: 1024, unix: 4096 });
+        assert_eq!(places(1024, 1024, 10), Places { tcp: 452, unix: 452 });
+        assert_eq!(places(1024, 96, 2), Places { tcp: 20, unix: 20 });
+        assert_eq!(places(1024, 96, 300), Places { tcp: FEWEST, unix: FEWEST });
+        assert_eq!(places(2, usize::MAX, 0), Places { tcp: 2, unix: 4096 });
+    }
 }

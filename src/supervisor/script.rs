@@ -466,6 +466,9 @@ impl Script {
         let mut why = ended.tell();
         if self.life.state() == State::Spawning {
             why.push_str(&format!(" before it said anything; is `{}` a Python 3?", self.spec.cmd));
+            if let Some((_, home)) = self.spec.envs.iter().rev().find(|(key, _)| key == "PYTHONHOME") {
+                why.push_str(&format!(" And is PYTHONHOME=`{home}` its home?"));
+            }
         }
         if let (Ended::Killed(_), Some(place)) = (ended, self.place_of_stack()) {
             why.push_str(&format!(" at {place}"));

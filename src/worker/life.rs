@@ -244,7 +244,8 @@ impl Life {
             trips: 0,
             half_open: false,
             restarts: 0,
-            random: seed | 1,
+            // Spread over all bits: the first numbers out of a small seed would all be small.
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         }
     }
 

@@ -28,8 +28,17 @@ pub enum Said<'a> {
 pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(Said<'_>)) {
     let mut lines = Lines::new(Instant::now());
     let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        lines.take(&buffer[..count], Instant::now(), &mut say);
+    loop {
+        let read = match lines.tells_at() {
+            // A flood that was followed by silence is told too.
+            Some(at) => tokio::time::timeout_at(at, pipe.read(&mut buffer)).await,
+            None => Ok(pipe.read(&mut buffer).await),
+        };
+        match read {
+            Ok(Ok(count @ 1..)) => lines.take(&buffer[..count], Instant::now(), &mut say),
+            Ok(Ok(_) | Err(_)) => break,
+            Err(_elapsed) => lines.tell(Instant::now(), &mut say),
+        }
     }
     lines.end(Instant::now(), &mut say);
 }
@@ -114,6 +123,11 @@ impl Lines {
         self.cut = false;
     }
 
+    /// When the drops that are not told yet may be.
+    fn tells_at(&self) -> Option<Instant> {
+        self.told.filter(|_| self.dropped > 0).map(|told| told + TELL)
+    }
+
     fn tell(&mut self, now: Instant, say: &mut impl FnMut(Said<'_>)) {
         if self.dropped > 0 && self.told.is_none_or(|told| now.saturating_duration_since(told) >= TELL) {
             say(Said::Dropped(std::mem::take(&mut self.dropped)));
@@ -165,6 +179,29 @@ mod tests {
         let flood = b"line\n".repeat(10_000);
         let (kept, dropped) = said(&[&flood]);
         assert_eq!((kept.len() as f64, dropped), (LINE_BURST, 8000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_dropped_last_is_told_though_nothing_more_is_said() {
+        let (reader, mut writer) = tokio::io::duplex(1 << 20);
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let draining = tokio::spawn(async move {
+            drain(reader, |said| {
+                if let Said::Dropped(count) = said {
+                    told.send(count).unwrap();
+                }
+            })
+            .await;
+        });
+        tokio::io::AsyncWriteExt::write_all(&mut writer, &b"line\n".repeat(100_000)).await.unwrap();
+        let mut dropped = 0;
+        while dropped < 98_000 {
+            let told = tokio::time::timeout(2 * TELL, heard.recv()).await;
+            dropped += told.expect("it is told in time").unwrap();
+        }
+        assert_eq!(dropped, 98_000);
+        drop(writer);
+        draining.await.unwrap();
     }
 
     #[test]

@@ -549,8 +549,13 @@ pub fn tend_orphans(run_dir: &Path, live_tokens: &HashSet<String>) {
             continue;
         }
         // A daemon of a live worker may live as long as it does.
-        if environment_has(pid, &cookie) && !token_of(pid).is_some_and(|token| live_tokens.contains(&token)) {
-            kill_if(pid, |pid| environment_has(pid, &cookie));
+        if environment_has(pid, &cookie) {
+            if !token_of(pid).is_some_and(|token| live_tokens.contains(&token)) {
+                kill_if(pid, |pid| environment_has(pid, &cookie));
+            }
+        } else if workers.is_empty() {
+            // One that hides whose it is (an empty environment, a session of its own) lives no longer than the last of the workers.
+            kill_if(pid, |pid| parent_of(pid) == Some(std::process::id()));
         }
         // Still running is fine; the next look takes it.
         let _ = rustix::process::waitpid(Some(raw(pid)), WaitOptions::NOHANG);
@@ -568,8 +573,7 @@ fn children() -> Vec<u32> {
     let own = std::process::id();
     if !Path::new("/proc/self/task").join(own.to_string()).join("children").exists() {
         // A kernel that does not list them.
-        let parent = |pid: u32| stat(pid).and_then(|fields| fields.get(1)?.parse::<u32>().ok());
-        return processes().into_iter().filter(|pid| parent(*pid) == Some(own)).collect();
+        return processes().into_iter().filter(|pid| parent_of(*pid) == Some(own)).collect();
     }
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
     let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
@@ -593,6 +597,10 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let behind = &text[text.rfind(')')? + 1..];
     Some(behind.split_whitespace().map(str::to_owned).collect())
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    stat(pid)?.get(1)?.parse().ok()
 }
 
 fn session_of(pid: u32) -> Option<u32> {
