@@ -10,7 +10,7 @@ const NOW: i64 = 1_700_000_000_000_000_000;
 const HOW: Decoding =
     Decoding { category: Category::Metric, precision: Some(Precision::Ns), now_ns: NOW, integers_as_floats: true };
 
-fn read(body: &str) -> Decoded {
+fn read(body: &str) -> Decoded<'_> {
     decode(body.as_bytes(), &HOW).unwrap()
 }
 
