@@ -605,6 +605,36 @@ impl Drop for Contained {
     }
 }
 
+/// A kernel, or a filter of system calls, without `pidfd_open`.
+#[test]
+fn a12_where_processes_cannot_be_watched_each_script_says_so() {
+    if !Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        eprintln!("not tested: no strace");
+        return;
+    }
+    let case = Case::new();
+    let traced = case.root.command(&["agent"]);
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"])
+        .arg(traced.get_program())
+        .args(traced.get_args())
+        .current_dir(case.root.path())
+        .env("HOME", case.root.path().join("home"))
+        .env("NO_COLOR", "1");
+    let agent = Agent::start(&case.root, command);
+    let script = agent.wait_script("witness.witness", "is explained", |script| script["why"].is_string());
+    let why = script["why"].as_str().unwrap();
+    assert!(why.contains("could not start") && why.contains("not implemented"), "{why}");
+    assert!(script["next"].is_string(), "{script:#}");
+    assert_eq!(agent.get("/v1/ping").status, 200, "what others report is taken all the same");
+    let pid = u32::try_from(agent.status()["pid"].as_u64().unwrap()).unwrap();
+    signal(pid, Signal::TERM);
+    wait_gone("the agent", &[pid]);
+    assert_eq!(agent.stop().0, 0);
+    assert_eq!(Agent::descendants(case.root.path()), Vec::<u32>::new());
+}
+
 // --- A14 to A16: upgrades, damage, homes ---
 
 #[test]

@@ -212,6 +212,102 @@ fn w5_w8_what_does_not_end_at_a_stop_is_ended_in_time() {
     watched.holds();
 }
 
+/// A file system whose requests are taken and never answered: who asks sleeps where not even KILL reaches it.
+struct Silent {
+    dir: tempfile::TempDir,
+    server: Option<std::process::Child>,
+}
+
+const SILENT: &str = r#"
+import ctypes, os, struct, sys
+path = sys.argv[1]
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = "fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
+if ctypes.CDLL(None).mount(b"silent", path.encode(), b"fuse", 0, options.encode()) != 0:
+    sys.exit(3)
+asked = os.read(fd, 1 << 17)
+unique, = struct.unpack_from("<Q", asked, 8)
+ahead, = struct.unpack_from("<I", asked, 48)
+answer = struct.pack("<IIIIHHIIHHI7I", 7, 31, ahead, 0, 12, 9, 1 << 17, 1, 0, 0, 0, *[0] * 7)
+os.write(fd, struct.pack("<IiQ", 16 + len(answer), 0, unique) + answer)
+print("mounted", flush=True)
+while True:
+    os.read(fd, 1 << 17)
+"#;
+
+impl Silent {
+    /// `None` where this user may not mount, or the kernel has no FUSE.
+    fn mount() -> Option<Self> {
+        use std::io::BufRead;
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = std::process::Command::new(invariants::python())
+            .args(["-c", SILENT])
+            .arg(dir.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let silent = Self { dir, server: Some(server) };
+        if line.trim() == "mounted" {
+            return Some(silent);
+        }
+        assert!(std::env::var_os("PYTHOND_REQUIRE_MOUNT").is_none(), "no mount");
+        eprintln!("not tested: this user may not mount a file system of its own");
+        None
+    }
+
+    /// Ends the file system: whoever sleeps in it wakes up with an error.
+    fn end(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+            // Where it was never mounted, there is nothing to undo.
+            let _ = std::process::Command::new("umount").arg("-l").arg(self.dir.path()).output();
+        }
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w9_a_worker_that_even_kill_does_not_end_is_told_and_gets_no_second_copy() {
+    let Some(mut silent) = Silent::mount() else { return };
+    let mut lab = Lab::new();
+    lab.limits.dump = Duration::from_millis(100);
+    lab.limits.term = Duration::from_millis(100);
+    lab.limits.kill = Duration::from_millis(300);
+    let asleep = format!("if first(): os.stat('{}/x')", silent.dir.path().display());
+    lab.script("asleep", &collector(60.0, &asleep));
+    lab.script("good", &collector(0.1, "pass"));
+    let running = lab.start_with(|spec| {
+        spec.stop_grace = Duration::from_millis(100);
+        spec.run_timeout = (spec.id == "asleep.asleep").then_some(Duration::from_secs(1));
+    });
+    let view = running.wait("asleep.asleep", "cannot be ended", |view| view.state == "unkillable").await;
+    assert!(view.why.unwrap().starts_with("hung: its run lasted longer than run_timeout, 1 s"));
+    let pid = view.pid.unwrap();
+    assert_eq!(worker_lab::state_of(pid), Some('D'));
+    let runs = running.view("good.good").await.runs_ok;
+    let good = running.wait("good.good", "runs on", |view| view.runs_ok > runs + 15).await;
+    assert_eq!((good.restarts, good.runs_failed), (0, 0));
+    let view = running.view("asleep.asleep").await;
+    assert_eq!((view.state, view.pid, view.restarts), ("unkillable", Some(pid), 0), "no second copy");
+    let starts = || std::fs::read_to_string(lab.file("asleep/asleep.py.starts")).unwrap().lines().count();
+    assert_eq!(starts(), 1);
+    silent.end();
+    running.wait("asleep.asleep", "runs again once it has ended", |view| view.runs_ok > 0 && view.restarts == 1).await;
+    assert_eq!(starts(), 2);
+    assert!(!lab.file("asleep/asleep.py.twice").exists(), "I2");
+    running.stop(Duration::from_secs(60)).await;
+    assert_eq!(lab.processes(), Vec::<u32>::new());
+}
+
 // --- W10 to W13, W17: what a script starts, and what it takes ---
 
 const FAMILY: &str = "\
@@ -491,7 +587,7 @@ fn w19_files_that_are_no_script_are_told_with_their_place_and_block_nobody() {
 }
 
 #[test]
-fn w20_w21_a_run_that_takes_longer_than_its_interval_never_piles_up() {
+fn w21_a_run_that_takes_longer_than_its_interval_never_piles_up() {
     let case = Case::new();
     for (name, takes) in [("nine", 0.18), ("eleven", 0.22), ("five", 1.0)] {
         let body = format!("began = time.monotonic()\ntime.sleep({takes})\nself.feed_metric(measurement='{name}', fields={{'began': began}})");
@@ -516,6 +612,72 @@ fn w20_w21_a_run_that_takes_longer_than_its_interval_never_piles_up() {
         assert!(began.windows(2).all(|pair| pair[1] - pair[0] >= least), "{name}: {began:?}");
     }
     watched.holds();
+}
+
+/// The first process of a PID namespace: starts the agent there, waits for the death of a worker, and has a stranger take its number.
+const STRANGER: &str = r#"
+import os, signal, subprocess, sys, time
+home, *agent = sys.argv[1:]
+agent = subprocess.Popen(agent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def wait(check):
+    until = time.monotonic() + 60
+    while not check():
+        if time.monotonic() > until: sys.exit("waited in vain")
+        time.sleep(0.002)
+def number(name):
+    try: return int(open(home + "/" + name).read())
+    except (OSError, ValueError): return 0
+wait(lambda: number("pid"))
+for turn in range(20):
+    worker = number("pid")
+    os.rename(home + "/pid", home + "/old")
+    open(home + "/go", "w").close()
+    wait(lambda: not os.path.exists("/proc/%d" % worker))
+    with open("/proc/sys/kernel/ns_last_pid", "w") as f: f.write(str(worker - 1))
+    stranger = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    wait(lambda: number("pid") not in (0, worker))
+    if stranger.pid == worker: break
+    stranger.kill(); stranger.wait()
+else:
+    sys.exit("nobody got the number")
+os.kill(number("pid"), signal.SIGKILL)
+os.rename(home + "/pid", home + "/old")
+wait(lambda: number("pid"))
+agent.terminate()
+code = agent.wait()
+print("agent", code, "stranger", "lives" if stranger.poll() is None else "killed")
+"#;
+
+#[test]
+fn w22_a_stranger_with_the_number_of_a_dead_worker_is_let_alone() {
+    let case = Case::new();
+    let probe = std::process::Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "sh", "-c", "echo 100 > /proc/sys/kernel/ns_last_pid"])
+        .output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("not tested: this user may not make a PID namespace");
+        return;
+    }
+    let dies = "\
+(HERE / 'new').write_text(f'{os.getpid()}\\n')
+(HERE / 'new').rename(HERE / 'pid')
+while not (HERE / 'go').exists(): time.sleep(0.002)
+(HERE / 'go').unlink()
+os._exit(1)";
+    case.add("dies", "", &collector(60.0, dies));
+    let agent = case.root.command(&["agent"]);
+    let output = std::process::Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child", invariants::python(), "-c", STRANGER])
+        .arg(case.root.path().join("python.d/dies"))
+        .arg(agent.get_program())
+        .args(agent.get_args())
+        .env("HOME", case.root.path().join("home"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.trim(), "agent 0 stranger lives", "{output:?}");
+    assert!(!case.root.path().join("python.d/dies/dies.py.twice").exists(), "I2");
+    assert_eq!(Agent::descendants(case.root.path()), Vec::<u32>::new());
 }
 
 // --- W23, W24: many at once ---
