@@ -58,7 +58,10 @@ fn every_test_that_the_catalogue_names_exists() {
             let at = text.find(&function).unwrap_or_else(|| panic!("{id}: there is no `{test}` in {file}"));
             let before = &text[..at];
             let head = &before[before.rfind("\n\n").unwrap_or(0)..];
-            let is_test = file.ends_with(".py") || head.contains("test]") || head.contains("#[tokio::test") || text.contains("proptest!");
+            let is_test = file.ends_with(".py")
+                || head.contains("test]")
+                || head.contains("#[tokio::test")
+                || text.contains("proptest!");
             assert!(is_test, "{id}: `{test}` in {file} is no test");
             assert!(!head.contains("#[ignore"), "{id}: `{test}` in {file} is not run");
         }

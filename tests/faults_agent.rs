@@ -109,7 +109,14 @@ fn a3_int_and_quit_end_the_agent_in_order() {
 #[test]
 fn a3_other_signals_end_nothing_and_a_second_term_does_no_harm() {
     let case = Case::new();
-    case.add("late", "", &collector(60.0, "(HERE / 'began').touch()\ntime.sleep(1)\nself.feed_metric(measurement='late', fields={'v': 1})"));
+    case.add(
+        "late",
+        "",
+        &collector(
+            60.0,
+            "(HERE / 'began').touch()\ntime.sleep(1)\nself.feed_metric(measurement='late', fields={'v': 1})",
+        ),
+    );
     let watched = case.start();
     let before = workers_of(&watched.agent);
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2, Signal::PIPE, Signal::WINCH, Signal::CHILD] {
@@ -172,7 +179,11 @@ fn a4_an_agent_that_was_stopped_blames_nobody() {
     let case = Case::new();
     // Two seconds of its eight are not the agent's fault.
     // Reports in the middle of each run: while the agent stands still, the run does.
-    case.add("reports", "run_timeout = \"3s\"", &collector(0.2, "self.feed_metric(measurement='reports', fields={'n': self.n})"));
+    case.add(
+        "reports",
+        "run_timeout = \"3s\"",
+        &collector(0.2, "self.feed_metric(measurement='reports', fields={'n': self.n})"),
+    );
     case.add("sleeps", "run_timeout = \"5s\"", &collector(0.2, "if self.n == 1: time.sleep(8)"));
     let watched = case.start();
     watched.wait_good("reports", 0);
@@ -193,7 +204,11 @@ fn a4_an_agent_that_was_stopped_blames_nobody() {
 #[test]
 fn a9_after_a_suspend_each_script_runs_once_and_not_for_all_it_missed() {
     let case = Case::new();
-    case.add("steady", "run_timeout = \"3s\"", &collector(0.2, "self.feed_metric(measurement='steady', fields={'at': time.monotonic()})"));
+    case.add(
+        "steady",
+        "run_timeout = \"3s\"",
+        &collector(0.2, "self.feed_metric(measurement='steady', fields={'at': time.monotonic()})"),
+    );
     let watched = case.start();
     watched.wait("steady", "runs", |script| script["runs_ok"].as_u64() >= Some(3));
     let mut all = workers_of(&watched.agent);
@@ -427,7 +442,8 @@ fn a8_jumps_of_the_wall_clock_stop_no_timer_and_turn_no_order() {
         (case.root.path().join("shift.c"), case.root.path().join("shift.so"), case.root.path().join("shift"));
     std::fs::write(&source, SHIFT).unwrap();
     std::fs::write(&shift, format!("{:<20}", 0)).unwrap();
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
     if !built.is_ok_and(|status| status.success()) {
         eprintln!("not tested: no C compiler");
         return;
@@ -578,12 +594,19 @@ fn a12_as_the_first_process_of_a_container_it_reaps_what_is_left_to_it() {
     });
     let mut contained = Contained { unshare, agent };
     let ask = || -> Result<Value, String> {
-        let answer = http::unix(&case.root.socket(), "GET", "/api/v1/status", &[], b"").map_err(|error| error.to_string())?;
+        let answer =
+            http::unix(&case.root.socket(), "GET", "/api/v1/status", &[], b"").map_err(|error| error.to_string())?;
         Ok(answer.json())
     };
     wait_for("many orphans", || {
         let status = ask()?;
-        let orphans = status["scripts"].as_array().unwrap().iter().find(|script| script["id"] == "orphans.orphans").unwrap().clone();
+        let orphans = status["scripts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|script| script["id"] == "orphans.orphans")
+            .unwrap()
+            .clone();
         if orphans["runs_ok"].as_u64() >= Some(8) { Ok(()) } else { Err(format!("{orphans:#}")) }
     });
     wait_until("no zombies are left to it", || {
@@ -616,7 +639,16 @@ fn a12_where_processes_cannot_be_watched_each_script_says_so() {
     let traced = case.root.command(&["agent"]);
     let mut command = Command::new("strace");
     command
-        .args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS"])
+        .args([
+            "-f",
+            "--seccomp-bpf",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=pidfd_open",
+            "-e",
+            "inject=pidfd_open:error=ENOSYS",
+        ])
         .arg(traced.get_program())
         .args(traced.get_args())
         .current_dir(case.root.path())
@@ -753,7 +785,8 @@ fn a16_without_a_home_the_logs_lie_in_the_state_folder() {
     command.env("HOME", "/proc/surely/not/there");
     let watched = case.start_by(command);
     wait_until("the log, or a word about it", || {
-        logged(&watched.root, "data/log").contains("witness.witness: loaded") && watched.agent.console().contains("/proc/surely/not/there")
+        logged(&watched.root, "data/log").contains("witness.witness: loaded")
+            && watched.agent.console().contains("/proc/surely/not/there")
     });
     watched.holds();
 }

@@ -101,7 +101,11 @@ fn w4_every_way_to_die_is_named_and_the_script_runs_again() {
         ("crashes", "ctypes.string_at(0)", "killed by signal 11 (SIGSEGV) at crashes/crashes.py"),
         ("killed", "os.kill(os.getpid(), signal.SIGKILL)", "killed by signal 9 (SIGKILL)"),
         ("fpe", "os.kill(os.getpid(), signal.SIGFPE)", "killed by signal 8 (SIGFPE)"),
-        ("hup", "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n    os.kill(os.getpid(), signal.SIGHUP)", "killed by signal 1 (SIGHUP)"),
+        (
+            "hup",
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n    os.kill(os.getpid(), signal.SIGHUP)",
+            "killed by signal 1 (SIGHUP)",
+        ),
     ];
     for (name, dies, _) in deaths {
         case.add(name, "", &collector(60.0, &format!("if first():\n    {dies}")));
@@ -117,7 +121,8 @@ fn w4_every_way_to_die_is_named_and_the_script_runs_again() {
 
 // --- W5 to W9: hangs ---
 
-const IGNORES: &str = "for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)\n";
+const IGNORES: &str =
+    "for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn w5_the_next_copy_starts_only_when_the_stubborn_one_is_dead() {
@@ -149,17 +154,26 @@ fn w6_w7_whatever_a_run_hangs_in_it_is_shown_where_and_replaced() {
         ("sleeps", "time.sleep(1e8)"),
         ("receives", "a, b = socket.socketpair()\n    a.recv(1)"),
         ("backtracks", "re.match('(a+)+$', 'a' * 64 + 'b')"),
-        ("joins", "thread = threading.Thread(target=lambda: sum(range(10**13)))\n    thread.start()\n    thread.join()"),
+        (
+            "joins",
+            "thread = threading.Thread(target=lambda: sum(range(10**13)))\n    thread.start()\n    thread.join()",
+        ),
     ];
     let settings = "run_timeout = \"3s\"\nstop_grace = \"300ms\"";
     for (name, hangs) in kinds {
         case.add(name, settings, &collector(60.0, &format!("if first():\n    {hangs}")));
     }
     // W7: it cannot write its stack, for it is stopped.
-    case.add("stops", settings, &collector(60.0, "if first():\n    os.kill(os.getpid(), signal.SIGSTOP)\n    time.sleep(1e8)"));
+    case.add(
+        "stops",
+        settings,
+        &collector(60.0, "if first():\n    os.kill(os.getpid(), signal.SIGSTOP)\n    time.sleep(1e8)"),
+    );
     let watched = case.start();
     for (name, _) in kinds {
-        let told = watched.wait_log(&format!("{name}.{name}: hung: its run lasted longer than run_timeout, 3 s, at {name}/{name}.py"));
+        let told = watched.wait_log(&format!(
+            "{name}.{name}: hung: its run lasted longer than run_timeout, 3 s, at {name}/{name}.py"
+        ));
         assert!(told.contains(" in run") || told.contains(" in <lambda>"), "{told}");
         let script = watched.wait_good(name, 1);
         let stack = script["stack"].as_str().unwrap_or_default();
@@ -180,7 +194,9 @@ async fn w8_a_constructor_that_hangs_is_ended_at_the_end_of_the_load_time() {
     lab.script("imports", &plain("while first(): time.sleep(1e8)\nclass C(DataKitFramework):\n    interval = 60\n    def run(self):\n        pass"));
     let running = lab.start_with(|spec| spec.stop_grace = Duration::from_millis(200));
     for name in ["made", "imports"] {
-        running.wait(&format!("{name}.{name}"), "runs in its second life", |view| view.runs_ok > 0 && view.restarts >= 1).await;
+        running
+            .wait(&format!("{name}.{name}"), "runs in its second life", |view| view.runs_ok > 0 && view.restarts >= 1)
+            .await;
         let log = lab.cli_log(&running);
         let told = format!("{name}.{name}: was still loading after 2 s, at {name}/{name}.py");
         assert!(log.contains(&told), "{told}\n{log}");
@@ -196,7 +212,12 @@ fn w5_w8_what_does_not_end_at_a_stop_is_ended_in_time() {
     let began = "(HERE / 'began').touch()\n";
     let stubborn = [
         ("atexits", format!("atexit.register(lambda: time.sleep(1e8))\n{began}")),
-        ("collects", format!("class Late:\n    def __del__(self): time.sleep(1e8)\nsys.modules['late'] = self.late = Late()\natexit.register(lambda: delattr(self, 'late') or sys.modules.pop('late'))\n{began}")),
+        (
+            "collects",
+            format!(
+                "class Late:\n    def __del__(self): time.sleep(1e8)\nsys.modules['late'] = self.late = Late()\natexit.register(lambda: delattr(self, 'late') or sys.modules.pop('late'))\n{began}"
+            ),
+        ),
         ("ignores", format!("{IGNORES}{began}while True: pass")),
         ("counts", format!("{IGNORES}{began}sum(range(10**13))")),
         ("threads", format!("threading.Thread(target=lambda: time.sleep(1e8)).start()\n{began}")),
@@ -225,14 +246,14 @@ fd = os.open("/dev/fuse", os.O_RDWR)
 options = "fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
 if ctypes.CDLL(None).mount(b"silent", path.encode(), b"fuse", 0, options.encode()) != 0:
     sys.exit(3)
-asked = os.read(fd, 1 << 17)
+asked = os.read(fd, 1 << 18)
 unique, = struct.unpack_from("<Q", asked, 8)
 ahead, = struct.unpack_from("<I", asked, 48)
 answer = struct.pack("<IIIIHHIIHHI7I", 7, 31, ahead, 0, 12, 9, 1 << 17, 1, 0, 0, 0, *[0] * 7)
 os.write(fd, struct.pack("<IiQ", 16 + len(answer), 0, unique) + answer)
 print("mounted", flush=True)
 while True:
-    os.read(fd, 1 << 17)
+    os.read(fd, 1 << 18)
 "#;
 
 impl Silent {
@@ -323,7 +344,8 @@ fn inside(lines: &str) -> String {
 
 fn family(watched: &invariants::Watched, name: &str) -> Vec<u32> {
     wait_for("the family", || {
-        let text = std::fs::read_to_string(watched.file(&format!("{name}/family"))).map_err(|error| error.to_string())?;
+        let text =
+            std::fs::read_to_string(watched.file(&format!("{name}/family"))).map_err(|error| error.to_string())?;
         let text = text.strip_suffix('\n').ok_or("half of it")?;
         Ok(text.split(' ').map(|pid| pid.parse().unwrap()).collect())
     })
@@ -333,7 +355,11 @@ fn family(watched: &invariants::Watched, name: &str) -> Vec<u32> {
 fn w10_w11_grandchildren_live_with_their_worker_and_end_with_it() {
     let case = Case::new();
     case.add("dies", "", &collector(60.0, &format!("if first():\n{}    os._exit(7)", inside(FAMILY))));
-    case.add("hangs", "run_timeout = \"2s\"\nstop_grace = \"300ms\"", &collector(60.0, &format!("if first():\n{}    time.sleep(1e8)", inside(FAMILY))));
+    case.add(
+        "hangs",
+        "run_timeout = \"2s\"\nstop_grace = \"300ms\"",
+        &collector(60.0, &format!("if first():\n{}    time.sleep(1e8)", inside(FAMILY))),
+    );
     case.add("lives", "", &collector(0.5, &format!("if first():\n{}", inside(FAMILY))));
     let watched = case.start();
     let living = family(&watched, "lives");
@@ -395,17 +421,25 @@ if first():
 fn w13_w15_what_takes_all_memory_or_descriptors_fails_alone() {
     let case = Case::new();
     case.add("hog", "memory_max = \"160MiB\"", &collector(0.5, "if first():\n    self.hoard = b'x' * (1 << 31)"));
-    case.add("leaks", "memory_max = \"160MiB\"", &collector(0.1, "self.hoard = getattr(self, 'hoard', []) + [b'x' * (20 << 20)]"));
+    case.add(
+        "leaks",
+        "memory_max = \"160MiB\"",
+        &collector(0.1, "self.hoard = getattr(self, 'hoard', []) + [b'x' * (20 << 20)]"),
+    );
     case.add("opens", "", &collector(0.5, "if first():\n    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))\n    files = []\n    while True: files.append(open('/dev/null'))"));
     let watched = case.start();
-    let hog = watched.wait("hog", "failed and ran again", |script| script["runs_failed"] == 1 && script["runs_ok"].as_u64() >= Some(1));
+    let hog = watched.wait("hog", "failed and ran again", |script| {
+        script["runs_failed"] == 1 && script["runs_ok"].as_u64() >= Some(1)
+    });
     assert_eq!(hog["restarts"], 0, "{hog:#}");
     watched.wait_log("hog.hog: run raised MemoryError");
     // It fails, or it is replaced between two runs: either way nobody else does.
     watched.wait("leaks", "has come to its limit", |script| {
         script["runs_failed"].as_u64() >= Some(1) || script["restarts"].as_u64() >= Some(1)
     });
-    let opens = watched.wait("opens", "failed and ran again", |script| script["runs_failed"] == 1 && script["runs_ok"].as_u64() >= Some(1));
+    let opens = watched.wait("opens", "failed and ran again", |script| {
+        script["runs_failed"] == 1 && script["runs_ok"].as_u64() >= Some(1)
+    });
     assert!(opens["last_error"]["text"].as_str().unwrap().contains("Too many open files"), "{opens:#}");
     assert_eq!(opens["restarts"], 0);
     watched.holds();
@@ -415,7 +449,11 @@ fn w13_w15_what_takes_all_memory_or_descriptors_fails_alone() {
 fn w14_four_burners_cost_the_others_no_run() {
     let case = Case::new();
     for name in ["one", "two", "three", "four"] {
-        case.add(name, "", &collector(60.0, "if first():\n    end = time.monotonic() + 4\n    while time.monotonic() < end: pass"));
+        case.add(
+            name,
+            "",
+            &collector(60.0, "if first():\n    end = time.monotonic() + 4\n    while time.monotonic() < end: pass"),
+        );
     }
     case.add("light", "", &collector(0.5, "self.feed_metric(measurement='light', fields={'n': self.n})"));
     let watched = case.start();
@@ -459,11 +497,8 @@ self.feed_metric(measurement='sees', fields={'umask': mask, 'nofile': resource.g
     watched.wait("sees", "has seen it all", |script| script["runs_ok"].as_u64() >= Some(5));
     watched.agent.wait_delivered();
     let points = watched.root.points("metric");
-    let seen: std::collections::BTreeSet<&str> = points
-        .lines()
-        .filter(|line| line.starts_with("sees,"))
-        .map(|line| line.rsplit_once(' ').unwrap().0)
-        .collect();
+    let seen: std::collections::BTreeSet<&str> =
+        points.lines().filter(|line| line.starts_with("sees,")).map(|line| line.rsplit_once(' ').unwrap().0).collect();
     assert_eq!(seen.len(), 1, "every run sees the same: {seen:?}");
     let seen = seen.first().unwrap();
     assert!(seen.contains("cwd=true") && seen.contains("home=true") && seen.contains("ignored=1.0"), "{seen}");
@@ -534,7 +569,10 @@ fn w19_files_that_are_no_script_are_told_with_their_place_and_block_nobody() {
     let case = Case::new();
     let class = "class C(DataKitFramework):\n    interval = 0.5\n    def run(self): self.feed_metric(measurement='NAME', fields={'v': 1})\n";
     let good = [
-        ("abc", format!("import abc\nfrom datakit_framework import DataKitFramework\nclass Base(DataKitFramework, metaclass=abc.ABCMeta):\n    @abc.abstractmethod\n    def get(self): ...\n    def run(self): self.feed_metric(measurement='abc', fields={{'v': self.get()}})\nclass C(Base):\n    interval = 0.5\n    def get(self): return 1\n")),
+        (
+            "abc",
+            "import abc\nfrom datakit_framework import DataKitFramework\nclass Base(DataKitFramework, metaclass=abc.ABCMeta):\n    @abc.abstractmethod\n    def get(self): ...\n    def run(self): self.feed_metric(measurement='abc', fields={'v': self.get()})\nclass C(Base):\n    interval = 0.5\n    def get(self): return 1\n".to_owned(),
+        ),
         ("bom", format!("\u{feff}from datakit_framework import DataKitFramework\n{}", class.replace("NAME", "bom"))),
         ("stale", plain(&class.replace("NAME", "stale"))),
         ("readonly", plain(&class.replace("NAME", "readonly"))),
@@ -576,11 +614,14 @@ fn w19_files_that_are_no_script_are_told_with_their_place_and_block_nobody() {
         wait_until("its points", || watched.root.points("metric").contains(&format!("{name},")));
     }
     for (name, _, told) in &bad {
-        let script = watched.wait(name, "is told", |script| script["why"].is_string() && script["state"] == "load-error");
+        let script =
+            watched.wait(name, "is told", |script| script["why"].is_string() && script["state"] == "load-error");
         assert!(script["why"].as_str().unwrap().contains(told), "{told} in {script:#}");
     }
     let problems = watched.agent.status()["problems"].to_string();
-    for (file, told) in [("dangling.py", "No such file"), ("huge.py", "52428800 bytes"), ("pipe.py", "is no regular file")] {
+    for (file, told) in
+        [("dangling.py", "No such file"), ("huge.py", "52428800 bytes"), ("pipe.py", "is no regular file")]
+    {
         assert!(problems.contains(file) && problems.contains(told), "{file} in {problems}");
     }
     watched.holds();
@@ -590,7 +631,9 @@ fn w19_files_that_are_no_script_are_told_with_their_place_and_block_nobody() {
 fn w21_a_run_that_takes_longer_than_its_interval_never_piles_up() {
     let case = Case::new();
     for (name, takes) in [("nine", 0.18), ("eleven", 0.22), ("five", 1.0)] {
-        let body = format!("began = time.monotonic()\ntime.sleep({takes})\nself.feed_metric(measurement='{name}', fields={{'began': began}})");
+        let body = format!(
+            "began = time.monotonic()\ntime.sleep({takes})\nself.feed_metric(measurement='{name}', fields={{'began': began}})"
+        );
         case.add(name, "", &collector(0.2, &body));
     }
     let watched = case.start();
@@ -836,7 +879,11 @@ fn w24_a_hundred_workers_killed_at_once_are_back_and_not_in_step() {
         wait_for("all have run", || {
             let late: Vec<serde_json::Value> = many(&watched)
                 .into_iter()
-                .filter(|script| script["runs_ok"].as_u64() <= Some(restarts) || script["restarts"] != restarts || !script["pid"].is_u64())
+                .filter(|script| {
+                    script["runs_ok"].as_u64() <= Some(restarts)
+                        || script["restarts"] != restarts
+                        || !script["pid"].is_u64()
+                })
                 .collect();
             if late.is_empty() { Ok(()) } else { Err(format!("{} are late, the first: {:#}", late.len(), late[0])) }
         })
