@@ -120,7 +120,11 @@ print('printed in run', self.n)";
 fn s4_s5_last_words_arrive_and_a_held_pipe_delays_nothing() {
     let case = Case::new();
     // No flush, and nothing that makes Python unbuffered.
-    case.add("says", "envs = [\"PYTHONUNBUFFERED=\"]", &collector(60.0, "if first():\n    print('the last word')\n    os._exit(5)"));
+    case.add(
+        "says",
+        "envs = [\"PYTHONUNBUFFERED=\"]",
+        &collector(60.0, "if first():\n    print('the last word')\n    os._exit(5)"),
+    );
     let holds = "\
 if first():
     child = subprocess.Popen(['sleep', '20'], env={}, start_new_session=True)
@@ -139,7 +143,8 @@ if first():
 #[test]
 fn s6_another_locale_costs_no_character() {
     let case = Case::new();
-    let envs = "envs = [\"LANG=C\", \"LC_ALL=C\", \"PYTHONUTF8=0\", \"PYTHONCOERCECLOCALE=0\", \"PYTHONIOENCODING=ascii\"]";
+    let envs =
+        "envs = [\"LANG=C\", \"LC_ALL=C\", \"PYTHONUTF8=0\", \"PYTHONCOERCECLOCALE=0\", \"PYTHONIOENCODING=ascii\"]";
     case.add("cjk", envs, &collector(0.3, "print('温度 grün \\udcff')\nprint('温度', file=sys.stderr)\nself.feed_metric(measurement='cjk', fields={'v': 1})"));
     let watched = case.start();
     let script = watched.wait("cjk", "runs", |script| script["runs_ok"].as_u64() >= Some(2));
@@ -162,7 +167,6 @@ impl SmallDisk {
         eprintln!("not tested: this user may not mount a tmpfs");
         None
     }
-
 }
 
 impl Drop for SmallDisk {

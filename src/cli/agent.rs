@@ -22,7 +22,10 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    match runtime.block_on(async { app::run(config, asked_to_stop()).await }) {
+    let ended = runtime.block_on(async { app::run(config, asked_to_stop()).await });
+    // Everything is closed; a look at a disk that hangs is not waited for.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => Exit::Ok,
         Err(error) => {
             warn(&format!("error: {error:#}\n"));

@@ -448,7 +448,8 @@ impl Leash {
         loop {
             let left = self.kill_all();
             known.extend(&left);
-            known.extend(children().into_iter().filter(|pid| *pid != self.pid && session_of(*pid) == Some(self.pid)));
+            let orphans = children().into_iter().filter(|pid| !is_a_worker(*pid));
+            known.extend(orphans.filter(|pid| session_of(*pid) == Some(self.pid)));
             for pid in &known {
                 // Those that came to us as their reaper would stay as zombies; the others are not ours to take.
                 let _ = rustix::process::waitpid(Some(raw(*pid)), WaitOptions::NOHANG);
@@ -471,7 +472,8 @@ impl Leash {
         let _ = rustix::process::kill_process(raw(self.pid), Signal::KILL);
         let is_mine =
             |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
-        let others = processes().into_iter().filter(|pid| *pid != self.pid && *pid != std::process::id());
+        // Other workers are not looked at: when hundreds end together, each look would be at all of them.
+        let others = processes().into_iter().filter(|pid| *pid != std::process::id() && !is_a_worker(*pid));
         others.filter(|pid| is_mine(*pid) && kill_if(*pid, is_mine)).collect()
     }
 
@@ -494,6 +496,11 @@ fn kill_if(pid: u32, is_meant: impl Fn(u32) -> bool) -> bool {
 
 fn workers() -> MutexGuard<'static, BTreeSet<u32>> {
     WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// True for a worker that is not reaped yet, so that its number is surely its own.
+fn is_a_worker(pid: u32) -> bool {
+    workers().contains(&pid)
 }
 
 fn run_cookie(run_dir: &Path) -> Vec<u8> {

@@ -99,8 +99,7 @@ impl Case {
 
     /// An input for the folder of this name.
     pub fn input(&self, name: &str, settings: &str) -> &Self {
-        let cmd =
-            if settings.contains("cmd =") { String::new() } else { format!("cmd = {:?}\n", python()) };
+        let cmd = if settings.contains("cmd =") { String::new() } else { format!("cmd = {:?}\n", python()) };
         self.root.conf(
             &format!("{name}.conf"),
             &format!("[[inputs.pythond]]\nname = \"{name}\"\n{cmd}dirs = [\"{name}\"]\n{settings}\n"),
@@ -153,7 +152,8 @@ impl Watched {
     }
 
     pub fn pid(&self, name: &str) -> u32 {
-        u32::try_from(self.wait(name, "has a process", |script| script["pid"].is_u64())["pid"].as_u64().unwrap()).unwrap()
+        u32::try_from(self.wait(name, "has a process", |script| script["pid"].is_u64())["pid"].as_u64().unwrap())
+            .unwrap()
     }
 
     /// A file in the folder of the script.
@@ -212,7 +212,11 @@ impl Watched {
     fn witness_goes_on(&self) {
         let before = self.script("witness")["runs_ok"].as_u64().unwrap();
         let witness = self.wait("witness", "goes on (I1)", |script| script["runs_ok"].as_u64() >= Some(before + 2));
-        assert_eq!((&witness["restarts"], &witness["runs_failed"]), (&Value::from(0), &Value::from(0)), "I1: {witness:#}");
+        assert_eq!(
+            (&witness["restarts"], &witness["runs_failed"]),
+            (&Value::from(0), &Value::from(0)),
+            "I1: {witness:#}"
+        );
     }
 
     fn nobody_is_left_unreaped(&self) {
@@ -297,10 +301,8 @@ fn witness_missed_no_run(root: &Root) {
 fn each_start_is_told_once(status: &Value, console: &str) {
     for script in status["scripts"].as_array().unwrap() {
         let id = script["id"].as_str().unwrap();
-        let told: Vec<&str> =
-            console.lines().filter(|line| line.contains(&format!(" {id}: started, pid "))).collect();
-        let unique: BTreeSet<&str> =
-            told.iter().map(|line| line.split(": started, ").nth(1).unwrap()).collect();
+        let told: Vec<&str> = console.lines().filter(|line| line.contains(&format!(" {id}: started, pid "))).collect();
+        let unique: BTreeSet<&str> = told.iter().map(|line| line.split(": started, ").nth(1).unwrap()).collect();
         assert_eq!(told.len(), unique.len(), "I7: {told:#?}");
         assert!(told.len() as u64 <= script["restarts"].as_u64().unwrap() + 1, "I7: {told:#?} {script:#}");
     }
@@ -353,7 +355,9 @@ pub fn descendants(of: u32) -> Vec<(u32, u64)> {
     let mut known = BTreeSet::from([of]);
     loop {
         let before = known.len();
-        known.extend(all.iter().filter(|(_, stat)| known.contains(&stat.parent)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        known.extend(
+            all.iter().filter(|(_, stat)| known.contains(&stat.parent)).map(|(pid, _)| *pid).collect::<Vec<_>>(),
+        );
         if known.len() == before {
             break;
         }
