@@ -22,7 +22,7 @@ import threading
 import time
 
 import pythond
-from pythond import client, control, dialects, guard, loader, logs, schedule
+from pythond import client, control, dialects, guard, limits, loader, logs, schedule
 from pythond.emit import Emit
 
 TYPE_CHECKING = False
@@ -101,9 +101,13 @@ class Worker:
         self._channel.send("hello", v=1, pid=self._pid, py=version, exe=sys.executable, sdk=pythond.__version__)
         try:
             spec = self._channel.receive()
-            prepared = Prepared(spec, self._channel, self._wait_to_retry)
+            own = limits.Limits(spec.get("limits"))
+            limits.apply(own, [loader.CORE, control.text_of(spec, "script", "")])
+            prepared = Prepared(spec, own, self._channel, self._wait_to_retry)
         except control.Closed:
             os._exit(0)
+        except loader.Failure as failure:
+            self._fail(failure, str(spec.get("mode")))
         except ValueError as error:
             self._fail(loader.Failure("spec", "PD0203", "ValueError", str(error), True), "worker")
         self._listen()
@@ -294,7 +298,7 @@ class Worker:
 class Prepared:
     """A spec, read and checked."""
 
-    def __init__(self, spec: Frame, channel: Channel, wait: Any) -> None:
+    def __init__(self, spec: Frame, own: limits.Limits, channel: Channel, wait: Any) -> None:
         """Raises `ValueError` for a spec that is not as it should be."""
         if spec.get("t") != "spec" or spec.get("v") != 1:
             raise ValueError("the first frame must be a `spec` of version 1")
@@ -317,6 +321,8 @@ class Prepared:
         )
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         address = spec.get("socket") or (host, int(port))
+        if own.user and isinstance(address, str) and not os.access(address, os.W_OK):
+            address = (host, int(port))  # another user's way to the socket may be closed
         agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
         self.emit = Emit(agent, channel, self.source.is_user)
 

@@ -317,6 +317,9 @@ fn one(script: &Script) -> String {
     let pid = script.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
     let memory = script.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
     line("worker", format!("{pid}{memory}, {} restarts", script.restarts));
+    if let Some(why) = &script.recycled_why {
+        line("replaced", format!("{}×, last for {why}", script.recycled));
+    }
     for job in &script.jobs {
         line("collector", format!("{} (class {}), every {} s", job.name, job.class, job.interval_s));
     }

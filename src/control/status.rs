@@ -132,5 +132,7 @@ fn script(view: &WorkerView, now: Instant) -> Script {
         stack: view.stack.clone(),
         output_dropped: view.output_dropped,
         memory_bytes: view.memory,
+        recycled: view.recycled.0,
+        recycled_why: view.recycled.1.clone(),
     }
 }

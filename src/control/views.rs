@@ -37,7 +37,7 @@ pub struct Script {
     pub id: String,
     pub input: String,
     pub file: String,
-    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
+    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
     /// A `helper` is a file without a collector that others import.
     pub state: String,
     pub since_s: f64,
@@ -66,6 +66,11 @@ pub struct Script {
     pub stack: Option<String>,
     pub output_dropped: u64,
     pub memory_bytes: Option<u64>,
+    /// How often the worker was replaced although nothing was wrong: `max_age`, `max_runs`, `memory_max`.
+    #[serde(default)]
+    pub recycled: u64,
+    #[serde(default)]
+    pub recycled_why: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -166,6 +171,6 @@ pub struct LastError {
 impl Script {
     /// True when nobody has to look.
     pub fn is_well(&self) -> bool {
-        matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper") && self.why.is_none()
+        matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper" | "ended") && self.why.is_none()
     }
 }

@@ -332,8 +332,10 @@ impl Supervisor {
             let run_dir = self.shared.settings.run_dir.clone();
             self.tending = Some(tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &tokens)));
         }
+        let now = Instant::now();
         for script in &mut self.scripts {
             script.look_at_file(&self.shared.events);
+            script.weigh(&mut self.shared, now);
         }
     }
 }

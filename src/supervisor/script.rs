@@ -73,6 +73,9 @@ pub(super) struct Script {
     warnings: Vec<String>,
     /// A look at the file is under way.
     looking: bool,
+    weighed: Option<Instant>,
+    /// How often its worker was replaced although nothing was wrong, and why it was the last time.
+    recycled: (u64, Option<String>),
     counters: Counters,
 }
 
@@ -85,7 +88,14 @@ impl Script {
         counters: &Counters,
         now: Instant,
     ) -> Self {
-        let limits = Limits { run_timeout: spec.run_timeout, stop_grace: spec.stop_grace, ..limits.clone() };
+        let limits = Limits {
+            run_timeout: spec.run_timeout,
+            stop_grace: spec.stop_grace,
+            restart: spec.restart,
+            max_age: spec.max_age,
+            max_runs: spec.max_runs,
+            ..limits.clone()
+        };
         let member = Member::new(&spec);
         let output = Output::new(&spec.id, &spec.input, Arc::clone(&member), logs.clone(), counters.clone());
         Self {
@@ -116,6 +126,8 @@ impl Script {
             is_helper: false,
             warnings: Vec::new(),
             looking: false,
+            weighed: None,
+            recycled: (0, None),
             counters: counters.clone(),
         }
     }
@@ -463,6 +475,7 @@ impl Script {
         self.last_of_jobs.clear();
         self.frames_lost += process.frames_missed();
         let known = matches!(self.life.state(), State::Stopping(_));
+        let clean = ended == Ended::Exited(0) && self.life.state() != State::Spawning;
         let mut why = ended.tell();
         if self.life.state() == State::Spawning {
             why.push_str(&format!(" before it said anything; is `{}` a Python 3?", self.spec.cmd));
@@ -476,8 +489,12 @@ impl Script {
         if let Some(words) = self.output.last_word() {
             why.push_str(&format!("; its last words: {words}"));
         }
+        if let Some(why) = self.life.recycles_because() {
+            self.recycled = (self.recycled.0 + 1, Some(why.to_owned()));
+        }
         self.count_end(match ended {
             _ if self.life.ends_because() == Some(Fault::Hung) => "hung",
+            _ if self.life.recycles_because().is_some() => "recycled",
             _ if known => "stopped",
             Ended::Exited(_) => "exited",
             Ended::Killed(_) => "killed",
@@ -491,7 +508,7 @@ impl Script {
         {
             self.output.logs.cli(&format!("{}: {why}\n{}", self.spec.id, stack.trim_end()));
         }
-        self.step(Input::Exited { why }, shared, now);
+        self.step(Input::Exited { why, clean }, shared, now);
     }
 
     fn count_end(&self, result: &str) {
@@ -503,7 +520,7 @@ impl Script {
 
     /// Looks whether the file of a script that cannot run has changed.
     pub fn look_at_file(&mut self, events: &mpsc::Sender<Event>) {
-        let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped);
+        let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped | State::Ended);
         if !waits || std::mem::replace(&mut self.looking, true) {
             return;
         }
@@ -512,6 +529,19 @@ impl Script {
             // The loop may have ended meanwhile.
             let _ = events.blocking_send(Event::FileLooked { script, file: super::stamp(&path) });
         });
+    }
+
+    /// Looks whether its worker is larger than it may be, where no cgroup does.
+    pub fn weigh(&mut self, shared: &mut Shared, now: Instant) {
+        let (Some(max), Some(pid)) = (self.spec.memory_max, self.pid()) else { return };
+        if self.weighed.is_some_and(|last| now.saturating_duration_since(last) < shared.settings.limits.weigh) {
+            return;
+        }
+        self.weighed = Some(now);
+        if let Some(used) = process::memory(pid).filter(|used| *used > max) {
+            let why = format!("memory_max: it used {} MiB of {} MiB", used >> 20, max >> 20);
+            self.step(Input::TooLarge { why }, shared, now);
+        }
     }
 
     pub fn file_looked(&mut self, stamp: Option<Stamp>, shared: &mut Shared, now: Instant) {
@@ -535,7 +565,7 @@ impl Script {
             format!("; {} in {:.1} s", next.what, next.at.saturating_duration_since(Instant::now()).as_secs_f64())
         });
         match self.life.state() {
-            State::Overdue => tracing::warn!(target: "worker", "{id}: its run takes longer than its interval"),
+            State::Overdue => tracing::warn!(target: "worker", "{id}: {}", self.overdue(Instant::now())),
             State::Stopping(Step::Dump) => {
                 tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended")
             }
@@ -543,6 +573,10 @@ impl Script {
                 let stack = self.stack.as_deref().filter(|_| self.stack_of == self.incarnation);
                 let stack = stack.unwrap_or("no stack could be had");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
+            }
+            State::Stopping(Step::Ask) if self.life.recycles_because().is_some() => {
+                let why = self.life.recycles_because().unwrap_or_default();
+                tracing::info!(target: "worker", "{id}: is replaced: {why}");
             }
             State::Stopping(Step::Term) => {
                 tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group")
@@ -560,6 +594,11 @@ impl Script {
             }
             State::Unkillable => {
                 tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
+            }
+            State::Ended if why.is_empty() => tracing::info!(target: "worker", "{id}: has ended and is not started again"),
+            State::Ended => {
+                tracing::error!(target: "worker", "{id}: {why}");
+                self.output.logs.cli(&format!("{id}: {why}"));
             }
             State::Stopped => tracing::info!(target: "worker", "{id}: stopped"),
             State::Idle if before == State::Overdue => tracing::info!(target: "worker", "{id}: its long run has ended"),
@@ -607,6 +646,7 @@ impl Script {
             output_dropped: self.output.dropped(),
             frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
+            recycled: self.recycled.clone(),
         }
     }
 
@@ -630,6 +670,10 @@ impl Script {
             (State::Blocked, _) | (State::Backoff | State::Tripped, Some(Fault::NotLoaded)) => "load-error",
             (State::Backoff | State::Tripped, _) => "crashed",
             (State::Unkillable, _) => "unkillable",
+            (State::Ended, None) => "ended",
+            (State::Ended, Some(Fault::NotLoaded)) => "load-error",
+            (State::Ended, Some(Fault::Hung)) => "hung",
+            (State::Ended, Some(_)) => "crashed",
             (State::Stopped, _) => "stopped",
             (State::Overdue, _) => return ("running", Some(self.overdue(now))),
             (State::Idle | State::Running, _) => return self.state_by_runs(failure),
@@ -638,8 +682,11 @@ impl Script {
     }
 
     fn overdue(&self, now: Instant) -> String {
-        let lasts = self.life.run_began().map_or(0, |began| now.saturating_duration_since(began).as_secs());
-        format!("its run has been going on for {lasts} s, longer than its interval")
+        let lasts = |since: Instant| now.saturating_duration_since(since).as_secs();
+        match self.life.run_began() {
+            Some(began) => format!("its run has been going on for {} s, longer than its interval", lasts(began)),
+            None => format!("no run has begun for {} s", lasts(self.life.last_activity())),
+        }
     }
 
     fn state_by_runs(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
@@ -26,9 +26,6 @@ use super::control::Channel;
 /// In the environment of a worker and of everything it starts: whose run directory, and which worker.
 const RUN_COOKIE: &str = "PYTHOND_RUN";
 const WORKER_COOKIE: &str = "PYTHOND_WORKER";
-
-/// What workers get of open files; `select` in scripts fails above.
-const OPEN_FILES: u64 = 1024;
 
 /// How long the end of an earlier agent's processes is waited for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -55,9 +52,6 @@ pub struct Launch {
     pub run_dir: PathBuf,
     pub token: String,
     pub envs: Vec<(String, String)>,
-    pub nice: i32,
-    pub memory_max: Option<u64>,
-    pub cwd: PathBuf,
 }
 
 impl Launch {
@@ -68,9 +62,6 @@ impl Launch {
             run_dir: run_dir.to_owned(),
             token: token.to_owned(),
             envs: spec.envs.clone(),
-            nice: spec.nice,
-            memory_max: spec.memory_max,
-            cwd: spec.script.parent().map(Path::to_owned).unwrap_or_default(),
         }
     }
 }
@@ -219,9 +210,6 @@ fn why_not(cmd: &str) -> String {
 }
 
 fn start(launch: &Launch) -> Result<Process, StartError> {
-    if !launch.cwd.is_dir() {
-        return Err(StartError::Permanent(format!("the folder {} is not there", launch.cwd.display())));
-    }
     launched(launch).map_err(|source| {
         let program = launch.program.display();
         match rustix::io::Errno::from_io_error(&source) {
@@ -247,7 +235,6 @@ fn launched(launch: &Launch) -> io::Result<Process> {
     let mut command = Command::new(&launch.program);
     command
         .arg(launch.core.join("pythond"))
-        .current_dir(&launch.cwd)
         .envs(launch.envs.iter().map(|(key, value)| (key, value)))
         .env(RUN_COOKIE, &launch.run_dir)
         .env(WORKER_COOKIE, &launch.token)
@@ -262,8 +249,6 @@ fn launched(launch: &Launch) -> io::Result<Process> {
         control: control_theirs.as_raw_fd(),
         trace: trace_theirs.as_raw_fd(),
         parent: rustix::process::getpid(),
-        nice: launch.nice,
-        memory_max: launch.memory_max,
     };
     // Held until it is listed, so that nobody takes it for an orphan meanwhile.
     let mut known = workers();
@@ -286,14 +271,12 @@ fn launched(launch: &Launch) -> io::Result<Process> {
     Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, leash })
 }
 
-/// What the child does between fork and exec.
+/// What the child does between fork and exec; all else it does to itself in Python (`pythond.limits`), as a forked worker does.
 #[derive(Clone, Copy)]
 struct Preparation {
     control: i32,
     trace: i32,
     parent: Pid,
-    nice: i32,
-    memory_max: Option<u64>,
 }
 
 #[expect(unsafe_code, reason = "a child is prepared between fork and exec")]
@@ -312,23 +295,6 @@ impl Preparation {
         for fd in [self.control, self.trace] {
             rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
         }
-        // The agent must outlive its workers when memory runs out; where /proc is not writable this is a wish.
-        if let Ok(file) =
-            rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty())
-        {
-            let _ = rustix::io::write(file, b"500");
-        }
-        limit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-        let files = rustix::process::getrlimit(Resource::Nofile);
-        limit(
-            Resource::Nofile,
-            Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum },
-        )?;
-        if let Some(bytes) = self.memory_max {
-            limit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
-        }
-        // A lower value than ours needs a right that we may not have; the script runs all the same.
-        let _ = rustix::process::setpriority_process(None, self.nice);
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // The agent may have died before the line above.
         if rustix::process::getppid() != Some(self.parent) {
@@ -336,10 +302,6 @@ impl Preparation {
         }
         Ok(())
     }
-}
-
-fn limit(resource: Resource, limit: Rlimit) -> io::Result<()> {
-    Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
 fn raw(pid: u32) -> Pid {
