@@ -102,7 +102,7 @@ class Worker:
         try:
             spec = self._channel.receive()
             own = limits.Limits(spec.get("limits"))
-            limits.apply(own, [loader.CORE, control.text_of(spec, "script", "")])
+            limits.apply(own, [os.path.dirname(os.__file__), loader.CORE, control.text_of(spec, "script", "")])
             prepared = Prepared(spec, own, self._channel, self._wait_to_retry)
         except control.Closed:
             os._exit(0)
