@@ -27,6 +27,7 @@ use crate::sinks::{self, pump};
 use crate::supervisor;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
+use crate::worker::control::Address;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, process, sdk};
 
@@ -99,6 +100,7 @@ impl Agent {
 
         let socket = server::reachable(&config.http_api.socket);
         let unix = bind_socket(&socket).await?;
+        let for_scripts = bind_for_other_users(&config, &socket).await;
         let tcp = bind_tcp(config.http_api.listen).await?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
 
@@ -138,6 +140,9 @@ impl Agent {
         let router = router(&config, Arc::clone(&ingest), control, roster);
         let stop_listeners = CancellationToken::new();
         let mut listeners = vec![tokio::spawn(server::serve_unix(unix, router.clone(), stop_listeners.clone()))];
+        if let Some(socket) = for_scripts {
+            listeners.push(tokio::spawn(server::serve_scripts(socket, router.clone(), stop_listeners.clone())));
+        }
         if let Some(tcp) = tcp {
             let places = config.http_api.max_connections;
             listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places, stop_listeners.clone())));
@@ -301,6 +306,23 @@ async fn bind_socket(socket: &Path) -> anyhow::Result<UnixListener> {
         anyhow::bail!("{} belongs to another user; set a shorter [http_api] socket", dir.display());
     }
     server::bind_unix(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
+}
+
+/// Binds the socket over which scripts that run as other users report; without it they report over TCP.
+async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<UnixListener> {
+    let is_needed = config.inputs.iter().any(|input| input.enabled && input.user.is_some());
+    if !is_needed {
+        return None;
+    }
+    let address = Address { socket: socket.to_owned(), tcp: config.http_api.listen };
+    let path = address.for_other_users();
+    match server::bind_unix_for_all(&path).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(target: "agent", "could not listen on {}: {error}; scripts with `user` report over TCP", path.display());
+            None
+        }
+    }
 }
 
 /// Binds the port of the settings, or one of the next where it is taken: scripts are told the port, and have the socket anyway.

@@ -34,20 +34,29 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     loop {
         let exit = match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
             Ok(body) => print(&body, args),
-            Err(error) => {
-                warn(&format!(
-                    "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
-                    socket.display(),
-                    root.display()
-                ));
-                Exit::NoAgent
-            }
+            Err(error) => no_agent(&socket, root, &error),
         };
         if !args.watch || exit != Exit::Ok {
             return exit;
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Says that nobody is there.
+pub(super) fn no_agent(socket: &Path, root: &Path, error: &anyhow::Error) -> Exit {
+    warn(&format!(
+        "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
+        socket.display(),
+        root.display()
+    ));
+    Exit::NoAgent
+}
+
+/// The message of a refusing answer.
+pub(super) fn refusal(body: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
+    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
 }
 
 /// The socket as the settings name it; with faulty settings the default place, since an agent may still run on the old ones.
@@ -137,7 +146,7 @@ fn json(value: &impl serde::Serialize) -> Exit {
     Exit::Ok
 }
 
-fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
+pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
     if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
         return Ok(script);
     }

@@ -131,6 +131,18 @@ pub struct RemovedSink {
     pub holds_s: Option<f64>,
 }
 
+/// The answer to `GET /api/v1/scripts/{id}/stack`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stack {
+    pub id: String,
+    /// Absent where there is no process.
+    pub pid: Option<u32>,
+    /// Each thread, the most recent call first; empty where none could be had.
+    pub stack: String,
+    /// Why there is none.
+    pub why: Option<String>,
+}
+
 /// The answer to `POST /api/v1/sinks/{name}/skip`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Skipped {

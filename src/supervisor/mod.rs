@@ -4,6 +4,7 @@
 //! here and in `worker::life`, one event at a time.
 
 mod incarnation;
+mod live;
 mod repeats;
 mod script;
 mod stack;
@@ -29,6 +30,7 @@ use crate::worker::roster::Roster;
 use script::Script;
 
 pub use crate::worker::life::Limits;
+pub use live::LiveStack;
 pub use view::{JobView, LastError, LastRun, WorkerView};
 
 /// What all workers share.
@@ -89,6 +91,8 @@ enum Event {
     /// Ends and starts the worker of the script with this name; answers whether there is one.
     Restart(String, oneshot::Sender<bool>),
     RunNow(String, oneshot::Sender<bool>),
+    /// Has a live worker write its stacks; the answer is dropped where there is no such script.
+    TakeStack(String, oneshot::Sender<LiveStack>),
     Stop(Duration, oneshot::Sender<()>),
 }
 
@@ -167,6 +171,11 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.events.send(event(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// What the worker of a script is doing now; `None` where there is no such script.
+    pub async fn stack(&self, id: &str) -> Option<LiveStack> {
+        self.ask(|answer| Event::TakeStack(id.to_owned(), answer)).await
     }
 
     /// Stops all workers at once, each within its own grace, but all steps (asked, TERM, KILL) within `patience`; waits until all that
@@ -257,7 +266,9 @@ impl Supervisor {
             Event::Frame { script, incarnation, frame } => {
                 self.of(script, incarnation, |script, shared| script.frame(*frame, shared, now))
             }
-            Event::Stack { script, incarnation, text } => self.of(script, incarnation, |script, _| script.stack(&text)),
+            Event::Stack { script, incarnation, text } => {
+                self.of(script, incarnation, |script, _| script.stack(&text, now))
+            }
             Event::Died { script, incarnation, ended, left_behind } => {
                 self.of(script, incarnation, |script, shared| script.died(ended, left_behind, shared, now));
             }
@@ -275,6 +286,11 @@ impl Supervisor {
                 let found = self.with_id(&id, |script, shared| script.run_now(shared, now));
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(found);
+            }
+            Event::TakeStack(id, answer) => {
+                if let Some(script) = self.scripts.iter_mut().find(|script| script.spec.id == id) {
+                    script.take_stack(answer, now);
+                }
             }
             Event::Stop(patience, answer) => {
                 self.stopping = Some(answer);

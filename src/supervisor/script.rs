@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::incarnation::{Incarnation, Output};
+use super::live::{self, LiveStack, Look};
 use super::repeats::Repeats;
 use super::stack::{name_of, user_frame};
 use super::view::{JobView, LastError, LastRun, WorkerView};
@@ -60,6 +61,8 @@ pub(super) struct Script {
     stack: Option<String>,
     /// The incarnation that wrote the stack.
     stack_of: u64,
+    /// Somebody asked for the stacks of the live worker.
+    look: Option<Look>,
     /// Frames that could not be read, or were dropped by the worker.
     frames_lost: u64,
     /// What `cmd` was at the last start.
@@ -119,6 +122,7 @@ impl Script {
             repeats: Repeats::default(),
             stack: None,
             stack_of: 0,
+            look: None,
             frames_lost: 0,
             program: PathBuf::new(),
             file: None,
@@ -149,6 +153,7 @@ impl Script {
         if input == Input::Tick {
             let seen = self.member.last_activity();
             self.life.step(seen.min(now), Input::Activity);
+            self.finish_look(now);
         }
         let before = self.life.state();
         for order in self.life.step(now, input) {
@@ -448,7 +453,18 @@ impl Script {
     }
 
     /// A dump may come in several pieces; that of an earlier incarnation stands until there is a new one.
-    pub fn stack(&mut self, text: &str) {
+    pub fn stack(&mut self, text: &str, now: Instant) {
+        if let Some(look) = &mut self.look {
+            look.take(text, now);
+            if self.life.state() != State::Stopping(Step::Dump) {
+                // Asked for by a person; it is no evidence of a fault.
+                return;
+            }
+        }
+        self.keep_stack(text);
+    }
+
+    fn keep_stack(&mut self, text: &str) {
         if self.stack_of != self.incarnation {
             self.stack = None;
             self.stack_of = self.incarnation;
@@ -456,6 +472,36 @@ impl Script {
         let stack = self.stack.get_or_insert_default();
         if stack.len() + text.len() <= STACK_BYTES {
             stack.push_str(text);
+        }
+    }
+
+    /// Has the worker write its stacks for somebody who asked.
+    pub fn take_stack(&mut self, answer: oneshot::Sender<LiveStack>, now: Instant) {
+        let is_under_way = self.look.is_some();
+        let look = self.look.get_or_insert_with(|| Look::new(now));
+        look.join(answer);
+        match &self.process {
+            // Before `hello` the signal would end it: nobody is there yet to take it.
+            _ if self.life.state() == State::Spawning => self.end_look("its worker is just being started"),
+            None => {
+                let why = self.life.failure().map_or(String::new(), |failure| format!(": {}", failure.why));
+                self.end_look(&format!("it has no process{why}"));
+            }
+            Some(process) if !is_under_way => process.leash.signal(Signal::USR2),
+            Some(_) => {}
+        }
+    }
+
+    fn finish_look(&mut self, now: Instant) {
+        if self.look.as_ref().is_some_and(|look| look.is_done(now)) {
+            let state = self.pid().and_then(process::state);
+            self.end_look(&live::silence(state));
+        }
+    }
+
+    fn end_look(&mut self, why: &str) {
+        if let Some(look) = self.look.take() {
+            look.answer(self.pid(), Some(why.to_owned()));
         }
     }
 
@@ -468,6 +514,13 @@ impl Script {
     // --- the end ---
 
     pub fn died(&mut self, ended: Ended, left_behind: usize, shared: &mut Shared, now: Instant) {
+        if let Some(look) = self.look.take() {
+            // What it wrote last may be of the crash that ended it.
+            if matches!(ended, Ended::Killed(_)) && !look.text().is_empty() {
+                self.keep_stack(look.text());
+            }
+            look.answer(self.pid(), Some(live::silence(None)));
+        }
         let Some(process) = self.process.take() else { return };
         shared.roster.dismiss(&process.token);
         self.jobs.clear();
@@ -595,7 +648,9 @@ impl Script {
             State::Unkillable => {
                 tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
             }
-            State::Ended if why.is_empty() => tracing::info!(target: "worker", "{id}: has ended and is not started again"),
+            State::Ended if why.is_empty() => {
+                tracing::info!(target: "worker", "{id}: has ended and is not started again")
+            }
             State::Ended => {
                 tracing::error!(target: "worker", "{id}: {why}");
                 self.output.logs.cli(&format!("{id}: {why}"));
@@ -772,7 +827,7 @@ fn what_failed(fatal: &Fatal) -> String {
     let raised = fatal.raised();
     match fatal.code.as_str() {
         "PD0201" => format!("syntax error: {}", fatal.msg),
-        "PD0204" => fatal.msg.clone(),
+        "PD0204" | "PD0103" | "PD0106" | "PD0702" | "PD0705" => fatal.msg.clone(),
         _ => raised,
     }
 }

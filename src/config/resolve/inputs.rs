@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DAY, Reading, Section, Taken, no_input, tags_of};
-use crate::config::{Input, Restart};
 use crate::config::raw::{Entry, Node, Value, as_list};
 use crate::config::section::{
-    At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text, word,
-    yes_or_no,
+    At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text,
+    word, yes_or_no,
 };
+use crate::config::{Input, Restart};
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;
@@ -96,8 +96,7 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
 /// How a worker behaves towards the machine, and when it is replaced.
 fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) {
     input.user = section.read(reading, "user", user).map(|at| at.value);
-    let words =
-        word(&[("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)]);
+    let words = word(&[("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)]);
     section.set(reading, "restart", words, &mut input.restart);
     input.max_age = section.read(reading, "max_age", duration(SHORTEST_AGE..=LONGEST_AGE)).map(|at| at.value);
     input.max_runs = section.read(reading, "max_runs", number(1..=MOST_RUNS)).map(|at| at.value.unsigned_abs());
@@ -133,7 +132,11 @@ fn cwd(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> 
     if !enabled || path.is_dir() {
         return Ok(path);
     }
-    because_with_help("PD0106", format!("the folder `{}` does not exist", path.display()), format!("mkdir -p {}", path.display()))
+    because_with_help(
+        "PD0106",
+        format!("the folder `{}` does not exist", path.display()),
+        format!("mkdir -p {}", path.display()),
+    )
 }
 
 fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
