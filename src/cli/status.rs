@@ -295,6 +295,11 @@ fn footer(status: &Status) -> String {
         });
         out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
     }
+    for (task, count) in &status.panics {
+        out.push_str(&format!(
+            "\n▲ a defect in the agent: {task} panicked {count}×; it goes on, and the log says where\n"
+        ));
+    }
     for problem in &status.problems {
         out.push_str(&format!("\n▲ {problem}\n"));
     }

@@ -1,5 +1,6 @@
 //! From the parts' own snapshots to the views.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::views::{Buffer, DeadLetters, Job, LastError, RemovedSink, Run, Script, ScriptError, Sink, Status};
@@ -30,6 +31,7 @@ impl Control {
             dead_letters: self.dead_letters(),
             last_errors: self.last_errors(),
             problems: self.problems.clone(),
+            panics: self.panics(),
             buffer: Buffer {
                 bytes: buffer.bytes,
                 max_bytes: buffer.max_bytes,
@@ -44,6 +46,14 @@ impl Control {
     fn dead_letters(&self) -> Vec<DeadLetters> {
         let counts = self.dead.counts().into_iter();
         counts.map(|(who, counts)| DeadLetters { who, points: counts.points, dropped: counts.deleted_points }).collect()
+    }
+
+    fn panics(&self) -> BTreeMap<String, u64> {
+        let mut panics = self.counters.panics.counts();
+        for health in self.sinks.iter().map(|shown| shown.health.report()).filter(|health| health.panics > 0) {
+            panics.insert(format!("sink {}", health.name), health.panics);
+        }
+        panics
     }
 
     fn last_errors(&self) -> Vec<LastError> {

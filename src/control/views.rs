@@ -27,6 +27,9 @@ pub struct Status {
     pub dead_letters: Vec<DeadLetters>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
     pub last_errors: Vec<LastError>,
+    /// Panics that were caught, by the task: defects of the agent that did not end it.
+    #[serde(default)]
+    pub panics: BTreeMap<String, u64>,
     /// Found at start: folders without a script, unreadable files …
     pub problems: Vec<String>,
 }
@@ -178,6 +181,15 @@ pub struct LastError {
     pub text: String,
     pub ago_s: f64,
     pub times: u64,
+}
+
+impl Status {
+    /// `11 of 12 scripts well; sinks: main ok, local down`.
+    pub fn in_one_line(&self) -> String {
+        let well = self.scripts.iter().filter(|script| script.is_well()).count();
+        let sinks: Vec<String> = self.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.state)).collect();
+        format!("{well} of {} scripts well; sinks: {}", self.scripts.len(), sinks.join(", "))
+    }
 }
 
 impl Script {

@@ -14,6 +14,8 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
+use crate::telemetry::panics::Panics;
 use crate::worker::WorkerSpec;
 use crate::worker::control::{Address, Up};
 use crate::worker::life::{Input, State};
@@ -49,6 +52,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Handle {
     events: mpsc::Sender<Event>,
+    pulse: Arc<AtomicU64>,
 }
 
 /// Everything that the loop reacts to.
@@ -94,6 +98,8 @@ enum Event {
     /// Has a live worker write its stacks; the answer is dropped where there is no such script.
     TakeStack(String, oneshot::Sender<LiveStack>),
     Stop(Duration, oneshot::Sender<()>),
+    #[cfg(test)]
+    Panic,
 }
 
 /// Tells whether a file is the same as before.
@@ -134,8 +140,11 @@ pub fn start(
             script
         })
         .collect();
+    let pulse = Arc::<AtomicU64>::default();
     let supervisor = Supervisor {
         scripts,
+        pulse: Arc::clone(&pulse),
+        panics: counters.panics.clone(),
         shared: Shared {
             address: Address { socket: settings.socket.clone(), tcp: settings.address },
             settings,
@@ -148,13 +157,18 @@ pub fn start(
         tending: None,
     };
     tokio::spawn(supervisor.run(received));
-    Ok(Handle { events })
+    Ok(Handle { events, pulse })
 }
 
 impl Handle {
     /// How every script is now; empty once the loop has ended.
     pub async fn snapshot(&self) -> Vec<WorkerView> {
         self.ask(Event::Snapshot).await.unwrap_or_default()
+    }
+
+    /// Grows while the loop ticks.
+    pub fn pulse(&self) -> u64 {
+        self.pulse.load(Ordering::Relaxed)
     }
 
     /// Ends the worker of a script and starts it anew, without a pause. Says whether there is such a script.
@@ -205,6 +219,8 @@ struct Supervisor {
     stopping: Option<oneshot::Sender<()>>,
     /// A look at orphans is under way.
     tending: Option<JoinHandle<()>>,
+    pulse: Arc<AtomicU64>,
+    panics: Panics,
 }
 
 impl Supervisor {
@@ -216,7 +232,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => self.take(event),
+                    Some(event) => self.survive(|this| this.take(event)),
                     None => return,
                 },
                 _ = ticks.tick() => {
@@ -230,11 +246,12 @@ impl Supervisor {
                     self.all(Input::Tick, now);
                     if now.saturating_duration_since(looked) >= LOOK {
                         looked = now;
-                        self.look();
+                        self.survive(Self::look);
                     }
+                    self.pulse.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            self.give_slots();
+            self.survive(Self::give_slots);
             if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
                 let run_dir = self.shared.settings.run_dir.clone();
                 let looked =
@@ -249,6 +266,12 @@ impl Supervisor {
                 return;
             }
         }
+    }
+
+    /// A defect in the handling of one event must not be the end of all scripts.
+    fn survive(&mut self, act: impl FnOnce(&mut Self)) {
+        let panics = self.panics.clone();
+        panics.catch("the supervisor", || act(self));
     }
 
     fn take(&mut self, event: Event) {
@@ -292,6 +315,8 @@ impl Supervisor {
                     script.take_stack(answer, now);
                 }
             }
+            #[cfg(test)]
+            Event::Panic => panic!("a defect"),
             Event::Stop(patience, answer) => {
                 self.stopping = Some(answer);
                 for script in &mut self.scripts {
@@ -317,8 +342,10 @@ impl Supervisor {
     }
 
     fn all(&mut self, input: Input, now: Instant) {
+        let panics = self.panics.clone();
         for script in &mut self.scripts {
-            script.step(input.clone(), &mut self.shared, now);
+            // Each for itself: a defect that shows at one script keeps no tick from the others.
+            panics.catch("the supervisor", || script.step(input.clone(), &mut self.shared, now));
         }
     }
 
@@ -359,4 +386,39 @@ impl Supervisor {
 fn stamp(file: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(file).ok()?;
     Some((meta.modified().ok()?, meta.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_loop_is_counted_and_the_loop_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let counters = Counters::default();
+        let settings = Settings {
+            core: dir.path().to_owned(),
+            run_dir: dir.path().to_owned(),
+            socket: dir.path().join("s"),
+            address: ([127, 0, 0, 1], 9).into(),
+            limits: Limits::default(),
+        };
+        let logs = ScriptLogs::open(dir.path().to_owned(), counters.clone());
+        let handle = start(Vec::new(), settings, Roster::default(), logs, counters.clone()).unwrap();
+        for _ in 0..3 {
+            assert!(handle.events.send(Event::Panic).await.is_ok());
+        }
+        assert!(handle.snapshot().await.is_empty(), "it answers");
+        assert_eq!(counters.panics.counts()["the supervisor"], 3);
+        let before = handle.pulse();
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while handle.pulse() < before + 2 {
+                tokio::time::sleep(TICK).await;
+            }
+        })
+        .await
+        .expect("it ticks on");
+        handle.stop(Duration::from_secs(5)).await;
+        assert!(handle.stack("x").await.is_none(), "the loop has ended in order");
+    }
 }

@@ -237,6 +237,10 @@ fn launched(launch: &Launch) -> io::Result<Process> {
         .arg(launch.core.join("pythond"))
         .envs(launch.envs.iter().map(|(key, value)| (key, value)))
         .env(RUN_COOKIE, &launch.run_dir)
+        // What the service manager told the agent is not for scripts.
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID")
         .env(WORKER_COOKIE, &launch.token)
         .env("PYTHOND_CONTROL_FD", control_theirs.as_raw_fd().to_string())
         .env("PYTHOND_TRACE_FD", trace_theirs.as_raw_fd().to_string())
