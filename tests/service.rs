@@ -150,6 +150,31 @@ fn a_second_agent_on_the_same_data_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
+fn the_status_names_how_workers_are_held_on_this_machine() {
+    let root = with_a_script();
+    let agent = root.agent();
+    let status = agent.status();
+    let of = |name: &str| {
+        let all = status["mechanisms"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {status:#}")).clone()
+    };
+    for name in ["death signal", "subreaper", "process scan", "lock"] {
+        assert_eq!(of(name)["active"], true, "{name}");
+    }
+    for name in ["cgroup.kill", "memory.max", "pids.max"] {
+        assert_ne!(
+            of(name)["active"].as_bool().unwrap(),
+            of(name)["why"].is_string(),
+            "what is missing has its reason"
+        );
+    }
+    let (_, out, _) = root.run(&["status"]);
+    assert!(out.contains("workers are held by: death signal, subreaper, process scan, lock"), "{out}");
+    let metrics = String::from_utf8(agent.get("/metrics").body).unwrap();
+    assert!(metrics.contains("pythond_task_panics{task=\"the supervisor\"} 0"), "{metrics}");
+}
+
+#[test]
 fn the_unit_file_holds_what_the_agent_relies_on() {
     let mut unit = String::new();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/pythond.service");

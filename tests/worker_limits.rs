@@ -97,13 +97,7 @@ async fn workers_of_another_user_die_with_a_killed_agent() {
     open(&lab);
     lab.collector("idle", 3600.0, "print('began')");
     lab.collector("stopped", 3600.0, "print('began')\nos.kill(os.getpid(), signal.SIGSTOP)");
-    let mut agent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "mini_agent", "--nocapture"])
-        .env("LIMITS_MINI_AGENT", lab.path())
-        .env("LIMITS_PYTHON", python)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut agent = mini(&lab, python, "nobody");
     let pids = async |name: &str| number_in(&lab.path().join(name)).await;
     let (idle, stopped) = (pids("idle.idle").await, pids("stopped.stopped").await);
     until("it is stopped", || worker_lab::state_of(stopped) == Some('T')).await;
@@ -114,16 +108,30 @@ async fn workers_of_another_user_die_with_a_killed_agent() {
     agent.wait().unwrap();
 }
 
+/// Another process as an agent over this lab.
+fn mini(lab: &Lab, python: &str, user: &str) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "mini_agent", "--nocapture"])
+        .env("LIMITS_MINI_AGENT", lab.path())
+        .env("LIMITS_PYTHON", python)
+        .env("LIMITS_USER", user)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// Not a test: another process runs it as an agent that is killed; it writes the pid of each worker that has run.
 #[test]
 fn mini_agent() {
     let Some(root) = std::env::var_os("LIMITS_MINI_AGENT") else { return };
     let python = std::env::var("LIMITS_PYTHON").unwrap();
+    let user = std::env::var("LIMITS_USER").ok().filter(|user| !user.is_empty());
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
         let lab = Lab::over(Path::new(&root));
         let running = lab.start_with(|spec| {
             spec.cmd = python.clone();
-            spec.user = Some("nobody".to_owned());
+            spec.user = user.clone();
         });
         for id in ["idle.idle", "stopped.stopped"] {
             let view = running.wait(id, "has begun", |view| view.last_words == ["began"]).await;
@@ -131,6 +139,78 @@ fn mini_agent() {
         }
         std::future::pending::<()>().await;
     });
+}
+
+// --- what it leaves behind ---
+
+/// Its environment is empty and its session its own, but it kept all descriptors: only cgroup and lock find it.
+const DAEMON: &str = "\
+ours, theirs = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    daemon = os.fork()
+    if daemon == 0:
+        os.execve('/bin/sleep', ['sleep', '1000'], {})
+    os.write(theirs, str(daemon).encode())
+    os._exit(0)
+os.wait()
+daemon = os.read(ours, 100).decode()
+while 'sleep' not in open(f'/proc/{daemon}/cmdline').read():
+    pass
+(HERE / 'daemon').write_text(daemon + '\\n')
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_shook_everything_off_is_gone_before_the_next_copy_starts() {
+    let lab = Lab::new();
+    let run = format!("if (HERE / 'daemon').exists():\n    time.sleep(1e6)\n{}os._exit(1)", DAEMON);
+    lab.collector("sheds", 60.0, &run);
+    let running = lab.start();
+    let daemon = number_in(&lab.file("sheds/daemon")).await;
+    running.wait("sheds.sheds", "is started again", |view| view.restarts == 1 && view.pid.is_some()).await;
+    assert!(!is_running(daemon));
+    running.stop(Duration::from_secs(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn such_a_daemon_of_a_killed_agent_is_gone_before_anything_is_started() {
+    let lab = Lab::new();
+    lab.collector("idle", 3600.0, &format!("{}print('began')", DAEMON));
+    lab.collector("stopped", 3600.0, "print('began')");
+    let mut agent = mini(&lab, "python3", "");
+    let daemon = number_in(&lab.file("idle/daemon")).await;
+    number_in(&lab.path().join("stopped.stopped")).await;
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(is_running(daemon), "the death signal does not reach it");
+    pythond::worker::process::sweep_leftovers(&lab.path().join("run")).await;
+    assert!(!is_running(daemon));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_worker_has_its_lock_noted_and_leaves_nothing_of_its_cgroup() {
+    let lab = Lab::new();
+    lab.collector(
+        "noted",
+        0.2,
+        "(HERE / 'cgroup').write_text(open('/proc/self/cgroup').read().split('0::')[-1].strip() + '\\n')",
+    );
+    let running = lab.start();
+    let pid = running.wait("noted.noted", "runs", |view| view.runs_ok > 0).await.pid.unwrap();
+    let note = std::fs::read_to_string(lab.run_dir().join("workers/noted.noted.json")).unwrap();
+    let note: serde_json::Value = serde_json::from_str(&note).unwrap();
+    assert_eq!((&note["pid"], &note["incarnation"]), (&pid.into(), &1.into()));
+    assert!(note["starttime"].as_u64().unwrap() > 0 && note["boot_id"].as_str().unwrap().len() == 36, "{note}");
+    let has_cgroup = running.handle.mechanisms().iter().any(|one| one.name == "cgroup.kill" && one.why_not.is_none());
+    let cgroup = std::fs::read_to_string(lab.file("noted/cgroup")).unwrap();
+    assert_eq!(cgroup.trim().ends_with("/noted.noted"), has_cgroup, "{cgroup}");
+    running.stop(UNHURRIED).await;
+    if has_cgroup {
+        let mounted = std::fs::read_to_string("/proc/mounts").unwrap();
+        let place =
+            mounted.lines().find(|line| line.contains(" cgroup2 ")).unwrap().split(' ').nth(1).unwrap().to_owned();
+        assert!(!Path::new(&format!("{place}{}", Path::new(cgroup.trim()).parent().unwrap().display())).exists());
+    }
 }
 
 // --- what is replaced, and what is not ---
@@ -150,10 +230,10 @@ async fn a_worker_that_outgrew_its_memory_is_replaced_between_two_runs() {
     lab.limits.weigh = Duration::ZERO;
     lab.collector(
         "leaks",
-        0.1,
-        "(HERE / 'in').touch()\nglobals().setdefault('kept', []).append(b'x' * (20 << 20))\n(HERE / 'in').unlink()",
+        0.3,
+        "(HERE / 'in').touch()\nglobals().setdefault('kept', []).append(b'x' * (30 << 20))\n(HERE / 'in').unlink()",
     );
-    let running = lab.start_with(|spec| spec.memory_max = Some(128 << 20));
+    let running = lab.start_with(|spec| spec.memory_max = Some(256 << 20));
     replaced(&running, "leaks.leaks", "memory_max: it used ").await;
     running.stop(UNHURRIED).await;
     assert!(!lab.file("leaks/in").exists(), "no run was cut off");

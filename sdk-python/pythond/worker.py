@@ -45,6 +45,9 @@ def main() -> NoReturn:
     if not control_fd.isdigit():
         sys.stderr.write("this is the worker of pythond, started by it; to run a script by hand: pythond run FILE\n")
         sys.exit(2)
+    lock_fd = os.environ.pop("PYTHOND_LOCK_FD", "")
+    if lock_fd.isdigit():
+        keep_lock(int(lock_fd))
     channel = control.Channel(_move_away(int(control_fd)))
     _watch_for_crashes(_move_away(int(trace_fd)) if trace_fd.isdigit() else None)
     logs.replace_streams()
@@ -56,6 +59,12 @@ def _move_away(fd: int) -> int:
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
     os.close(fd)
     return moved
+
+
+def keep_lock(fd: int) -> None:
+    """Moves the lock of the script away and leaves it open to whatever the script starts: by it the agent finds that."""
+    fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_OWN_FD)
+    os.close(fd)
 
 
 _trace_fd: int | None = None

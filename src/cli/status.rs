@@ -10,7 +10,7 @@ use super::table::{ago, bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Surroundings};
-use crate::control::views::{Script, Sink, Status};
+use crate::control::views::{Mechanism, Script, Sink, Status};
 use crate::ingest::server::reachable;
 
 #[derive(clap::Args)]
@@ -295,6 +295,7 @@ fn footer(status: &Status) -> String {
         });
         out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
     }
+    out.push_str(&held_by(&status.mechanisms));
     for (task, count) in &status.panics {
         out.push_str(&format!(
             "\n▲ a defect in the agent: {task} panicked {count}×; it goes on, and the log says where\n"
@@ -310,6 +311,19 @@ fn footer(status: &Status) -> String {
         out.push_str(&format!("\n▲ {} says: {} ({}, {}×)\n", error.input, error.text, ago(error.ago_s), error.times));
     }
     out
+}
+
+/// One line: nobody has to do anything about it, but whoever looks for a process should know.
+fn held_by(mechanisms: &[Mechanism]) -> String {
+    let names = |active: bool| {
+        let some = mechanisms.iter().filter(|mechanism| mechanism.active == active);
+        some.map(|mechanism| mechanism.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match (names(true), names(false)) {
+        (active, _) if active.is_empty() => String::new(),
+        (active, missing) if missing.is_empty() => format!("\nworkers are held by: {active}\n"),
+        (active, missing) => format!("\nworkers are held by: {active}; not on this machine: {missing}\n"),
+    }
 }
 
 fn one(script: &Script) -> String {

@@ -108,6 +108,8 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
     registry.register("collector_restarts", "Restarts of the script's worker", restarts);
 
     let panics = Family::<OfTask, Gauge>::default();
+    // Always there, so that it can be watched before the first one.
+    panics.get_or_create(&OfTask { task: "the supervisor".to_owned() }).set(0);
     for (task, count) in &status.panics {
         panics.get_or_create(&OfTask { task: task.clone() }).set(clamp(*count));
     }

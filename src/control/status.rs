@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::views::{Buffer, DeadLetters, Job, LastError, RemovedSink, Run, Script, ScriptError, Sink, Status};
+use super::views::{
+    Buffer, DeadLetters, Job, LastError, Mechanism, RemovedSink, Run, Script, ScriptError, Sink, Status,
+};
 use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::sinks::State;
-use crate::supervisor::WorkerView;
+use crate::supervisor::{self, WorkerView};
 
 const SCHEMA: u32 = 1;
 
@@ -32,6 +34,7 @@ impl Control {
             last_errors: self.last_errors(),
             problems: self.problems.clone(),
             panics: self.panics(),
+            mechanisms: self.scripts.mechanisms().iter().map(mechanism).collect(),
             buffer: Buffer {
                 bytes: buffer.bytes,
                 max_bytes: buffer.max_bytes,
@@ -68,6 +71,10 @@ impl Control {
             })
             .collect()
     }
+}
+
+fn mechanism(found: &supervisor::Mechanism) -> Mechanism {
+    Mechanism { name: found.name.to_owned(), active: found.why_not.is_none(), why: found.why_not.clone() }
 }
 
 fn seconds(age: Option<Duration>) -> Option<f64> {

@@ -27,6 +27,9 @@ pub struct Status {
     pub dead_letters: Vec<DeadLetters>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
     pub last_errors: Vec<LastError>,
+    /// How workers and all that they start are held and ended on this machine.
+    #[serde(default)]
+    pub mechanisms: Vec<Mechanism>,
     /// Panics that were caught, by the task: defects of the agent that did not end it.
     #[serde(default)]
     pub panics: BTreeMap<String, u64>,
@@ -143,6 +146,15 @@ pub struct Stack {
     /// Each thread, the most recent call first; empty where none could be had.
     pub stack: String,
     /// Why there is none.
+    pub why: Option<String>,
+}
+
+/// One of the ways to hold and end what a worker has started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mechanism {
+    pub name: String,
+    pub active: bool,
+    /// Why it is not in use.
     pub why: Option<String>,
 }
 

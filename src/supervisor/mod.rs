@@ -5,6 +5,7 @@
 
 mod incarnation;
 mod live;
+mod mechanisms;
 mod repeats;
 mod script;
 mod stack;
@@ -25,8 +26,10 @@ use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
 use crate::telemetry::panics::Panics;
 use crate::worker::WorkerSpec;
+use crate::worker::cgroup::Groups;
 use crate::worker::control::{Address, Up};
 use crate::worker::life::{Input, State};
+use crate::worker::lock::Locks;
 use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
 use crate::worker::roster::Roster;
 
@@ -34,6 +37,7 @@ use script::Script;
 
 pub use crate::worker::life::Limits;
 pub use live::LiveStack;
+pub use mechanisms::Mechanism;
 pub use view::{JobView, LastError, LastRun, WorkerView};
 
 /// What all workers share.
@@ -53,6 +57,7 @@ pub struct Settings {
 pub struct Handle {
     events: mpsc::Sender<Event>,
     pulse: Arc<AtomicU64>,
+    mechanisms: Arc<[Mechanism]>,
 }
 
 /// Everything that the loop reacts to.
@@ -86,6 +91,8 @@ enum Event {
         incarnation: u64,
         ended: Ended,
         left_behind: usize,
+        /// The kernel ended it or something it started for want of memory.
+        out_of_memory: bool,
     },
     FileLooked {
         script: usize,
@@ -127,6 +134,8 @@ pub fn start(
     // As the sweep at the next start will spell it.
     let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
     let settings = Settings { run_dir, ..settings };
+    let (locks, groups) = (Locks::open(&settings.run_dir), Groups::open(&settings.run_dir));
+    let mechanisms = mechanisms::found(&locks, &groups).into();
     let (events, received) = mpsc::channel(EVENTS);
     let now = Instant::now();
     let has_siblings: Vec<bool> = specs.iter().map(|spec| spec.has_siblings_in(&specs)).collect();
@@ -151,19 +160,26 @@ pub fn start(
             roster,
             spawner,
             events: events.clone(),
+            locks,
+            groups,
             interpreters: HashMap::new(),
         },
         stopping: None,
         tending: None,
     };
     tokio::spawn(supervisor.run(received));
-    Ok(Handle { events, pulse })
+    Ok(Handle { events, pulse, mechanisms })
 }
 
 impl Handle {
     /// How every script is now; empty once the loop has ended.
     pub async fn snapshot(&self) -> Vec<WorkerView> {
         self.ask(Event::Snapshot).await.unwrap_or_default()
+    }
+
+    /// How the trees of workers are held on this machine.
+    pub fn mechanisms(&self) -> &[Mechanism] {
+        &self.mechanisms
     }
 
     /// Grows while the loop ticks.
@@ -210,6 +226,8 @@ struct Shared {
     spawner: Spawner,
     events: mpsc::Sender<Event>,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
+    locks: Locks,
+    groups: Groups,
     interpreters: HashMap<(String, Vec<(String, String)>), PathBuf>,
 }
 
@@ -253,9 +271,12 @@ impl Supervisor {
             }
             self.survive(Self::give_slots);
             if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
-                let run_dir = self.shared.settings.run_dir.clone();
-                let looked =
-                    tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &HashSet::new())).await;
+                let (run_dir, groups) = (self.shared.settings.run_dir.clone(), self.shared.groups.clone());
+                let last = move || {
+                    process::tend_orphans(&run_dir, &HashSet::new());
+                    groups.close();
+                };
+                let looked = tokio::task::spawn_blocking(last).await;
                 if let Err(error) = looked {
                     tracing::error!(target: "worker", "the last look at orphans failed: {error}");
                 }
@@ -292,8 +313,10 @@ impl Supervisor {
             Event::Stack { script, incarnation, text } => {
                 self.of(script, incarnation, |script, _| script.stack(&text, now))
             }
-            Event::Died { script, incarnation, ended, left_behind } => {
-                self.of(script, incarnation, |script, shared| script.died(ended, left_behind, shared, now));
+            Event::Died { script, incarnation, ended, left_behind, out_of_memory } => {
+                self.of(script, incarnation, |script, shared| {
+                    script.died(ended, left_behind, out_of_memory, shared, now);
+                });
             }
             Event::FileLooked { script, file } => self.scripts[script].file_looked(file, &mut self.shared, now),
             Event::Snapshot(answer) => {

@@ -18,9 +18,11 @@ use super::{Event, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
+use crate::worker::cgroup::Group;
 use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
-use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
+use crate::worker::lock::Lock;
+use crate::worker::process::{self, Ended, Launch, Parts, Process, StartError, find_program};
 use crate::worker::roster::Member;
 
 /// Good runs without a point after which a script counts as silent.
@@ -226,25 +228,34 @@ impl Script {
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
         let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned();
         let (spec, settings, spawner) = (self.spec.clone(), shared.settings.clone(), shared.spawner.clone());
+        let (locks, groups) = (shared.locks.clone(), shared.groups.clone());
         tokio::spawn(async move {
             // Looking at files may block: they can lie on a disk that hangs.
             let looked = tokio::task::spawn_blocking(move || {
                 let file = super::stamp(&spec.script);
                 let program = known.filter(|path| path.exists());
                 let program = program.map_or_else(|| find_program(&spec.cmd, &spec.envs), Ok);
-                let launch = |program| Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
-                (file, program.map(launch))
+                let launch = program.and_then(|program| {
+                    let lock = locks.take(&spec.id).map_err(|held| StartError::Held(told_with_cause(&held)))?;
+                    let launch = Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
+                    Ok(Launch { lock: lock.map(Arc::new), ..launch })
+                });
+                let group = launch.is_ok().then(|| groups.make(&spec.id, spec.memory_max)).flatten();
+                (file, launch, group)
             });
-            let (file, launch) =
-                looked.await.unwrap_or_else(|gone| (None, Err(StartError::Permanent(gone.to_string()))));
+            let (file, launch, group) =
+                looked.await.unwrap_or_else(|gone| (None, Err(StartError::Permanent(gone.to_string())), None));
             let program = launch.as_ref().map(|launch| launch.program.clone()).unwrap_or_default();
             let result = match launch {
                 Ok(launch) => {
-                    let program = program.clone();
-                    let started = spawner.spawn(launch).await;
-                    started.and_then(|process| {
-                        process.into_parts().map_err(|source| StartError::Passing { program, source })
-                    })
+                    let (program, lock) = (program.clone(), launch.lock.clone());
+                    match spawner.spawn(launch).await {
+                        Ok(process) => {
+                            let process = bind(process, incarnation, lock, group).await;
+                            process.into_parts().map_err(|source| StartError::Passing { program, source })
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
                 Err(error) => Err(error),
             };
@@ -266,10 +277,7 @@ impl Script {
             Err(error) => {
                 shared.roster.dismiss(&token);
                 let permanent = matches!(error, StartError::Permanent(_));
-                let why = match std::error::Error::source(&error) {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                };
+                let why = told_with_cause(&error);
                 let why = if permanent { format!("{why} [PD0107]") } else { why };
                 self.output.logs.cli(&format!("{}: could not be started: {why}", self.spec.id));
                 self.count_end("not_started");
@@ -279,7 +287,10 @@ impl Script {
         };
         let process =
             Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
-        let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        let mut spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        if process.leash.group().is_some_and(|group| group.keeps_memory) {
+            spec.memory_is_kept_by_cgroup();
+        }
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
         if let Err(error) = sent
@@ -513,7 +524,7 @@ impl Script {
 
     // --- the end ---
 
-    pub fn died(&mut self, ended: Ended, left_behind: usize, shared: &mut Shared, now: Instant) {
+    pub fn died(&mut self, ended: Ended, left_behind: usize, out_of_memory: bool, shared: &mut Shared, now: Instant) {
         if let Some(look) = self.look.take() {
             // What it wrote last may be of the crash that ended it.
             if matches!(ended, Ended::Killed(_)) && !look.text().is_empty() {
@@ -536,6 +547,14 @@ impl Script {
         if let (Ended::Killed(_), Some(place)) = (ended, self.place_of_stack()) {
             why.push_str(&format!(" at {place}"));
         }
+        // A program that the script started may have been the one; then the script lived on and ended for another reason.
+        let out_of_memory = out_of_memory && !known && ended == Ended::Killed(Signal::KILL.as_raw());
+        if out_of_memory {
+            why.push_str(&match self.spec.memory_max {
+                Some(max) => format!(": it used more than its memory_max, {} MiB", max >> 20),
+                None => ": the machine had no memory left".to_owned(),
+            });
+        }
         if self.life.state() == State::Loading {
             why.push_str(" while it was loaded");
         }
@@ -549,6 +568,7 @@ impl Script {
             _ if self.life.ends_because() == Some(Fault::Hung) => "hung",
             _ if self.life.recycles_because().is_some() => "recycled",
             _ if known => "stopped",
+            _ if out_of_memory => "oom",
             Ended::Exited(_) => "exited",
             Ended::Killed(_) => "killed",
         });
@@ -586,7 +606,11 @@ impl Script {
 
     /// Looks whether its worker is larger than it may be, where no cgroup does.
     pub fn weigh(&mut self, shared: &mut Shared, now: Instant) {
-        let (Some(max), Some(pid)) = (self.spec.memory_max, self.pid()) else { return };
+        let (Some(max), Some(process)) = (self.spec.memory_max, &self.process) else { return };
+        if process.leash.group().is_some_and(|group| group.keeps_memory) {
+            return;
+        }
+        let pid = process.leash.pid;
         if self.weighed.is_some_and(|last| now.saturating_duration_since(last) < shared.settings.limits.weigh) {
             return;
         }
@@ -783,6 +807,32 @@ impl Outcome {
             Self::Refused(count) => count,
             Self::Ok | Self::Raised => 0,
         }
+    }
+}
+
+/// Puts a new worker into its cgroup and notes that it holds the lock, before it is told its script.
+async fn bind(mut process: Process, incarnation: u64, lock: Option<Arc<Lock>>, group: Option<Group>) -> Process {
+    let pid = process.pid;
+    let bound = tokio::task::spawn_blocking(move || {
+        if let Some(group) = group
+            && let Err(error) = process.put_into(group)
+        {
+            tracing::debug!(target: "worker", "process {pid} runs without a cgroup: {error}");
+        }
+        if let Some(lock) = lock
+            && let Err(error) = lock.note(pid, incarnation)
+        {
+            tracing::debug!(target: "worker", "the lock of process {pid} has no note: {error}");
+        }
+        process
+    });
+    bound.await.expect("writing two files does not panic")
+}
+
+fn told_with_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! One worker: a `python3` process that runs one script.
 //!
-//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `control` is what agent and
+//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `cgroup` and `lock` hold what they
+//! start together, `control` is what agent and
 //! worker say to each other, `output` drains what a script prints, `roster` tells ingest who sends, `sdk` is the Python package.
 
+pub mod cgroup;
 pub mod control;
 pub mod discover;
 pub mod life;
+pub mod lock;
 pub mod output;
 pub mod process;
 pub mod roster;

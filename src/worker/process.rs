@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,7 +21,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::WorkerSpec;
+use super::cgroup::{self, Group};
 use super::control::Channel;
+use super::lock::{self, Lock};
 
 /// In the environment of a worker and of everything it starts: whose run directory, and which worker.
 const RUN_COOKIE: &str = "PYTHOND_RUN";
@@ -52,6 +54,8 @@ pub struct Launch {
     pub run_dir: PathBuf,
     pub token: String,
     pub envs: Vec<(String, String)>,
+    /// Inherited by the worker and all it starts; the agent's own descriptor is closed with this.
+    pub lock: Option<Arc<Lock>>,
 }
 
 impl Launch {
@@ -62,6 +66,7 @@ impl Launch {
             run_dir: run_dir.to_owned(),
             token: token.to_owned(),
             envs: spec.envs.clone(),
+            lock: None,
         }
     }
 }
@@ -83,6 +88,7 @@ pub struct Process {
 pub struct Leash {
     pub pid: u32,
     cookie: Arc<[u8]>,
+    group: Option<Group>,
     reaped: Arc<Mutex<bool>>,
 }
 
@@ -92,6 +98,9 @@ pub enum StartError {
     /// Trying again changes nothing until somebody changes the machine.
     #[error("{0}")]
     Permanent(String),
+    /// Something of an earlier life is still there.
+    #[error("{0}")]
+    Held(String),
     #[error("could not start `{}`", program.display())]
     Passing { program: PathBuf, source: io::Error },
 }
@@ -249,9 +258,14 @@ fn launched(launch: &Launch) -> io::Result<Process> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let lock = launch.lock.as_ref().map(|lock| lock.as_fd().as_raw_fd());
+    if let Some(lock) = lock {
+        command.env("PYTHOND_LOCK_FD", lock.to_string());
+    }
     let prepare = Preparation {
         control: control_theirs.as_raw_fd(),
         trace: trace_theirs.as_raw_fd(),
+        lock,
         parent: rustix::process::getpid(),
     };
     // Held until it is listed, so that nobody takes it for an orphan meanwhile.
@@ -271,7 +285,7 @@ fn launched(launch: &Launch) -> io::Result<Process> {
     };
     known.insert(pid);
     let cookie = format!("{WORKER_COOKIE}={}", launch.token).into_bytes().into();
-    let leash = Leash { pid, cookie, reaped: Arc::default() };
+    let leash = Leash { pid, cookie, group: None, reaped: Arc::default() };
     Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, leash })
 }
 
@@ -280,6 +294,7 @@ fn launched(launch: &Launch) -> io::Result<Process> {
 struct Preparation {
     control: i32,
     trace: i32,
+    lock: Option<i32>,
     parent: Pid,
 }
 
@@ -296,7 +311,7 @@ fn spawn_prepared(command: &mut Command, prepare: Preparation) -> io::Result<std
 impl Preparation {
     fn run(self, borrow: impl Fn(i32) -> std::os::fd::BorrowedFd<'static>) -> io::Result<()> {
         rustix::process::setsid()?;
-        for fd in [self.control, self.trace] {
+        for fd in [Some(self.control), Some(self.trace), self.lock].into_iter().flatten() {
             rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
         }
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -313,6 +328,16 @@ fn raw(pid: u32) -> Pid {
 }
 
 impl Process {
+    /// Puts the worker into a cgroup, by which it is ended with all it has started.
+    ///
+    /// # Errors
+    /// When the kernel refuses it; the worker then runs without.
+    pub fn put_into(&mut self, group: Group) -> io::Result<()> {
+        group.add(self.pid)?;
+        self.leash.group = Some(group);
+        Ok(())
+    }
+
     /// Takes the process apart into what the supervisor's tasks need.
     ///
     /// # Errors
@@ -390,6 +415,11 @@ fn ended(status: &WaitIdStatus) -> Ended {
 }
 
 impl Leash {
+    /// The cgroup of the worker, where it has one.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
     /// Sends a signal to the worker alone.
     pub fn signal(&self, signal: Signal) {
         if !*self.is_reaped() {
@@ -412,7 +442,7 @@ impl Leash {
         let until = Instant::now() + TREE_END;
         let mut known = BTreeSet::new();
         loop {
-            let left = self.kill_all();
+            let left = self.kill_all(&mut known);
             known.extend(&left);
             known.extend(children().into_iter().filter(|pid| *pid != self.pid && session_of(*pid) == Some(self.pid)));
             for pid in &known {
@@ -426,8 +456,8 @@ impl Leash {
         }
     }
 
-    /// Kills everybody who is there now; returns who was, without the worker itself.
-    fn kill_all(&self) -> Vec<u32> {
+    /// Kills everybody who is there now, and adds them to `known`; returns who still was, without the worker itself.
+    fn kill_all(&self, known: &mut BTreeSet<u32>) -> Vec<u32> {
         let reaped = self.is_reaped();
         if *reaped {
             return Vec::new();
@@ -435,6 +465,9 @@ impl Leash {
         // It may have ended already.
         let _ = rustix::process::kill_process_group(raw(self.pid), Signal::KILL);
         let _ = rustix::process::kill_process(raw(self.pid), Signal::KILL);
+        if let Some(group) = &self.group {
+            known.extend(group.kill().into_iter().filter(|pid| *pid != self.pid));
+        }
         let is_mine =
             |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
         let others = processes().into_iter().filter(|pid| *pid != self.pid && *pid != std::process::id());
@@ -444,6 +477,11 @@ impl Leash {
     fn is_reaped(&self) -> MutexGuard<'_, bool> {
         self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Kills another process if it is still the one that was meant.
+pub(super) fn end_process(pid: u32, is_meant: impl Fn(u32) -> bool) {
+    kill_if(pid, is_meant);
 }
 
 /// Kills a process that is no child of ours if it is still the one that was meant: its number could have gone to another meanwhile.
@@ -472,7 +510,12 @@ fn run_cookie(run_dir: &Path) -> Vec<u8> {
 /// Ends everything that an earlier agent on this run directory has left behind, and waits until it is gone.
 pub async fn sweep_leftovers(run_dir: &Path) {
     let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
-    let swept = tokio::task::spawn_blocking(move || sweep(&run_dir)).await;
+    let all = move || {
+        cgroup::sweep(&run_dir);
+        sweep(&run_dir);
+        lock::sweep(&run_dir);
+    };
+    let swept = tokio::task::spawn_blocking(all).await;
     if swept.is_err() {
         tracing::error!(target: "worker", "the look for processes of an earlier agent ended before its time");
     }
@@ -554,7 +597,12 @@ pub fn state(pid: u32) -> Option<char> {
     stat(pid)?.first()?.chars().next()
 }
 
-fn processes() -> Vec<u32> {
+/// When a process was started, in clock ticks since the start of the machine.
+pub(super) fn start_time(pid: u32) -> Option<u64> {
+    stat(pid)?.get(19)?.parse().ok()
+}
+
+pub(super) fn processes() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

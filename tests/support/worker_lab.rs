@@ -141,6 +141,7 @@ impl Drop for Lab {
         for pid in self.processes() {
             kill(pid, rustix::process::Signal::KILL);
         }
+        pythond::worker::cgroup::sweep(&self.path().join("run"));
     }
 }
 
