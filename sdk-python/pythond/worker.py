@@ -62,7 +62,7 @@ def _move_away(fd: int) -> int:
 
 
 def keep_lock(fd: int) -> None:
-    """Moves the lock of the script away and leaves it open to whatever the script starts: by it the agent finds that."""
+    """Moves the lock of the script away and leaves it open to what the script starts, which is found by it."""
     fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_OWN_FD)
     os.close(fd)
 

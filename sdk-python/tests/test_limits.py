@@ -1,6 +1,8 @@
 """What a worker does to itself before it opens its script."""
 
+import json
 import os
+import pathlib
 import pwd
 import resource
 import shutil
@@ -10,16 +12,16 @@ import sys
 import tempfile
 
 import pytest
-from support import CORE, Worker, frames_of, one
 
 from pythond import limits, loader
+from support import CORE, Worker, frames_of, one
 
 NOBODY = pwd.getpwnam("nobody")
 
 
 def _open_python():
-    """An interpreter that every user may run, with its library; those of version managers often lie in a closed home."""
-    test = f"import os; os.setgroups([]); os.setgid({NOBODY.pw_gid}); os.setuid({NOBODY.pw_uid}); import http.client, resource"
+    """An interpreter that every user may run; those of version managers often lie in a closed home."""
+    test = f"import os; os.setgid({NOBODY.pw_gid}); os.setuid({NOBODY.pw_uid}); import http.client, resource"
     for python in (sys.executable, "/usr/bin/python3"):
         if subprocess.run([python, "-c", test], capture_output=True, check=False).returncode == 0:
             return python
@@ -47,7 +49,7 @@ def open_folder():
     """A folder that every user may enter, which pytest's own are not."""
     folder = tempfile.mkdtemp()
     os.chmod(folder, 0o755)
-    yield __import__("pathlib").Path(folder)
+    yield pathlib.Path(folder)
     shutil.rmtree(folder)
 
 
@@ -67,7 +69,7 @@ def facts_of(path, **own):
         out, err = worker.output()
     ends = [frame for frame in frames if frame["t"] == "end"]
     assert ends and ends[0]["ok"], (frames, err)
-    return __import__("json").loads(out)
+    return json.loads(out)
 
 
 def fatal_of(path, **own):
@@ -236,8 +238,19 @@ def test_a_package_that_the_user_cannot_read_is_named(open_folder, open_core):
 def test_a_fork_bomb_of_another_user_ends_at_its_limit(open_folder, open_core):
     path = script(
         open_folder,
-        "children = 0\ntry:\n    for _ in range(2000):\n        if os.fork() == 0:\n            time.sleep(60)\n            os._exit(0)\n"
-        "        children += 1\nexcept OSError:\n    pass\nprint(json.dumps(children))\nsys.stdout.flush()\nos.killpg(0, 9)",
+        """\
+children = 0
+try:
+    for _ in range(2000):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        children += 1
+except OSError:
+    pass
+print(json.dumps(children))
+sys.stdout.flush()
+os.killpg(0, 9)""",
     )
     with Worker(path, "once", spec={"limits": {"user": "nobody", "processes": 40}}) as worker:
         assert 1 <= int(worker.process.stdout.readline()) <= 40
