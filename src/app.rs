@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -28,6 +28,9 @@ use crate::sinks::{self, pump};
 use crate::supervisor;
 use crate::telemetry::counters::{BySinkAndInput, Counters};
 use crate::telemetry::files::ScriptLogs;
+use crate::telemetry::panics::Panics;
+use crate::telemetry::systemd::ServiceManager;
+use crate::worker::control::Address;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, process, sdk};
 
@@ -35,6 +38,8 @@ use crate::worker::{WorkerSpec, discover, process, sdk};
 const DRAIN: Duration = Duration::from_secs(1);
 /// What the workers get.
 const STOP_WORKERS: Duration = Duration::from_millis(6500);
+/// Between two lines for `systemctl status`.
+const TELL_STATUS: Duration = Duration::from_secs(10);
 /// Bytes of dead letters per refuser.
 const DEAD_LETTER_CAP: u64 = 64 << 20;
 /// Ports tried after the one in the settings when that is taken.
@@ -44,11 +49,20 @@ const OTHER_PORTS: u16 = 10;
 ///
 /// # Errors
 /// When a part cannot be started: another agent on the same directory, no socket, a buffer that cannot be opened.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(config: Config, manager: &ServiceManager, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     survive_file_size_limits();
     raise_open_files();
     let agent = Agent::start(config).await?;
+    manager.ready();
+    let (scripts, control) = (agent.scripts.clone(), Arc::clone(&agent.control));
+    let touch = tokio::spawn(keep_in_touch(
+        manager.clone(),
+        move || scripts.pulse(),
+        async move || control.status().await.in_one_line(),
+    ));
     stop.await;
+    touch.abort();
+    manager.stopping();
     tracing::info!(target: "agent", "stopping: scripts may end their run");
     agent.stop().await;
     tracing::info!(target: "agent", "stopped");
@@ -60,6 +74,29 @@ pub fn default_socket(root: &Path) -> PathBuf {
     root.join("data/run/pythond.sock")
 }
 
+/// Tells the service manager that the agent lives, while the loop over the scripts ticks, and how things are.
+async fn keep_in_touch(manager: ServiceManager, pulse: impl Fn() -> u64, status: impl AsyncFn() -> String) {
+    if !manager.is_there() {
+        return;
+    }
+    let pause = manager.watchdog.map_or(TELL_STATUS, |watchdog| (watchdog / 3).min(TELL_STATUS));
+    let (mut last, mut told) = (pulse(), None::<tokio::time::Instant>);
+    loop {
+        tokio::time::sleep(pause).await;
+        let now = pulse();
+        if std::mem::replace(&mut last, now) != now {
+            manager.alive();
+        } else {
+            tracing::error!(target: "agent", "the loop over the scripts stands still; the service manager is not told that the agent lives");
+            continue;
+        }
+        if told.is_none_or(|told| told.elapsed() >= TELL_STATUS) {
+            told = Some(tokio::time::Instant::now());
+            manager.status(&status().await);
+        }
+    }
+}
+
 /// The agent at work.
 struct Agent {
     /// Held until the process ends.
@@ -68,6 +105,7 @@ struct Agent {
     logs: ScriptLogs,
     ingest: Arc<Ingest>,
     scripts: supervisor::Handle,
+    control: Arc<Control>,
     stop_pumps: watch::Sender<pump::Stop>,
     pumps: Vec<tokio::task::JoinHandle<()>>,
     /// Held until they have ended.
@@ -109,6 +147,7 @@ impl Agent {
 
         let socket = server::reachable(&config.http_api.socket);
         let unix = bind_socket(&socket).await?;
+        let for_scripts = bind_for_other_users(&config, &socket).await;
         let tcp = bind_tcp(config.http_api.listen).await?;
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
 
@@ -145,13 +184,16 @@ impl Agent {
             counters,
             problems,
         });
-        let router = router(&config, Arc::clone(&ingest), control, roster);
+        let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
         let stop_listeners = CancellationToken::new();
         let places = server::places(config.http_api.max_connections, open_files(), discovered.specs.len());
-        let mut listeners =
-            vec![tokio::spawn(server::serve_unix(unix, router.clone(), places.unix, stop_listeners.clone()))];
+        let keep = Listeners { router, stop: stop_listeners.clone(), panics: control.counters.panics.clone() };
+        let mut listeners = vec![keep.unix("the Unix socket", unix, places.unix, server::serve_unix)?];
+        if let Some(socket) = for_scripts {
+            listeners.push(keep.unix("the socket of the scripts", socket, places.unix, server::serve_scripts)?);
+        }
         if let Some(tcp) = tcp {
-            listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places.tcp, stop_listeners.clone())));
+            listeners.push(keep.tcp(tcp, places.tcp)?);
         }
         greet(&config, &discovered.specs, address, &socket);
         Ok(Self {
@@ -160,6 +202,7 @@ impl Agent {
             logs,
             ingest,
             scripts,
+            control,
             stop_pumps,
             pumps,
             _sinks_thread,
@@ -385,6 +428,23 @@ async fn bind_socket(socket: &Path) -> anyhow::Result<UnixListener> {
     server::bind_unix(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
 }
 
+/// Binds the socket over which scripts that run as other users report; without it they report over TCP.
+async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<UnixListener> {
+    let is_needed = config.inputs.iter().any(|input| input.enabled && input.user.is_some());
+    if !is_needed {
+        return None;
+    }
+    let address = Address { socket: socket.to_owned(), tcp: config.http_api.listen };
+    let path = address.for_other_users();
+    match server::bind_unix_for_all(&path).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            tracing::warn!(target: "agent", "could not listen on {}: {error}; scripts with `user` report over TCP", path.display());
+            None
+        }
+    }
+}
+
 /// Binds the port of the settings, or one of the next where it is taken: scripts are told the port, and have the socket anyway.
 async fn bind_tcp(listen: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
     let taken = match TcpListener::bind(listen).await {
@@ -417,6 +477,80 @@ fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: R
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
+/// Starts the listeners, and starts them anew on the same socket after a panic.
+struct Listeners {
+    router: Router,
+    stop: CancellationToken,
+    panics: Panics,
+}
+
+impl Listeners {
+    fn unix<F, S>(
+        &self,
+        name: &'static str,
+        listener: UnixListener,
+        places: usize,
+        serve: S,
+    ) -> io::Result<tokio::task::JoinHandle<()>>
+    where
+        F: Future<Output = ()> + Send,
+        S: Fn(UnixListener, Router, usize, CancellationToken) -> F + Send + 'static,
+    {
+        let kept = self.until_stop(listener.into_std()?);
+        Ok(self.spawn(name, move |router, stop| {
+            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(UnixListener::from_std));
+            opened(name, listener).map(|listener| serve(listener, router, places, stop))
+        }))
+    }
+
+    fn tcp(&self, listener: TcpListener, places: usize) -> io::Result<tokio::task::JoinHandle<()>> {
+        let kept = self.until_stop(listener.into_std()?);
+        Ok(self.spawn("the TCP port", move |router, stop| {
+            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(TcpListener::from_std));
+            opened("the TCP port", listener).map(|listener| server::serve_tcp(listener, router, places, stop))
+        }))
+    }
+
+    /// At the stop the port is closed, so that nobody waits in vain to be accepted.
+    fn until_stop<L: Send + std::marker::Sync + 'static>(&self, listener: L) -> Weak<L> {
+        let listener = Arc::new(listener);
+        let weak = Arc::downgrade(&listener);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            drop(listener);
+        });
+        weak
+    }
+
+    fn spawn<F>(
+        &self,
+        name: &'static str,
+        serve: impl Fn(Router, CancellationToken) -> Option<F> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let Self { router, stop, panics } = self;
+        let (router, stop, panics) = (router.clone(), stop.clone(), panics.clone());
+        tokio::spawn(async move {
+            let make = move || {
+                let serving = serve(router.clone(), stop.clone());
+                async move {
+                    if let Some(serving) = serving {
+                        serving.await;
+                    }
+                }
+            };
+            panics.keep_running(name, make).await;
+        })
+    }
+}
+
+fn opened<L>(name: &str, listener: Option<io::Result<L>>) -> Option<L> {
+    listener?.inspect_err(|error| tracing::error!(target: "agent", "{name} is not served any more: {error}")).ok()
+}
+
 fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, socket: &Path) {
     let sinks: Vec<String> = config
         .sinks
@@ -428,5 +562,45 @@ fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, soc
     tracing::info!(target: "agent", "pythond {} · {scripts} · points go to {} · page {at} · Ctrl-C to stop", env!("CARGO_PKG_VERSION"), sinks.join(", "));
     if config.default_sink {
         tracing::info!(target: "agent", "no sink is configured, so the points go to files; add a [sinks.<kind>.<name>] table to send them on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_is_held_off_only_while_the_loop_ticks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listening = UnixDatagram::bind(&path).unwrap();
+        listening.set_nonblocking(true).unwrap();
+        let manager = ServiceManager::connect(path.as_os_str(), Some(Duration::from_secs(30))).unwrap();
+        let heard = || {
+            let mut buffer = [0; 256];
+            std::iter::from_fn(|| listening.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()))
+                .filter(|word| word == b"WATCHDOG=1")
+                .count()
+        };
+        let pulse = Arc::new(AtomicU64::new(0));
+        let ticks = Arc::clone(&pulse);
+        let touch =
+            tokio::spawn(keep_in_touch(manager, move || ticks.load(Ordering::Relaxed), async || "well".to_owned()));
+        for _ in 0..60 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pulse.fetch_add(1, Ordering::Relaxed);
+        }
+        assert_eq!(heard(), 5, "three times in each 30 s, the sixth is due now");
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        heard();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(heard(), 0, "the loop stands still");
+        pulse.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(heard(), 1);
+        touch.abort();
     }
 }

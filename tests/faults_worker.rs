@@ -25,7 +25,7 @@ fn starts_in_two_minutes(lives: f64) -> (usize, State) {
     while now < 120.0 {
         let at = start + Duration::from_secs_f64(now);
         if now >= dies_at {
-            life.step(at, Input::Exited { why: "exited with code 1".to_owned() });
+            life.step(at, Input::Exited { why: "exited with code 1".to_owned(), clean: false });
             dies_at = f64::INFINITY;
         }
         life.step(at, Input::Tick);
@@ -749,7 +749,7 @@ fn w23_no_order_of_events_starts_a_second_copy() {
                 5 => Input::RunEnded { job: 0, ok: next(2) == 0 },
                 6 => Input::Fatal { why: "broken".to_owned(), permanent: next(2) == 0 },
                 7 => Input::ControlLost,
-                8..=9 if has_process => Input::Exited { why: "exited".to_owned() },
+                8..=9 if has_process => Input::Exited { why: "exited".to_owned(), clean: false },
                 10 if has_process => Input::NotSpawned { why: "no".to_owned(), permanent: next(2) == 0 },
                 11 => Input::Restart,
                 12 if next(8) == 0 => Input::Stop,

@@ -289,6 +289,7 @@ fn an_input_has_what_is_written_and_defaults_for_the_rest() {
 fn every_key_of_an_input_is_taken() {
     let more = "envs = ['A=1=2', 'B=~/lib:$HOME']\ntags = { team = \"web\", node = \"__datakit_hostname\" }\nrun_timeout = \"1m30s\"\n\
                 stop_grace = 7\nmemory_max = \"256MiB\"\nnice = -3\nisolation = \"script\"\nenabled = false\n\
+                user = \"nobody\"\nrestart = \"on-failure\"\nmax_age = \"12h\"\nmax_runs = 1000\numask = \"027\"\ncwd = \"python.d\"\n\
                 config = { url = \"$HOME\", n = 1, f = 1.5, list = [true], day = 2026-11-21 }";
     let root = Root::with(&[("t.conf", &input(more))]);
     let home = root.path("home").display().to_string();
@@ -300,6 +301,9 @@ fn every_key_of_an_input_is_taken() {
     );
     assert_eq!((input.run_timeout, input.stop_grace), (Some(Duration::from_secs(90)), Duration::from_secs(7)));
     assert_eq!((input.memory_max, input.nice, input.enabled), (Some(256 << 20), -3, false));
+    assert_eq!((input.user.as_deref(), input.restart), (Some("nobody"), config::Restart::OnFailure));
+    assert_eq!((input.max_age, input.max_runs), (Some(Duration::from_secs(12 * 3600)), Some(1000)));
+    assert_eq!((input.umask, input.cwd), (Some(0o027), Some(root.path("python.d"))));
     assert_eq!(input.config, serde_json::json!({"url": home, "n": 1, "f": 1.5, "list": [true], "day": "2026-11-21"}));
 }
 
@@ -401,7 +405,14 @@ fn values_of_an_input_out_of_range_say_what_would_be_right() {
         ("config = { a = nan }", "`NaN` is no number, which a script cannot be given"),
         ("isolation = \"class\"", "this version has one process per script, which is \"script\""),
         ("isolation = \"none\"", "it must be \"script\""),
-        ("user = \"nobody\"", "this version cannot run scripts as another user yet; `user` must go"),
+        ("user = \"a b\"", "it must be the name or the number of a user such as \"nobody\""),
+        ("user = 0", "it must be text in quotes"),
+        ("restart = \"sometimes\"", "it must be \"always\", \"on-failure\" or \"never\""),
+        ("max_age = 0", "it must be a duration from 1s to 365d"),
+        ("max_runs = 0", "it must be a whole number from 1 to 1000000000"),
+        ("umask = 27", "it must be octal digits in quotes such as \"027\""),
+        ("umask = \"0888\"", "it must be octal digits in quotes such as \"027\""),
+        ("umask = \"1777\"", "it must be octal digits in quotes such as \"027\""),
     ] {
         let found = input_fault(line);
         assert!(found.ends_with(end) && found.contains(" PD0103 "), "{line}: {found}");
@@ -849,7 +860,7 @@ fn every_example_in_the_sample_is_accepted() {
     let sinks = lines.iter().position(|line| line.starts_with("[sinks.")).unwrap();
     let shared = lines.iter().position(|line| line.starts_with("categories")).unwrap();
     let (input_keys, sink_keys, examples) = (&lines[..shared], &lines[shared..sinks], &lines[sinks..]);
-    assert_eq!((input_keys.len(), sink_keys.len()), (9, 8));
+    assert_eq!((input_keys.len(), sink_keys.len()), (15, 8));
     let mut text = input(&input_keys.join("\n")) + &examples.join("\n") + "\n";
     text += &format!(
         "[sinks.influxdb.all]\nurl = \"https://h\"\ndatabase = \"d\"\n{}\n",

@@ -413,7 +413,7 @@ async fn a_worker_is_a_session_of_its_own_with_its_limits_and_nothing_of_the_age
     let facts: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let pid = running.view("about.about").await.pid.unwrap();
     assert_eq!((&facts["pid"], &facts["sid"], &facts["pgid"]), (&pid.into(), &pid.into(), &pid.into()));
-    assert_eq!((&facts["nice"], &facts["core"], &facts["data"]), (&7.into(), &0.into(), &(512 << 20).into()));
+    assert_eq!((&facts["nice"], &facts["core"], &facts["data"]), (&7.into(), &0.into(), &(1 << 30).into()));
     assert!(facts["files"].as_u64().unwrap() <= 1024);
     assert_eq!((&facts["extra"], &facts["stdin"], &facts["oom"]), (&"given".into(), &"/dev/null".into(), &500.into()));
     assert_eq!(facts["cwd"], lab.file("about").display().to_string());

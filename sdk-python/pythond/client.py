@@ -75,7 +75,7 @@ class Agent:
     def request(self, method: str, path: str, content_type: str, body: bytes, deadline: float) -> Reply:
         """Sends any request the way `post` does."""
         kind = f"Content-Type: {content_type}\r\n" if content_type else ""
-        head = f"{method} {path} HTTP/1.1\r\nHost: pythond\r\n{self._head}{kind}Content-Length: {len(body)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{self._head}{kind}Content-Length: {len(body)}\r\n\r\n"
         data = head.encode("ascii")
         tries = 0
         stopping = False

@@ -22,7 +22,7 @@ import threading
 import time
 
 import pythond
-from pythond import client, control, dialects, guard, loader, logs, schedule
+from pythond import client, control, dialects, guard, limits, loader, logs, schedule
 from pythond.emit import Emit
 
 TYPE_CHECKING = False
@@ -45,6 +45,9 @@ def main() -> NoReturn:
     if not control_fd.isdigit():
         sys.stderr.write("this is the worker of pythond, started by it; to run a script by hand: pythond run FILE\n")
         sys.exit(2)
+    lock_fd = os.environ.pop("PYTHOND_LOCK_FD", "")
+    if lock_fd.isdigit():
+        keep_lock(int(lock_fd))
     channel = control.Channel(_move_away(int(control_fd)))
     _watch_for_crashes(_move_away(int(trace_fd)) if trace_fd.isdigit() else None)
     logs.replace_streams()
@@ -60,6 +63,12 @@ def _move_away(fd: int) -> int:
         moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     os.close(fd)
     return moved
+
+
+def keep_lock(fd: int) -> None:
+    """Moves the lock of the script away and leaves it open to what the script starts, which is found by it."""
+    fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_OWN_FD)
+    os.close(fd)
 
 
 _trace_fd: int | None = None
@@ -105,9 +114,13 @@ class Worker:
         self._channel.send("hello", v=1, pid=self._pid, py=version, exe=sys.executable, sdk=pythond.__version__)
         try:
             spec = self._channel.receive()
-            prepared = Prepared(spec, self._channel, self._wait_to_retry)
+            own = limits.Limits(spec.get("limits"))
+            limits.apply(own, [os.path.dirname(os.__file__), loader.CORE, control.text_of(spec, "script", "")])
+            prepared = Prepared(spec, own, self._channel, self._wait_to_retry)
         except control.Closed:
             os._exit(0)
+        except loader.Failure as failure:
+            self._fail(failure, str(spec.get("mode")))
         except ValueError as error:
             self._fail(loader.Failure("spec", "PD0203", "ValueError", str(error), True), "worker")
         self._listen()
@@ -298,7 +311,7 @@ class Worker:
 class Prepared:
     """A spec, read and checked."""
 
-    def __init__(self, spec: Frame, channel: Channel, wait: Any) -> None:
+    def __init__(self, spec: Frame, own: limits.Limits, channel: Channel, wait: Any) -> None:
         """Raises `ValueError` for a spec that is not as it should be."""
         if spec.get("t") != "spec" or spec.get("v") != 1:
             raise ValueError("the first frame must be a `spec` of version 1")
@@ -321,6 +334,8 @@ class Prepared:
         )
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         address = spec.get("socket") or (host, int(port))
+        if own.user and isinstance(address, str) and not os.access(address, os.W_OK):
+            address = (host, int(port))  # another user's way to the socket may be closed
         agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
         self.emit = Emit(agent, channel, self.source.is_user)
 

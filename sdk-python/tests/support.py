@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+# The interpreter of the workers.
+PYTHON = sys.executable
 CORE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Generous: a machine may be busy. No test waits this long when the code is right.
 LIMIT = 60.0
@@ -23,7 +25,7 @@ class Worker:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._trace, trace = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, os.path.join(CORE, "pythond")],
+            [PYTHON, os.path.join(CORE, "pythond")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

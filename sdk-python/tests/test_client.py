@@ -25,7 +25,7 @@ def test_the_request_carries_token_type_and_length():
     with FarEnd([answer()]) as far:
         assert post(client.Agent(far.address, "abc")).status == 200
     assert far.requests == [
-        b"POST /v1/write/metric HTTP/1.1\r\nHost: pythond\r\nX-Pythond-Worker: abc\r\n"
+        b"POST /v1/write/metric HTTP/1.1\r\nHost: localhost\r\nX-Pythond-Worker: abc\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
     ]
 

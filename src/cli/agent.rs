@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
@@ -10,6 +11,7 @@ use tracing_subscriber::prelude::*;
 use super::{Exit, settings, show, warn};
 use crate::app;
 use crate::config::Level;
+use crate::telemetry::systemd::ServiceManager;
 
 pub(super) fn main(root: &Path) -> Exit {
     let config = match settings(root) {
@@ -22,7 +24,8 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    let ended = runtime.block_on(async { app::run(config, asked_to_stop()).await });
+    let manager = service_manager();
+    let ended = runtime.block_on(async { app::run(config, &manager, asked_to_stop()).await });
     // Everything is closed; a look at a disk that hangs is not waited for.
     runtime.shutdown_background();
     match ended {
@@ -32,6 +35,21 @@ pub(super) fn main(root: &Path) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// The service manager, as the environment names it.
+fn service_manager() -> ServiceManager {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+        return ServiceManager::default();
+    };
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    // Set for another process of the service, it is none of our business.
+    let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let watchdog = number("WATCHDOG_USEC").filter(|micros| is_ours && *micros > 0).map(Duration::from_micros);
+    ServiceManager::connect(&socket, watchdog).unwrap_or_else(|error| {
+        tracing::warn!(target: "agent", "the service manager cannot be reached on {}: {error}", socket.display());
+        ServiceManager::default()
+    })
 }
 
 /// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. From the call on, not only once it is waited for, no signal ends the process by itself:

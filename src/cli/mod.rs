@@ -5,6 +5,7 @@ mod check;
 mod deadletter;
 mod run;
 mod sink;
+mod stack;
 mod status;
 mod table;
 mod tryout;
@@ -61,6 +62,8 @@ enum Command {
     Check(check::Args),
     /// Show what each script and sink does, and why not
     Status(status::Args),
+    /// Show what a live worker is doing: the Python stacks of all its threads
+    Stack(stack::Args),
     /// List the sinks, or give up what waits for one
     Sink(sink::Args),
     /// Show what was refused for good and why, or send it again
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&root, &args),
         Command::Check(args) => check::main(&root, &args),
         Command::Status(args) => status::main(&root, &args),
+        Command::Stack(args) => stack::main(&root, &args),
         Command::Sink(args) => sink::main(&root, &args),
         Command::Deadletter(args) => deadletter::main(&root, &args),
     };

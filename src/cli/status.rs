@@ -10,7 +10,7 @@ use super::table::{ago, bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Surroundings};
-use crate::control::views::{Script, Sink, Status};
+use crate::control::views::{Mechanism, Script, Sink, Status};
 use crate::ingest::server::reachable;
 
 #[derive(clap::Args)]
@@ -34,20 +34,29 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     loop {
         let exit = match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
             Ok(body) => print(&body, args),
-            Err(error) => {
-                warn(&format!(
-                    "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
-                    socket.display(),
-                    root.display()
-                ));
-                Exit::NoAgent
-            }
+            Err(error) => no_agent(&socket, root, &error),
         };
         if !args.watch || exit != Exit::Ok {
             return exit;
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Says that nobody is there.
+pub(super) fn no_agent(socket: &Path, root: &Path, error: &anyhow::Error) -> Exit {
+    warn(&format!(
+        "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
+        socket.display(),
+        root.display()
+    ));
+    Exit::NoAgent
+}
+
+/// The message of a refusing answer.
+pub(super) fn refusal(body: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
+    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
 }
 
 /// The socket as the settings name it; with faulty settings the default place, since an agent may still run on the old ones.
@@ -137,7 +146,7 @@ fn json(value: &impl serde::Serialize) -> Exit {
     Exit::Ok
 }
 
-fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
+pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
     if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
         return Ok(script);
     }
@@ -286,6 +295,12 @@ fn footer(status: &Status) -> String {
         });
         out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
     }
+    out.push_str(&held_by(&status.mechanisms));
+    for (task, count) in &status.panics {
+        out.push_str(&format!(
+            "\n▲ a defect in the agent: {task} panicked {count}×; it goes on, and the log says where\n"
+        ));
+    }
     for problem in &status.problems {
         out.push_str(&format!("\n▲ {problem}\n"));
     }
@@ -296,6 +311,19 @@ fn footer(status: &Status) -> String {
         out.push_str(&format!("\n▲ {} says: {} ({}, {}×)\n", error.input, error.text, ago(error.ago_s), error.times));
     }
     out
+}
+
+/// One line: nobody has to do anything about it, but whoever looks for a process should know.
+fn held_by(mechanisms: &[Mechanism]) -> String {
+    let names = |active: bool| {
+        let some = mechanisms.iter().filter(|mechanism| mechanism.active == active);
+        some.map(|mechanism| mechanism.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match (names(true), names(false)) {
+        (active, _) if active.is_empty() => String::new(),
+        (active, missing) if missing.is_empty() => format!("\nworkers are held by: {active}\n"),
+        (active, missing) => format!("\nworkers are held by: {active}; not on this machine: {missing}\n"),
+    }
 }
 
 fn one(script: &Script) -> String {
@@ -317,6 +345,9 @@ fn one(script: &Script) -> String {
     let pid = script.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
     let memory = script.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
     line("worker", format!("{pid}{memory}, {} restarts", script.restarts));
+    if let Some(why) = &script.recycled_why {
+        line("replaced", format!("{}×, last for {why}", script.recycled));
+    }
     for job in &script.jobs {
         line("collector", format!("{} (class {}), every {} s", job.name, job.class, job.interval_s));
     }

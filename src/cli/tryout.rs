@@ -1,5 +1,6 @@
 //! Runs a script in a throw-away worker whose reports go to memory: what `run` and `check` are made of.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -93,6 +94,9 @@ impl Tryout {
     pub async fn new() -> anyhow::Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("pythond-").tempdir().context("could not make a temporary directory")?;
+        // Scripts of another user read the package there; what else lies there they cannot list.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711))
+            .context("could not open the temporary directory")?;
         sdk::write(&dir.path().join("core")).context("could not write the Python package")?;
         let (roster, kept, stop) = (Roster::default(), Arc::new(Kept::default()), CancellationToken::new());
         let settings = ingest::Settings {
@@ -322,7 +326,7 @@ fn not_loaded(spec: &WorkerSpec, fatal: &Fatal) -> Diagnostic {
     let column = fatal.col.unwrap_or(1);
     let message = match fatal.code.as_str() {
         "PD0201" => format!("syntax error: {}", fatal.msg),
-        "PD0204" | "PD0205" | "PD0107" => fatal.msg.clone(),
+        "PD0204" | "PD0205" | "PD0107" | "PD0103" | "PD0106" | "PD0702" | "PD0705" => fatal.msg.clone(),
         "PD0202" => format!("a module is missing: {}", fatal.msg),
         _ => format!("raised while it was loaded: {}", fatal.raised()),
     };
@@ -365,9 +369,9 @@ fn died_loading(spec: &WorkerSpec, end: &End, output: &[String], trace: &str) ->
 
 /// The stable codes that a worker may send.
 fn known_code(code: &str) -> &'static str {
-    const CODES: [&str; 12] = [
-        "PD0107", "PD0201", "PD0202", "PD0203", "PD0204", "PD0205", "PD0206", "PD0207", "PD0208", "PD0209", "PD0210",
-        "PD0310",
+    const CODES: [&str; 16] = [
+        "PD0103", "PD0106", "PD0702", "PD0705", "PD0107", "PD0201", "PD0202", "PD0203", "PD0204", "PD0205", "PD0206",
+        "PD0207", "PD0208", "PD0209", "PD0210", "PD0310",
     ];
     CODES.into_iter().find(|known| *known == code).unwrap_or("PD0203")
 }

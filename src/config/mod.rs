@@ -66,6 +66,17 @@ pub struct Input {
     pub memory_max: Option<u64>,
     /// 5 by default.
     pub nice: i32,
+    /// Whose rights the scripts have: a name or a number; `None`: those of the agent.
+    pub user: Option<String>,
+    pub restart: Restart,
+    /// A worker is replaced between two runs after about this time.
+    pub max_age: Option<Duration>,
+    /// A worker is replaced after about so many runs.
+    pub max_runs: Option<u64>,
+    /// `None`: that of the agent.
+    pub umask: Option<u32>,
+    /// The working directory; `None`: the folder of the script.
+    pub cwd: Option<PathBuf>,
     /// The table `config`, handed to the script as `self.config`.
     pub config: serde_json::Value,
     /// Where the block stands, for messages.
@@ -86,10 +97,25 @@ impl Input {
             stop_grace: Duration::from_secs(5),
             memory_max: None,
             nice: 5,
+            user: None,
+            restart: Restart::Always,
+            max_age: None,
+            max_runs: None,
+            umask: None,
+            cwd: None,
             config: serde_json::Value::Object(serde_json::Map::new()),
             origin: Origin::default(),
         }
     }
+}
+
+/// What follows when a worker ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    Always,
+    /// Unless it ended with exit code 0.
+    OnFailure,
+    Never,
 }
 
 /// Where a setting was written; line and column start at 1.

@@ -31,6 +31,11 @@ struct OfVersion {
     version: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfTask {
+    task: String,
+}
+
 type Float = Gauge<f64, AtomicU64>;
 
 pub(super) async fn text(control: &Control) -> String {
@@ -101,6 +106,14 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
     }
     registry.register("collector_up", "1 while nobody has to look at the script", up);
     registry.register("collector_restarts", "Restarts of the script's worker", restarts);
+
+    let panics = Family::<OfTask, Gauge>::default();
+    // Always there, so that it can be watched before the first one.
+    panics.get_or_create(&OfTask { task: "the supervisor".to_owned() }).set(0);
+    for (task, count) in &status.panics {
+        panics.get_or_create(&OfTask { task: task.clone() }).set(clamp(*count));
+    }
+    registry.register("task_panics", "Panics that were caught: defects of the agent that did not end it", panics);
 
     let errors = Family::<OfInput, Float>::default();
     for error in &status.last_errors {

@@ -3,6 +3,7 @@
 mod metrics;
 mod page;
 mod skip;
+mod stack;
 mod status;
 pub mod views;
 
@@ -46,12 +47,13 @@ pub struct ShownSink {
     pub target: String,
 }
 
-/// Serves `/`, `/api/v1/status`, `/api/v1/sinks/{name}/skip` and `/metrics`.
+/// Serves `/`, `/api/v1/status`, `/api/v1/sinks/{name}/skip`, `/api/v1/scripts/{id}/stack` and `/metrics`.
 pub fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/metrics", get(metrics))
         .route("/api/v1/sinks/{name}/skip", post(skip::skip))
+        .route("/api/v1/scripts/{id}/stack", get(stack::stack))
         .with_state(control)
         .merge(page::router())
 }

@@ -1,12 +1,15 @@
 //! From the parts' own snapshots to the views.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::views::{Buffer, DeadLetters, Job, LastError, RemovedSink, Run, Script, ScriptError, Sink, Status};
+use super::views::{
+    Buffer, DeadLetters, Job, LastError, Mechanism, RemovedSink, Run, Script, ScriptError, Sink, Status,
+};
 use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::sinks::State;
-use crate::supervisor::WorkerView;
+use crate::supervisor::{self, WorkerView};
 
 const SCHEMA: u32 = 1;
 
@@ -30,6 +33,8 @@ impl Control {
             dead_letters: self.dead_letters(),
             last_errors: self.last_errors(),
             problems: self.problems.clone(),
+            panics: self.panics(),
+            mechanisms: self.scripts.mechanisms().iter().map(mechanism).collect(),
             buffer: Buffer {
                 bytes: buffer.bytes,
                 max_bytes: buffer.max_bytes,
@@ -46,6 +51,14 @@ impl Control {
         counts.map(|(who, counts)| DeadLetters { who, points: counts.points, dropped: counts.deleted_points }).collect()
     }
 
+    fn panics(&self) -> BTreeMap<String, u64> {
+        let mut panics = self.counters.panics.counts();
+        for health in self.sinks.iter().map(|shown| shown.health.report()).filter(|health| health.panics > 0) {
+            panics.insert(format!("sink {}", health.name), health.panics);
+        }
+        panics
+    }
+
     fn last_errors(&self) -> Vec<LastError> {
         let errors = self.last_errors.list().into_iter();
         errors
@@ -58,6 +71,10 @@ impl Control {
             })
             .collect()
     }
+}
+
+fn mechanism(found: &supervisor::Mechanism) -> Mechanism {
+    Mechanism { name: found.name.to_owned(), active: found.why_not.is_none(), why: found.why_not.clone() }
 }
 
 fn seconds(age: Option<Duration>) -> Option<f64> {
@@ -132,5 +149,7 @@ fn script(view: &WorkerView, now: Instant) -> Script {
         stack: view.stack.clone(),
         output_dropped: view.output_dropped,
         memory_bytes: view.memory,
+        recycled: view.recycled.0,
+        recycled_why: view.recycled.1.clone(),
     }
 }

@@ -27,6 +27,12 @@ pub struct Status {
     pub dead_letters: Vec<DeadLetters>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
     pub last_errors: Vec<LastError>,
+    /// How workers and all that they start are held and ended on this machine.
+    #[serde(default)]
+    pub mechanisms: Vec<Mechanism>,
+    /// Panics that were caught, by the task: defects of the agent that did not end it.
+    #[serde(default)]
+    pub panics: BTreeMap<String, u64>,
     /// Found at start: folders without a script, unreadable files …
     pub problems: Vec<String>,
 }
@@ -37,7 +43,7 @@ pub struct Script {
     pub id: String,
     pub input: String,
     pub file: String,
-    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
+    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
     /// A `helper` is a file without a collector that others import.
     pub state: String,
     pub since_s: f64,
@@ -66,6 +72,11 @@ pub struct Script {
     pub stack: Option<String>,
     pub output_dropped: u64,
     pub memory_bytes: Option<u64>,
+    /// How often the worker was replaced although nothing was wrong: `max_age`, `max_runs`, `memory_max`.
+    #[serde(default)]
+    pub recycled: u64,
+    #[serde(default)]
+    pub recycled_why: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,6 +137,27 @@ pub struct RemovedSink {
     pub holds_s: Option<f64>,
 }
 
+/// The answer to `GET /api/v1/scripts/{id}/stack`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stack {
+    pub id: String,
+    /// Absent where there is no process.
+    pub pid: Option<u32>,
+    /// Each thread, the most recent call first; empty where none could be had.
+    pub stack: String,
+    /// Why there is none.
+    pub why: Option<String>,
+}
+
+/// One of the ways to hold and end what a worker has started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mechanism {
+    pub name: String,
+    pub active: bool,
+    /// Why it is not in use.
+    pub why: Option<String>,
+}
+
 /// The answer to `POST /api/v1/sinks/{name}/skip`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Skipped {
@@ -163,9 +195,18 @@ pub struct LastError {
     pub times: u64,
 }
 
+impl Status {
+    /// `11 of 12 scripts well; sinks: main ok, local down`.
+    pub fn in_one_line(&self) -> String {
+        let well = self.scripts.iter().filter(|script| script.is_well()).count();
+        let sinks: Vec<String> = self.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.state)).collect();
+        format!("{well} of {} scripts well; sinks: {}", self.scripts.len(), sinks.join(", "))
+    }
+}
+
 impl Script {
     /// True when nobody has to look.
     pub fn is_well(&self) -> bool {
-        matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper") && self.why.is_none()
+        matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper" | "ended") && self.why.is_none()
     }
 }

@@ -81,6 +81,18 @@ pub async fn serve_unix(listener: UnixListener, router: Router, max_connections:
     connections.end().await;
 }
 
+/// Serves the socket of the scripts that run as other users until `stop`: whoever comes this way may do what is allowed over TCP.
+pub async fn serve_scripts(listener: UnixListener, router: Router, max_connections: usize, stop: CancellationToken) {
+    let connections = Connections::new(router, max_connections, stop);
+    while let Some(place) = connections.place().await {
+        let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
+        let Ok((stream, _)) = stream else { continue };
+        connections.serve(stream, Peer::Tcp, HEAD_UNIX, place);
+    }
+    drop(listener);
+    connections.end().await;
+}
+
 /// The open connections of one listener, and the places for them.
 struct Connections {
     places: Arc<Semaphore>,
@@ -159,6 +171,16 @@ where
     if let Err(error) = ended {
         tracing::debug!(target: "ingest", "a connection ended early: {error}");
     }
+}
+
+/// Binds a Unix socket with mode 0666; otherwise as [`bind_unix`].
+///
+/// # Errors
+/// As [`bind_unix`].
+pub async fn bind_unix_for_all(path: &Path) -> io::Result<UnixListener> {
+    let listener = bind_unix(path).await?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 /// Binds the Unix socket with mode 0660; a stale file of a dead agent is replaced, a live one is an error.

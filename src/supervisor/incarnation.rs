@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::Event;
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::telemetry::files::ScriptLogs;
+use crate::worker::cgroup::Group;
 use crate::worker::control::{Channel, Down};
 use crate::worker::output::{Said, drain};
 use crate::worker::process::{Death, Leash, Parts};
@@ -175,6 +176,7 @@ async fn await_end(
         tracing::error!(target: "worker", "the end of process {} cannot be seen: {error}", leash.pid);
     }
     // Before it is reaped, so that its number cannot be another's.
+    let group = leash.group().cloned();
     let left_behind = tokio::task::spawn_blocking(move || leash.end_tree()).await.unwrap_or(0);
     let rest = async {
         if !frames.is_finished() {
@@ -190,8 +192,17 @@ async fn await_end(
         pipes.iter().for_each(JoinHandle::abort);
     }
     let ended = death.reap();
+    let out_of_memory =
+        tokio::task::spawn_blocking(move || group.is_some_and(|group| close(&group))).await.unwrap_or(false);
     // The loop may have ended meanwhile.
-    let _ = events.send(Event::Died { script, incarnation, ended, left_behind }).await;
+    let _ = events.send(Event::Died { script, incarnation, ended, left_behind, out_of_memory }).await;
+}
+
+/// Removes the cgroup; says whether the kernel killed in it for want of memory.
+fn close(group: &Group) -> bool {
+    let out_of_memory = group.out_of_memory() > 0;
+    group.end();
+    out_of_memory
 }
 
 async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {

@@ -4,6 +4,8 @@
 //! here and in `worker::life`, one event at a time.
 
 mod incarnation;
+mod live;
+mod mechanisms;
 mod repeats;
 mod script;
 mod stack;
@@ -13,6 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
@@ -20,15 +24,20 @@ use tokio::task::JoinHandle;
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
+use crate::telemetry::panics::Panics;
 use crate::worker::WorkerSpec;
+use crate::worker::cgroup::Groups;
 use crate::worker::control::{Address, Up};
 use crate::worker::life::{Input, State};
+use crate::worker::lock::Locks;
 use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
 use crate::worker::roster::Roster;
 
 use script::Script;
 
 pub use crate::worker::life::Limits;
+pub use live::LiveStack;
+pub use mechanisms::Mechanism;
 pub use view::{JobView, LastError, LastRun, WorkerView};
 
 /// What all workers share.
@@ -47,6 +56,8 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Handle {
     events: mpsc::Sender<Event>,
+    pulse: Arc<AtomicU64>,
+    mechanisms: Arc<[Mechanism]>,
 }
 
 /// Everything that the loop reacts to.
@@ -80,6 +91,8 @@ enum Event {
         incarnation: u64,
         ended: Ended,
         left_behind: usize,
+        /// The kernel ended it or something it started for want of memory.
+        out_of_memory: bool,
     },
     FileLooked {
         script: usize,
@@ -89,7 +102,11 @@ enum Event {
     /// Ends and starts the worker of the script with this name; answers whether there is one.
     Restart(String, oneshot::Sender<bool>),
     RunNow(String, oneshot::Sender<bool>),
+    /// Has a live worker write its stacks; the answer is dropped where there is no such script.
+    TakeStack(String, oneshot::Sender<LiveStack>),
     Stop(Duration, oneshot::Sender<()>),
+    #[cfg(test)]
+    Panic,
 }
 
 /// Tells whether a file is the same as before.
@@ -117,6 +134,8 @@ pub fn start(
     // As the sweep at the next start will spell it.
     let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
     let settings = Settings { run_dir, ..settings };
+    let (locks, groups) = (Locks::open(&settings.run_dir), Groups::open(&settings.run_dir));
+    let mechanisms = mechanisms::found(&locks, &groups).into();
     let (events, received) = mpsc::channel(EVENTS);
     let now = Instant::now();
     let has_siblings: Vec<bool> = specs.iter().map(|spec| spec.has_siblings_in(&specs)).collect();
@@ -130,27 +149,42 @@ pub fn start(
             script
         })
         .collect();
+    let pulse = Arc::<AtomicU64>::default();
     let supervisor = Supervisor {
         scripts,
+        pulse: Arc::clone(&pulse),
+        panics: counters.panics.clone(),
         shared: Shared {
             address: Address { socket: settings.socket.clone(), tcp: settings.address },
             settings,
             roster,
             spawner,
             events: events.clone(),
+            locks,
+            groups,
             interpreters: HashMap::new(),
         },
         stopping: None,
         tending: None,
     };
     tokio::spawn(supervisor.run(received));
-    Ok(Handle { events })
+    Ok(Handle { events, pulse, mechanisms })
 }
 
 impl Handle {
     /// How every script is now; empty once the loop has ended.
     pub async fn snapshot(&self) -> Vec<WorkerView> {
         self.ask(Event::Snapshot).await.unwrap_or_default()
+    }
+
+    /// How the trees of workers are held on this machine.
+    pub fn mechanisms(&self) -> &[Mechanism] {
+        &self.mechanisms
+    }
+
+    /// Grows while the loop ticks.
+    pub fn pulse(&self) -> u64 {
+        self.pulse.load(Ordering::Relaxed)
     }
 
     /// Ends the worker of a script and starts it anew, without a pause. Says whether there is such a script.
@@ -167,6 +201,11 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.events.send(event(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    /// What the worker of a script is doing now; `None` where there is no such script.
+    pub async fn stack(&self, id: &str) -> Option<LiveStack> {
+        self.ask(|answer| Event::TakeStack(id.to_owned(), answer)).await
     }
 
     /// Stops all workers at once, each within its own grace, but all steps (asked, TERM, KILL) within `patience`; waits until all that
@@ -187,6 +226,8 @@ struct Shared {
     spawner: Spawner,
     events: mpsc::Sender<Event>,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
+    locks: Locks,
+    groups: Groups,
     interpreters: HashMap<(String, Vec<(String, String)>), PathBuf>,
 }
 
@@ -196,6 +237,8 @@ struct Supervisor {
     stopping: Option<oneshot::Sender<()>>,
     /// A look at orphans is under way.
     tending: Option<JoinHandle<()>>,
+    pulse: Arc<AtomicU64>,
+    panics: Panics,
 }
 
 impl Supervisor {
@@ -207,7 +250,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => self.take(event),
+                    Some(event) => self.survive(|this| this.take(event)),
                     None => return,
                 },
                 _ = ticks.tick() => {
@@ -221,15 +264,19 @@ impl Supervisor {
                     self.all(Input::Tick, now);
                     if now.saturating_duration_since(looked) >= LOOK {
                         looked = now;
-                        self.look();
+                        self.survive(Self::look);
                     }
+                    self.pulse.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            self.give_slots();
+            self.survive(Self::give_slots);
             if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
-                let run_dir = self.shared.settings.run_dir.clone();
-                let looked =
-                    tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &HashSet::new())).await;
+                let (run_dir, groups) = (self.shared.settings.run_dir.clone(), self.shared.groups.clone());
+                let last = move || {
+                    process::tend_orphans(&run_dir, &HashSet::new());
+                    groups.close();
+                };
+                let looked = tokio::task::spawn_blocking(last).await;
                 if let Err(error) = looked {
                     tracing::error!(target: "worker", "the last look at orphans failed: {error}");
                 }
@@ -240,6 +287,12 @@ impl Supervisor {
                 return;
             }
         }
+    }
+
+    /// A defect in the handling of one event must not be the end of all scripts.
+    fn survive(&mut self, act: impl FnOnce(&mut Self)) {
+        let panics = self.panics.clone();
+        panics.catch("the supervisor", || act(self));
     }
 
     fn take(&mut self, event: Event) {
@@ -257,9 +310,13 @@ impl Supervisor {
             Event::Frame { script, incarnation, frame } => {
                 self.of(script, incarnation, |script, shared| script.frame(*frame, shared, now))
             }
-            Event::Stack { script, incarnation, text } => self.of(script, incarnation, |script, _| script.stack(&text)),
-            Event::Died { script, incarnation, ended, left_behind } => {
-                self.of(script, incarnation, |script, shared| script.died(ended, left_behind, shared, now));
+            Event::Stack { script, incarnation, text } => {
+                self.of(script, incarnation, |script, _| script.stack(&text, now))
+            }
+            Event::Died { script, incarnation, ended, left_behind, out_of_memory } => {
+                self.of(script, incarnation, |script, shared| {
+                    script.died(ended, left_behind, out_of_memory, shared, now);
+                });
             }
             Event::FileLooked { script, file } => self.scripts[script].file_looked(file, &mut self.shared, now),
             Event::Snapshot(answer) => {
@@ -276,6 +333,13 @@ impl Supervisor {
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(found);
             }
+            Event::TakeStack(id, answer) => {
+                if let Some(script) = self.scripts.iter_mut().find(|script| script.spec.id == id) {
+                    script.take_stack(answer, now);
+                }
+            }
+            #[cfg(test)]
+            Event::Panic => panic!("a defect"),
             Event::Stop(patience, answer) => {
                 self.stopping = Some(answer);
                 for script in &mut self.scripts {
@@ -301,8 +365,10 @@ impl Supervisor {
     }
 
     fn all(&mut self, input: Input, now: Instant) {
+        let panics = self.panics.clone();
         for script in &mut self.scripts {
-            script.step(input.clone(), &mut self.shared, now);
+            // Each for itself: a defect that shows at one script keeps no tick from the others.
+            panics.catch("the supervisor", || script.step(input.clone(), &mut self.shared, now));
         }
     }
 
@@ -332,8 +398,10 @@ impl Supervisor {
             let run_dir = self.shared.settings.run_dir.clone();
             self.tending = Some(tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &tokens)));
         }
+        let now = Instant::now();
         for script in &mut self.scripts {
             script.look_at_file(&self.shared.events);
+            script.weigh(&mut self.shared, now);
         }
     }
 }
@@ -341,4 +409,39 @@ impl Supervisor {
 fn stamp(file: &Path) -> Option<Stamp> {
     let meta = std::fs::metadata(file).ok()?;
     Some((meta.modified().ok()?, meta.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_loop_is_counted_and_the_loop_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let counters = Counters::default();
+        let settings = Settings {
+            core: dir.path().to_owned(),
+            run_dir: dir.path().to_owned(),
+            socket: dir.path().join("s"),
+            address: ([127, 0, 0, 1], 9).into(),
+            limits: Limits::default(),
+        };
+        let logs = ScriptLogs::open(dir.path().to_owned(), counters.clone());
+        let handle = start(Vec::new(), settings, Roster::default(), logs, counters.clone()).unwrap();
+        for _ in 0..3 {
+            assert!(handle.events.send(Event::Panic).await.is_ok());
+        }
+        assert!(handle.snapshot().await.is_empty(), "it answers");
+        assert_eq!(counters.panics.counts()["the supervisor"], 3);
+        let before = handle.pulse();
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while handle.pulse() < before + 2 {
+                tokio::time::sleep(TICK).await;
+            }
+        })
+        .await
+        .expect("it ticks on");
+        handle.stop(Duration::from_secs(5)).await;
+        assert!(handle.stack("x").await.is_none(), "the loop has ended in order");
+    }
 }

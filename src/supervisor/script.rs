@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::incarnation::{Incarnation, Output};
+use super::live::{self, LiveStack, Look};
 use super::repeats::Repeats;
 use super::stack::{name_of, user_frame};
 use super::view::{JobView, LastError, LastRun, WorkerView};
@@ -17,9 +18,11 @@ use super::{Event, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
+use crate::worker::cgroup::Group;
 use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
-use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
+use crate::worker::lock::Lock;
+use crate::worker::process::{self, Ended, Launch, Parts, Process, StartError, find_program};
 use crate::worker::roster::Member;
 
 /// Good runs without a point after which a script counts as silent.
@@ -60,6 +63,8 @@ pub(super) struct Script {
     stack: Option<String>,
     /// The incarnation that wrote the stack.
     stack_of: u64,
+    /// Somebody asked for the stacks of the live worker.
+    look: Option<Look>,
     /// Frames that could not be read, or were dropped by the worker.
     frames_lost: u64,
     /// What `cmd` was at the last start.
@@ -73,6 +78,9 @@ pub(super) struct Script {
     warnings: Vec<String>,
     /// A look at the file is under way.
     looking: bool,
+    weighed: Option<Instant>,
+    /// How often its worker was replaced although nothing was wrong, and why it was the last time.
+    recycled: (u64, Option<String>),
     counters: Counters,
 }
 
@@ -85,7 +93,14 @@ impl Script {
         counters: &Counters,
         now: Instant,
     ) -> Self {
-        let limits = Limits { run_timeout: spec.run_timeout, stop_grace: spec.stop_grace, ..limits.clone() };
+        let limits = Limits {
+            run_timeout: spec.run_timeout,
+            stop_grace: spec.stop_grace,
+            restart: spec.restart,
+            max_age: spec.max_age,
+            max_runs: spec.max_runs,
+            ..limits.clone()
+        };
         let member = Member::new(&spec);
         let output = Output::new(&spec.id, &spec.input, Arc::clone(&member), logs.clone(), counters.clone());
         Self {
@@ -109,6 +124,7 @@ impl Script {
             repeats: Repeats::default(),
             stack: None,
             stack_of: 0,
+            look: None,
             frames_lost: 0,
             program: PathBuf::new(),
             file: None,
@@ -116,6 +132,8 @@ impl Script {
             is_helper: false,
             warnings: Vec::new(),
             looking: false,
+            weighed: None,
+            recycled: (0, None),
             counters: counters.clone(),
         }
     }
@@ -137,6 +155,7 @@ impl Script {
         if input == Input::Tick {
             let seen = self.member.last_activity();
             self.life.step(seen.min(now), Input::Activity);
+            self.finish_look(now);
         }
         let before = self.life.state();
         for order in self.life.step(now, input) {
@@ -209,25 +228,34 @@ impl Script {
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
         let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned();
         let (spec, settings, spawner) = (self.spec.clone(), shared.settings.clone(), shared.spawner.clone());
+        let (locks, groups) = (shared.locks.clone(), shared.groups.clone());
         tokio::spawn(async move {
             // Looking at files may block: they can lie on a disk that hangs.
             let looked = tokio::task::spawn_blocking(move || {
                 let file = super::stamp(&spec.script);
                 let program = known.filter(|path| path.exists());
                 let program = program.map_or_else(|| find_program(&spec.cmd, &spec.envs), Ok);
-                let launch = |program| Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
-                (file, program.map(launch))
+                let launch = program.and_then(|program| {
+                    let lock = locks.take(&spec.id).map_err(|held| StartError::Held(told_with_cause(&held)))?;
+                    let launch = Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
+                    Ok(Launch { lock: lock.map(Arc::new), ..launch })
+                });
+                let group = launch.is_ok().then(|| groups.make(&spec.id, spec.memory_max)).flatten();
+                (file, launch, group)
             });
-            let (file, launch) =
-                looked.await.unwrap_or_else(|gone| (None, Err(StartError::Permanent(gone.to_string()))));
+            let (file, launch, group) =
+                looked.await.unwrap_or_else(|gone| (None, Err(StartError::Permanent(gone.to_string())), None));
             let program = launch.as_ref().map(|launch| launch.program.clone()).unwrap_or_default();
             let result = match launch {
                 Ok(launch) => {
-                    let program = program.clone();
-                    let started = spawner.spawn(launch).await;
-                    started.and_then(|process| {
-                        process.into_parts().map_err(|source| StartError::Passing { program, source })
-                    })
+                    let (program, lock) = (program.clone(), launch.lock.clone());
+                    match spawner.spawn(launch).await {
+                        Ok(process) => {
+                            let process = bind(process, incarnation, lock, group).await;
+                            process.into_parts().map_err(|source| StartError::Passing { program, source })
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
                 Err(error) => Err(error),
             };
@@ -249,10 +277,7 @@ impl Script {
             Err(error) => {
                 shared.roster.dismiss(&token);
                 let permanent = matches!(error, StartError::Permanent(_));
-                let why = match std::error::Error::source(&error) {
-                    Some(cause) => format!("{error}: {cause}"),
-                    None => error.to_string(),
-                };
+                let why = told_with_cause(&error);
                 let why = if permanent { format!("{why} [PD0107]") } else { why };
                 self.output.logs.cli(&format!("{}: could not be started: {why}", self.spec.id));
                 self.count_end("not_started");
@@ -262,7 +287,10 @@ impl Script {
         };
         let process =
             Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
-        let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        let mut spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        if process.leash.group().is_some_and(|group| group.keeps_memory) {
+            spec.memory_is_kept_by_cgroup();
+        }
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
         if let Err(error) = sent
@@ -436,7 +464,18 @@ impl Script {
     }
 
     /// A dump may come in several pieces; that of an earlier incarnation stands until there is a new one.
-    pub fn stack(&mut self, text: &str) {
+    pub fn stack(&mut self, text: &str, now: Instant) {
+        if let Some(look) = &mut self.look {
+            look.take(text, now);
+            if self.life.state() != State::Stopping(Step::Dump) {
+                // Asked for by a person; it is no evidence of a fault.
+                return;
+            }
+        }
+        self.keep_stack(text);
+    }
+
+    fn keep_stack(&mut self, text: &str) {
         if self.stack_of != self.incarnation {
             self.stack = None;
             self.stack_of = self.incarnation;
@@ -444,6 +483,36 @@ impl Script {
         let stack = self.stack.get_or_insert_default();
         if stack.len() + text.len() <= STACK_BYTES {
             stack.push_str(text);
+        }
+    }
+
+    /// Has the worker write its stacks for somebody who asked.
+    pub fn take_stack(&mut self, answer: oneshot::Sender<LiveStack>, now: Instant) {
+        let is_under_way = self.look.is_some();
+        let look = self.look.get_or_insert_with(|| Look::new(now));
+        look.join(answer);
+        match &self.process {
+            // Before `hello` the signal would end it: nobody is there yet to take it.
+            _ if self.life.state() == State::Spawning => self.end_look("its worker is just being started"),
+            None => {
+                let why = self.life.failure().map_or(String::new(), |failure| format!(": {}", failure.why));
+                self.end_look(&format!("it has no process{why}"));
+            }
+            Some(process) if !is_under_way => process.leash.signal(Signal::USR2),
+            Some(_) => {}
+        }
+    }
+
+    fn finish_look(&mut self, now: Instant) {
+        if self.look.as_ref().is_some_and(|look| look.is_done(now)) {
+            let state = self.pid().and_then(process::state);
+            self.end_look(&live::silence(state));
+        }
+    }
+
+    fn end_look(&mut self, why: &str) {
+        if let Some(look) = self.look.take() {
+            look.answer(self.pid(), Some(why.to_owned()));
         }
     }
 
@@ -455,7 +524,14 @@ impl Script {
 
     // --- the end ---
 
-    pub fn died(&mut self, ended: Ended, left_behind: usize, shared: &mut Shared, now: Instant) {
+    pub fn died(&mut self, ended: Ended, left_behind: usize, out_of_memory: bool, shared: &mut Shared, now: Instant) {
+        if let Some(look) = self.look.take() {
+            // What it wrote last may be of the crash that ended it.
+            if matches!(ended, Ended::Killed(_)) && !look.text().is_empty() {
+                self.keep_stack(look.text());
+            }
+            look.answer(self.pid(), Some(live::silence(None)));
+        }
         let Some(process) = self.process.take() else { return };
         shared.roster.dismiss(&process.token);
         self.jobs.clear();
@@ -463,6 +539,7 @@ impl Script {
         self.last_of_jobs.clear();
         self.frames_lost += process.frames_missed();
         let known = matches!(self.life.state(), State::Stopping(_));
+        let clean = ended == Ended::Exited(0) && self.life.state() != State::Spawning;
         let mut why = ended.tell();
         if self.life.state() == State::Spawning {
             why.push_str(&format!(" before it said anything; is `{}` a Python 3?", self.spec.cmd));
@@ -473,15 +550,28 @@ impl Script {
         if let (Ended::Killed(_), Some(place)) = (ended, self.place_of_stack()) {
             why.push_str(&format!(" at {place}"));
         }
+        // A program that the script started may have been the one; then the script lived on and ended for another reason.
+        let out_of_memory = out_of_memory && !known && ended == Ended::Killed(Signal::KILL.as_raw());
+        if out_of_memory {
+            why.push_str(&match self.spec.memory_max {
+                Some(max) => format!(": it used more than its memory_max, {} MiB", max >> 20),
+                None => ": the machine had no memory left".to_owned(),
+            });
+        }
         if self.life.state() == State::Loading {
             why.push_str(" while it was loaded");
         }
         if let Some(words) = self.output.last_word() {
             why.push_str(&format!("; its last words: {words}"));
         }
+        if let Some(why) = self.life.recycles_because() {
+            self.recycled = (self.recycled.0 + 1, Some(why.to_owned()));
+        }
         self.count_end(match ended {
             _ if self.life.ends_because() == Some(Fault::Hung) => "hung",
+            _ if self.life.recycles_because().is_some() => "recycled",
             _ if known => "stopped",
+            _ if out_of_memory => "oom",
             Ended::Exited(_) => "exited",
             Ended::Killed(_) => "killed",
         });
@@ -494,7 +584,7 @@ impl Script {
         {
             self.output.logs.cli(&format!("{}: {why}\n{}", self.spec.id, stack.trim_end()));
         }
-        self.step(Input::Exited { why }, shared, now);
+        self.step(Input::Exited { why, clean }, shared, now);
     }
 
     fn count_end(&self, result: &str) {
@@ -506,7 +596,7 @@ impl Script {
 
     /// Looks whether the file of a script that cannot run has changed.
     pub fn look_at_file(&mut self, events: &mpsc::Sender<Event>) {
-        let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped);
+        let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped | State::Ended);
         if !waits || std::mem::replace(&mut self.looking, true) {
             return;
         }
@@ -515,6 +605,23 @@ impl Script {
             // The loop may have ended meanwhile.
             let _ = events.blocking_send(Event::FileLooked { script, file: super::stamp(&path) });
         });
+    }
+
+    /// Looks whether its worker is larger than it may be, where no cgroup does.
+    pub fn weigh(&mut self, shared: &mut Shared, now: Instant) {
+        let (Some(max), Some(process)) = (self.spec.memory_max, &self.process) else { return };
+        if process.leash.group().is_some_and(|group| group.keeps_memory) {
+            return;
+        }
+        let pid = process.leash.pid;
+        if self.weighed.is_some_and(|last| now.saturating_duration_since(last) < shared.settings.limits.weigh) {
+            return;
+        }
+        self.weighed = Some(now);
+        if let Some(used) = process::memory(pid).filter(|used| *used > max) {
+            let why = format!("memory_max: it used {} MiB of {} MiB", used >> 20, max >> 20);
+            self.step(Input::TooLarge { why }, shared, now);
+        }
     }
 
     pub fn file_looked(&mut self, stamp: Option<Stamp>, shared: &mut Shared, now: Instant) {
@@ -538,7 +645,7 @@ impl Script {
             format!("; {} in {:.1} s", next.what, next.at.saturating_duration_since(Instant::now()).as_secs_f64())
         });
         match self.life.state() {
-            State::Overdue => tracing::warn!(target: "worker", "{id}: its run takes longer than its interval"),
+            State::Overdue => tracing::warn!(target: "worker", "{id}: {}", self.overdue(Instant::now())),
             State::Stopping(Step::Dump) => {
                 tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended")
             }
@@ -546,6 +653,10 @@ impl Script {
                 let stack = self.stack.as_deref().filter(|_| self.stack_of == self.incarnation);
                 let stack = stack.unwrap_or("no stack could be had");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
+            }
+            State::Stopping(Step::Ask) if self.life.recycles_because().is_some() => {
+                let why = self.life.recycles_because().unwrap_or_default();
+                tracing::info!(target: "worker", "{id}: is replaced: {why}");
             }
             State::Stopping(Step::Term) => {
                 tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group")
@@ -563,6 +674,13 @@ impl Script {
             }
             State::Unkillable => {
                 tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
+            }
+            State::Ended if why.is_empty() => {
+                tracing::info!(target: "worker", "{id}: has ended and is not started again")
+            }
+            State::Ended => {
+                tracing::error!(target: "worker", "{id}: {why}");
+                self.output.logs.cli(&format!("{id}: {why}"));
             }
             State::Stopped => tracing::info!(target: "worker", "{id}: stopped"),
             State::Idle if before == State::Overdue => tracing::info!(target: "worker", "{id}: its long run has ended"),
@@ -610,6 +728,7 @@ impl Script {
             output_dropped: self.output.dropped(),
             frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
+            recycled: self.recycled.clone(),
         }
     }
 
@@ -633,6 +752,10 @@ impl Script {
             (State::Blocked, _) | (State::Backoff | State::Tripped, Some(Fault::NotLoaded)) => "load-error",
             (State::Backoff | State::Tripped, _) => "crashed",
             (State::Unkillable, _) => "unkillable",
+            (State::Ended, None) => "ended",
+            (State::Ended, Some(Fault::NotLoaded)) => "load-error",
+            (State::Ended, Some(Fault::Hung)) => "hung",
+            (State::Ended, Some(_)) => "crashed",
             (State::Stopped, _) => "stopped",
             (State::Overdue, _) => return ("running", Some(self.overdue(now))),
             (State::Idle | State::Running, _) => return self.state_by_runs(failure),
@@ -641,8 +764,11 @@ impl Script {
     }
 
     fn overdue(&self, now: Instant) -> String {
-        let lasts = self.life.run_began().map_or(0, |began| now.saturating_duration_since(began).as_secs());
-        format!("its run has been going on for {lasts} s, longer than its interval")
+        let lasts = |since: Instant| now.saturating_duration_since(since).as_secs();
+        match self.life.run_began() {
+            Some(began) => format!("its run has been going on for {} s, longer than its interval", lasts(began)),
+            None => format!("no run has begun for {} s", lasts(self.life.last_activity())),
+        }
     }
 
     fn state_by_runs(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {
@@ -687,6 +813,32 @@ impl Outcome {
     }
 }
 
+/// Puts a new worker into its cgroup and notes that it holds the lock, before it is told its script.
+async fn bind(mut process: Process, incarnation: u64, lock: Option<Arc<Lock>>, group: Option<Group>) -> Process {
+    let pid = process.pid;
+    let bound = tokio::task::spawn_blocking(move || {
+        if let Some(group) = group
+            && let Err(error) = process.put_into(group)
+        {
+            tracing::debug!(target: "worker", "process {pid} runs without a cgroup: {error}");
+        }
+        if let Some(lock) = lock
+            && let Err(error) = lock.note(pid, incarnation)
+        {
+            tracing::debug!(target: "worker", "the lock of process {pid} has no note: {error}");
+        }
+        process
+    });
+    bound.await.expect("writing two files does not panic")
+}
+
+fn told_with_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
 /// The other end is closed: the process ends by itself, and its end says more.
 fn has_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
@@ -728,7 +880,7 @@ fn what_failed(fatal: &Fatal) -> String {
     let raised = fatal.raised();
     match fatal.code.as_str() {
         "PD0201" => format!("syntax error: {}", fatal.msg),
-        "PD0204" => fatal.msg.clone(),
+        "PD0204" | "PD0103" | "PD0106" | "PD0702" | "PD0705" => fatal.msg.clone(),
         _ => raised,
     }
 }

@@ -9,7 +9,7 @@ pub struct WorkerView {
     pub id: String,
     pub input: String,
     pub script: PathBuf,
-    /// `starting ok running failing refused silent helper hung crashed load-error stopping stopped unkillable`.
+    /// `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
     pub state: &'static str,
     pub since: Instant,
     /// What happened, in plain words; `None` when all is well.
@@ -37,6 +37,8 @@ pub struct WorkerView {
     /// Frames of the worker that nobody could read, or that it dropped because nobody read in time.
     pub frames_lost: u64,
     pub memory: Option<u64>,
+    /// How often its worker was replaced although nothing was wrong (`max_age`, `max_runs`, `memory_max`), and why the last time.
+    pub recycled: (u64, Option<String>),
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -5,6 +5,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use super::panics::Panics;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ByInput {
     pub category: &'static str,
@@ -56,6 +58,8 @@ pub struct Counters {
     pub worker_ends: Family<ByScript, Counter>,
     pub output_dropped_lines: Family<ByScript, Counter>,
     pub log_lines_lost: Counter,
+    /// Shown as gauges, together with those of the sinks.
+    pub panics: Panics,
 }
 
 impl Counters {

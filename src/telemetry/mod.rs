@@ -1,4 +1,7 @@
-//! What the agent says of itself: tracing set-up, counters with their Prometheus text, and the `_datakit_pythond_*` log files.
+//! What the agent says of itself: counters with their Prometheus text, the `_datakit_pythond_*` log files, caught panics, and words to
+//! the service manager.
 
 pub mod counters;
 pub mod files;
+pub mod panics;
+pub mod systemd;

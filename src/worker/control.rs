@@ -49,12 +49,57 @@ pub struct Spec<'a> {
     pub module: &'a str,
     pub roots: &'a [PathBuf],
     pub input: &'a str,
-    pub socket: &'a PathBuf,
+    pub socket: PathBuf,
     pub host: String,
     pub port: u16,
     pub token: &'a str,
     pub config: &'a serde_json::Value,
     pub times: u32,
+    pub limits: Limits<'a>,
+}
+
+/// What the worker does to itself before it opens its script; what is absent stays as it is.
+#[derive(Debug, Serialize)]
+pub struct Limits<'a> {
+    pub core: u64,
+    pub files: u64,
+    pub oom_score_adj: i32,
+    pub nice: i32,
+    /// Bytes of data memory, where no cgroup keeps `memory_max`.
+    pub data: Option<u64>,
+    /// Processes and threads of its user beside those that are there.
+    pub processes: Option<u64>,
+    pub umask: Option<u32>,
+    pub cwd: Option<PathBuf>,
+    pub user: Option<&'a str>,
+    /// What of the environment follows the user.
+    pub environment: Vec<&'static str>,
+}
+
+/// What workers get of open files; `select` in scripts fails above.
+const OPEN_FILES: u64 = 1024;
+const OOM_SCORE: i32 = 500;
+/// Stops a fork bomb of another user's script, far above what scripts need.
+const PROCESSES: u64 = 512;
+/// Python itself has mappings that count as data; less than this and nothing starts.
+const LEAST_DATA: u64 = 256 << 20;
+
+impl<'a> Limits<'a> {
+    fn of(spec: &'a WorkerSpec) -> Self {
+        let given = |name: &&str| !spec.envs.iter().any(|(key, _)| key == name);
+        Self {
+            core: 0,
+            files: OPEN_FILES,
+            oom_score_adj: OOM_SCORE,
+            nice: spec.nice,
+            data: spec.memory_max.map(|bytes| bytes.saturating_mul(2).max(LEAST_DATA)),
+            processes: spec.user.as_ref().map(|_| PROCESSES),
+            umask: spec.umask,
+            cwd: spec.cwd.clone().or_else(|| spec.script.parent().map(std::path::Path::to_owned)),
+            user: spec.user.as_deref(),
+            environment: ["HOME", "USER", "LOGNAME"].into_iter().filter(given).collect(),
+        }
+    }
 }
 
 /// Where reports go, as the worker is told.
@@ -62,6 +107,13 @@ pub struct Spec<'a> {
 pub struct Address {
     pub socket: PathBuf,
     pub tcp: std::net::SocketAddr,
+}
+
+impl Address {
+    /// The socket beside the agent's own, over which scripts of other users report and nobody can give orders.
+    pub fn for_other_users(&self) -> PathBuf {
+        self.socket.with_extension("scripts.sock")
+    }
 }
 
 impl<'a> Spec<'a> {
@@ -83,13 +135,19 @@ impl<'a> Spec<'a> {
             module: &spec.module,
             roots: &spec.roots,
             input: &spec.input,
-            socket: &address.socket,
+            socket: if spec.user.is_some() { address.for_other_users() } else { address.socket.clone() },
             host: reachable_ip(address.tcp.ip()).to_string(),
             port: address.tcp.port(),
             token,
             config: &spec.config,
             times,
+            limits: Limits::of(spec),
         }
+    }
+
+    /// Says that a cgroup keeps the memory of this worker within its bounds.
+    pub fn memory_is_kept_by_cgroup(&mut self) {
+        self.limits.data = None;
     }
 }
 
@@ -390,6 +448,12 @@ mod tests {
             config,
             nice: 0,
             memory_max: None,
+            user: None,
+            restart: crate::config::Restart::Always,
+            max_age: None,
+            max_runs: None,
+            umask: None,
+            cwd: None,
             run_timeout: None,
             stop_grace: std::time::Duration::ZERO,
         };

@@ -190,6 +190,12 @@ fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
         config: input.config.clone(),
         nice: input.nice,
         memory_max: input.memory_max,
+        user: input.user.clone(),
+        restart: input.restart,
+        max_age: input.max_age,
+        max_runs: input.max_runs,
+        umask: input.umask,
+        cwd: input.cwd.clone(),
         run_timeout: input.run_timeout,
         stop_grace: input.stop_grace,
     }

@@ -6,18 +6,23 @@
 //!    ├── Backoff · Blocked · Tripped ←── end ──── Stopping (dump, ask, TERM, KILL) → Unkillable
 //! ```
 //!
+//! A worker that is to be replaced (`recycle`: its age, its runs, its memory) is asked to stop between two runs and starts again at once,
+//! which is no failure. What ended by itself and is not to be restarted (`restart`) is Ended until its file changes.
+//!
 //! Failure counters belong to the script, start grace to the incarnation. An exception in a run is no failure of the worker. Whoever drives
 //! the machine drops events of an incarnation that is over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::config::Restart;
+
 /// The numbers of spec/supervision 2.5.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// From the order to `hello`.
+    /// From the order to `hello`; at least three times the slowest start of this script.
     pub spawn: Duration,
-    /// From `hello` to `ready`.
+    /// From `hello` to `ready`; at least three times the slowest load of this script.
     pub load: Duration,
     pub backoff_first: Duration,
     pub backoff_max: Duration,
@@ -32,6 +37,8 @@ pub struct Limits {
     pub probe: Duration,
     /// A run is overdue after its interval, but not before this.
     pub overdue_min: Duration,
+    /// A worker in which no run begins for three intervals is overdue, but not before this.
+    pub idle_min: Duration,
     /// A run is hung after ten intervals of silence, but not before this.
     pub silence_min: Duration,
     /// Wall time of a run; given, it stands instead of the silence.
@@ -39,6 +46,15 @@ pub struct Limits {
     pub stop_grace: Duration,
     pub term: Duration,
     pub kill: Duration,
+    /// Between two tries to end what KILL did not end.
+    pub recheck: Duration,
+    /// Between two looks at the memory of a worker that has a limit.
+    pub weigh: Duration,
+    pub restart: Restart,
+    /// A worker is replaced after this time, one tenth more or less.
+    pub max_age: Option<Duration>,
+    /// A worker is replaced after so many runs, one tenth more or less.
+    pub max_runs: Option<u64>,
     /// For `faulthandler` to write the stacks.
     pub dump: Duration,
 }
@@ -58,11 +74,17 @@ impl Default for Limits {
             tripped_max: seconds(3600),
             probe: seconds(300),
             overdue_min: seconds(10),
+            idle_min: seconds(60),
             silence_min: seconds(300),
             run_timeout: None,
             stop_grace: seconds(5),
             term: seconds(3),
             kill: seconds(5),
+            recheck: seconds(30),
+            weigh: seconds(10),
+            restart: Restart::Always,
+            max_age: None,
+            max_runs: None,
             dump: Duration::from_millis(700),
         }
     }
@@ -83,7 +105,7 @@ pub enum State {
     Loading,
     Idle,
     Running,
-    /// In a run that lasts longer than it should.
+    /// In a run that lasts longer than it should, or without a run for longer than it should.
     Overdue,
     Stopping(Step),
     Backoff,
@@ -93,6 +115,8 @@ pub enum State {
     Tripped,
     /// KILL had no effect; no new copy while this one lives.
     Unkillable,
+    /// It ended by itself, and the settings say to leave it so.
+    Ended,
     Stopped,
 }
 
@@ -153,6 +177,12 @@ pub enum Input {
     /// The process is gone, and what it left behind too.
     Exited {
         why: String,
+        /// With exit code 0, of its own accord.
+        clean: bool,
+    },
+    /// It uses more memory than it may: it is to be replaced after its run.
+    TooLarge {
+        why: String,
     },
     Tick,
     /// The loop itself was held up (suspend, SIGSTOP): nobody else is late.
@@ -197,6 +227,13 @@ pub struct Life {
     /// When this incarnation was ready.
     ready_at: Option<Instant>,
     had_good_run: bool,
+    /// Why it is to be replaced after its run.
+    recycle: Option<String>,
+    /// When and after how many runs this incarnation is replaced.
+    recycle_at: Option<Instant>,
+    runs_left: Option<u64>,
+    slowest_spawn: Duration,
+    slowest_load: Duration,
     /// What ended or will end this incarnation, if it is known before the end.
     cause: Option<Failure>,
     fatal_is_permanent: bool,
@@ -218,6 +255,8 @@ enum AfterStop {
     Fail,
     /// Asked for: start again at once.
     Restart,
+    /// Its time was over, it had done nothing wrong.
+    Recycle,
     Stay,
 }
 
@@ -234,6 +273,11 @@ impl Life {
             last_activity: now,
             ready_at: None,
             had_good_run: false,
+            recycle: None,
+            recycle_at: None,
+            runs_left: None,
+            slowest_spawn: Duration::ZERO,
+            slowest_load: Duration::ZERO,
             cause: None,
             fatal_is_permanent: false,
             after_stop: AfterStop::Fail,
@@ -260,6 +304,11 @@ impl Life {
     /// The last failure, until a run has gone well since.
     pub fn failure(&self) -> Option<&Failure> {
         self.cause.as_ref().or(self.failure.as_ref())
+    }
+
+    /// Why it is being replaced although nothing is wrong.
+    pub fn recycles_because(&self) -> Option<&str> {
+        self.recycle.as_deref().filter(|_| self.after_stop == AfterStop::Recycle)
     }
 
     /// The fault that ends this incarnation, if it is known before the end.
@@ -295,6 +344,10 @@ impl Life {
             _ => return,
         };
         self.deadline = self.deadline.map(|deadline| deadline.min(now + longest));
+    }
+
+    pub fn last_activity(&self) -> Instant {
+        self.last_activity
     }
 
     pub fn restarts(&self) -> u64 {
@@ -334,7 +387,8 @@ impl Life {
             State::Running | State::Overdue if self.state == State::Overdue || self.failure.is_some() => {
                 return self.run_ends_at().map(|at| Next { what: "ended unless its run is done", at });
             }
-            State::Idle | State::Running | State::Overdue | State::Unkillable | State::Stopped => return None,
+            State::Unkillable => "KILL again",
+            State::Idle | State::Running | State::Overdue | State::Ended | State::Stopped => return None,
         };
         self.deadline.map(|at| Next { what, at })
     }
@@ -359,14 +413,11 @@ impl Life {
             }
             Input::Hello if self.state == State::Spawning => {
                 self.last_activity = now;
-                self.enter(State::Loading, now, Some(now + self.limits.load))
+                self.slowest_spawn = self.slowest_spawn.max(now.saturating_duration_since(self.since));
+                let limit = self.limits.load.max(self.slowest_load.saturating_mul(3));
+                self.enter(State::Loading, now, Some(now + limit))
             }
-            Input::Ready(intervals) if self.state == State::Loading => {
-                self.intervals = intervals;
-                self.ready_at = Some(now);
-                self.last_activity = now;
-                self.enter(State::Idle, now, None)
-            }
+            Input::Ready(intervals) if self.state == State::Loading => self.ready(intervals, now),
             Input::RunBegan(job) => self.run_began_at(job, now),
             Input::RunEnded { job, ok } => self.run_ended(job, ok, now),
             Input::Activity => {
@@ -376,12 +427,26 @@ impl Life {
             Input::Fatal { why, permanent } => {
                 self.cause = Some(Failure { fault: Fault::NotLoaded, why });
                 self.fatal_is_permanent = permanent;
+                if matches!(self.state, State::Spawning | State::Loading) {
+                    // It ends by itself; one that does not is helped.
+                    self.deadline = Some(now + self.limits.term);
+                }
                 Vec::new()
             }
-            Input::Exited { why } => {
+            Input::Exited { why, clean } => {
+                let clean = clean && self.cause.is_none();
                 // What was known before (hung, fatal) explains more than how it ended.
                 self.cause.get_or_insert(Failure { fault: Fault::Died, why });
+                if self.after_stop == AfterStop::Fail && self.stays_ended(clean) {
+                    return self.ended(clean, now);
+                }
                 self.over(now)
+            }
+            Input::TooLarge { why } => {
+                if self.recycle.is_none() && self.ready_at.is_some() {
+                    self.recycle = Some(why);
+                }
+                self.recycle_between_runs(now)
             }
             Input::ControlLost => match self.state {
                 State::Spawning | State::Loading | State::Idle | State::Running | State::Overdue => {
@@ -398,7 +463,7 @@ impl Life {
             }
             Input::Stop => self.stop(AfterStop::Stay, State::Stopped, now),
             Input::Restart => self.stop(AfterStop::Restart, State::Waiting, now),
-            Input::Changed if matches!(self.state, State::Backoff | State::Blocked | State::Tripped) => {
+            Input::Changed if matches!(self.state, State::Backoff | State::Blocked | State::Tripped | State::Ended) => {
                 self.forgive(now);
                 self.enter(State::Waiting, now, None)
             }
@@ -410,18 +475,36 @@ impl Life {
         self.running.clear();
         self.ready_at = None;
         self.had_good_run = false;
+        self.recycle = None;
         self.cause = None;
         self.fatal_is_permanent = false;
         self.after_stop = AfterStop::Fail;
         self.last_activity = now;
-        self.enter(State::Spawning, now, Some(now + self.limits.spawn));
+        let limit = self.limits.spawn.max(self.slowest_spawn.saturating_mul(3));
+        self.enter(State::Spawning, now, Some(now + limit));
         vec![Order::Spawn]
+    }
+
+    fn ready(&mut self, intervals: Vec<Duration>, now: Instant) -> Vec<Order> {
+        self.slowest_load = self.slowest_load.max(now.saturating_duration_since(self.since));
+        self.intervals = intervals;
+        self.ready_at = Some(now);
+        self.last_activity = now;
+        // Scripts that were started together are not replaced together.
+        let spread = 0.9 + 0.2 * self.random_share();
+        self.recycle_at = self.limits.max_age.and_then(|age| now.checked_add(age.mul_f64(spread)));
+        self.runs_left = self.limits.max_runs.map(|runs| ((runs as f64 * spread).round() as u64).max(1));
+        self.enter(State::Idle, now, None)
     }
 
     fn run_began_at(&mut self, job: usize, now: Instant) -> Vec<Order> {
         self.last_activity = now;
+        let was_without_a_run = self.running.is_empty();
         self.running.insert(job, now);
-        if self.state == State::Idle { self.enter(State::Running, now, None) } else { Vec::new() }
+        if self.state == State::Idle || (self.state == State::Overdue && was_without_a_run) {
+            return self.enter(State::Running, now, None);
+        }
+        Vec::new()
     }
 
     fn run_ended(&mut self, job: usize, ok: bool, now: Instant) -> Vec<Order> {
@@ -435,14 +518,48 @@ impl Life {
             }
         }
         if self.running.is_empty() && matches!(self.state, State::Running | State::Overdue) {
-            return self.enter(State::Idle, now, None);
+            self.enter(State::Idle, now, None);
+        }
+        self.runs_left = self.runs_left.map(|runs| runs.saturating_sub(1));
+        self.look_for_recycling(now);
+        let others_run = matches!(self.state, State::Running | State::Overdue);
+        if others_run && self.recycle.is_some() {
+            // With several jobs there may be no moment without a run: no new one begins, and those under way may end.
+            return self.ask_to_recycle(self.limits.run_timeout.unwrap_or(self.limits.silence_min), now);
+        }
+        self.recycle_between_runs(now)
+    }
+
+    fn look_for_recycling(&mut self, now: Instant) {
+        if self.recycle.is_some() {
+            return;
+        }
+        if self.recycle_at.is_some_and(|at| at <= now) {
+            let age = self.ready_at.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready));
+            self.recycle = Some(format!("max_age: it ran for {}", told(age)));
+        } else if self.runs_left == Some(0) {
+            self.recycle = Some("max_runs: it has done its runs".to_owned());
+        }
+    }
+
+    fn recycle_between_runs(&mut self, now: Instant) -> Vec<Order> {
+        let is_between = self.running.is_empty() && matches!(self.state, State::Idle | State::Overdue);
+        if is_between && self.recycle.is_some() {
+            return self.ask_to_recycle(self.limits.stop_grace, now);
         }
         Vec::new()
+    }
+
+    fn ask_to_recycle(&mut self, grace: Duration, now: Instant) -> Vec<Order> {
+        self.after_stop = AfterStop::Recycle;
+        self.enter(State::Stopping(Step::Ask), now, Some(now + grace + ASK_MORE));
+        vec![Order::Ask(grace)]
     }
 
     fn tick(&mut self, now: Instant) -> Vec<Order> {
         let due = self.deadline.is_some_and(|deadline| deadline <= now);
         match self.state {
+            State::Spawning | State::Loading if due && self.cause.is_some() => self.go_to(Step::Kill, now),
             State::Spawning if due => {
                 let why = format!("did not start within {}", told(self.limits.spawn));
                 self.end(Fault::NotStarted, why, Step::Kill, now)
@@ -452,6 +569,10 @@ impl Life {
                 self.end(Fault::NotLoaded, why, Step::Dump, now)
             }
             State::Idle | State::Running | State::Overdue => self.watch(now),
+            State::Unkillable if due => {
+                self.deadline = Some(now + self.limits.recheck);
+                vec![Order::Kill]
+            }
             State::Stopping(step) if due => self.escalate(step, now),
             State::Backoff | State::Blocked | State::Tripped if due => {
                 self.half_open |= self.state == State::Tripped;
@@ -477,18 +598,29 @@ impl Life {
             }
         }
         if self.running.is_empty() {
-            // Between two runs: the next one must begin some time.
-            let rest = self.intervals.iter().min().copied().unwrap_or_default();
-            let silent = now.saturating_duration_since(self.last_activity);
-            if silent >= rest.saturating_add(self.silence_limit(0).max(rest.saturating_mul(3))) {
-                let why = format!("hung: no run began for {}", told(silent));
-                return self.end(Fault::Hung, why, Step::Dump, now);
-            }
-            return Vec::new();
+            return self.watch_rest(now);
         }
         let overdue =
             self.running.iter().any(|(job, began)| now.saturating_duration_since(*began) >= self.overdue_limit(*job));
         if overdue && self.state == State::Running {
+            return self.enter(State::Overdue, now, None);
+        }
+        Vec::new()
+    }
+
+    /// Between two runs: the next one must begin some time.
+    fn watch_rest(&mut self, now: Instant) -> Vec<Order> {
+        self.look_for_recycling(now);
+        if self.recycle.is_some() {
+            return self.recycle_between_runs(now);
+        }
+        let rest = self.intervals.iter().min().copied().unwrap_or_default();
+        let silent = now.saturating_duration_since(self.last_activity);
+        if silent >= rest.saturating_add(rest.saturating_mul(10).max(self.limits.silence_min)) {
+            let why = format!("hung: no run began for {}", told(silent));
+            return self.end(Fault::Hung, why, Step::Dump, now);
+        }
+        if self.state == State::Idle && silent >= rest.saturating_mul(3).max(self.limits.idle_min) {
             return self.enter(State::Overdue, now, None);
         }
         Vec::new()
@@ -523,6 +655,12 @@ impl Life {
         }
         self.after_stop = after;
         match self.state {
+            State::Stopping(Step::Ask) => {
+                // A replacement may have been given far more time than a stop.
+                let longest = now + self.limits.stop_grace + ASK_MORE;
+                self.deadline = self.deadline.map(|deadline| deadline.min(longest));
+                Vec::new()
+            }
             State::Stopping(_) | State::Unkillable => Vec::new(),
             State::Spawning => self.go_to(Step::Kill, now),
             _ => self.go_to(Step::Ask, now),
@@ -534,7 +672,7 @@ impl Life {
             Step::Dump => self.go_to(Step::Ask, now),
             Step::Ask => self.go_to(Step::Term, now),
             Step::Term => self.go_to(Step::Kill, now),
-            Step::Kill => self.enter(State::Unkillable, now, None),
+            Step::Kill => self.enter(State::Unkillable, now, Some(now + self.limits.recheck)),
         }
     }
 
@@ -560,6 +698,10 @@ impl Life {
                 self.forgive(now);
                 return self.enter(State::Waiting, now, None);
             }
+            AfterStop::Recycle => {
+                self.restarts += 1;
+                return self.enter(State::Waiting, now, None);
+            }
             AfterStop::Fail => {}
         }
         self.failure = cause;
@@ -583,6 +725,25 @@ impl Life {
             self.limits.backoff_first.saturating_mul(1 << (self.failures - 1).min(16)).min(self.limits.backoff_max);
         let spread = 0.5 + 0.5 * self.random_share();
         self.enter(State::Backoff, now, Some(now + pause.mul_f64(spread)))
+    }
+
+    /// Says whether the settings leave a worker that ended by itself as it is; one that could not be loaded waits for a change anyway.
+    fn stays_ended(&self, clean: bool) -> bool {
+        match self.limits.restart {
+            Restart::Always => false,
+            Restart::OnFailure => clean,
+            Restart::Never => !self.fatal_is_permanent,
+        }
+    }
+
+    fn ended(&mut self, clean: bool, now: Instant) -> Vec<Order> {
+        let cause = self.cause.take();
+        self.running.clear();
+        self.failure = if clean { None } else { cause };
+        if !clean {
+            self.explain("; not started again, for `restart = \"never\"`");
+        }
+        self.enter(State::Ended, now, None)
     }
 
     fn add_failure(&mut self, now: Instant) {
@@ -662,13 +823,13 @@ mod tests {
         }
 
         fn dies(&mut self, after: f64) -> State {
-            self.at(after, Input::Exited { why: "exited with code 1".to_owned() });
+            self.at(after, exited());
             self.life.state()
         }
     }
 
     fn exited() -> Input {
-        Input::Exited { why: "exited with code 1".to_owned() }
+        Input::Exited { why: "exited with code 1".to_owned(), clean: false }
     }
 
     #[test]
@@ -730,6 +891,210 @@ mod tests {
             }
             assert_eq!(script.life.state(), *state, "{inputs:?}");
         }
+    }
+
+    /// One row per way out of a state in spec/supervision 2.4: how to get there, what happens, what is ordered, where it leads.
+    #[test]
+    fn every_way_out_of_every_state_is_as_the_design_says() {
+        use Input::{Changed, ControlLost, Hello, Ready, Restart, RunBegan, Slot, Stop, Tick};
+        let ready = || Ready(vec![seconds(10)]);
+        let failed = |why: &str| Input::NotSpawned { why: why.to_owned(), permanent: false };
+        let blocked = || Input::NotSpawned { why: "no".to_owned(), permanent: true };
+        let ended = |job| Input::RunEnded { job, ok: true };
+        let idle = || vec![(0.0, Slot), (0.0, Hello), (0.0, ready())];
+        let with = |mut steps: Vec<(f64, Input)>, more: Vec<(f64, Input)>| {
+            steps.extend(more);
+            steps
+        };
+        let killing = || with(idle(), vec![(1.0, Stop), (6.3, Tick), (9.4, Tick)]);
+        let ask = Order::Ask(seconds(5));
+        #[rustfmt::skip]
+        let table: Vec<(&str, Vec<(f64, Input)>, Vec<Order>, State)> = vec![
+            ("waiting: a slot", vec![(0.0, Slot)], vec![Order::Spawn], State::Spawning),
+            ("spawning: hello", vec![(0.0, Slot), (1.0, Hello)], vec![], State::Loading),
+            ("spawning: no process for now", vec![(0.0, Slot), (0.0, failed("EAGAIN"))], vec![], State::Backoff),
+            ("spawning: no process ever", vec![(0.0, Slot), (0.0, blocked())], vec![], State::Blocked),
+            ("spawning: too long", vec![(0.0, Slot), (10.0, Tick)], vec![Order::Kill], State::Stopping(Step::Kill)),
+            ("loading: ready", idle(), vec![], State::Idle),
+            ("loading: too long", vec![(0.0, Slot), (0.0, Hello), (30.0, Tick)], vec![Order::Dump], State::Stopping(Step::Dump)),
+            ("loading: fatal, and it ends", vec![(0.0, Slot), (0.0, Hello), (0.0, fatal()), (0.1, exited())], vec![], State::Blocked),
+            ("loading: fatal, and it stays", vec![(0.0, Slot), (0.0, Hello), (0.0, fatal()), (3.0, Tick)], vec![Order::Kill], State::Stopping(Step::Kill)),
+            ("loading: dies", vec![(0.0, Slot), (0.0, Hello), (0.1, exited())], vec![], State::Backoff),
+            ("idle: a run", with(idle(), vec![(1.0, RunBegan(0))]), vec![], State::Running),
+            ("idle: no run for long", with(idle(), vec![(60.0, Tick)]), vec![], State::Overdue),
+            ("idle: no run for very long", with(idle(), vec![(60.0, Tick), (310.0, Tick)]), vec![Order::Dump], State::Stopping(Step::Dump)),
+            ("idle: dies", with(idle(), vec![(1.0, exited())]), vec![], State::Backoff),
+            ("idle: control lost", with(idle(), vec![(1.0, ControlLost)]), vec![Order::Terminate], State::Stopping(Step::Term)),
+            ("running: done", with(idle(), vec![(1.0, RunBegan(0)), (2.0, ended(0))]), vec![], State::Idle),
+            ("running: long", with(idle(), vec![(1.0, RunBegan(0)), (11.0, Tick)]), vec![], State::Overdue),
+            ("overdue: done", with(idle(), vec![(1.0, RunBegan(0)), (11.0, Tick), (12.0, ended(0))]), vec![], State::Idle),
+            ("overdue: silent", with(idle(), vec![(1.0, RunBegan(0)), (11.0, Tick), (301.0, Tick)]), vec![Order::Dump], State::Stopping(Step::Dump)),
+            ("overdue without a run: a run", with(idle(), vec![(60.0, Tick), (61.0, RunBegan(0))]), vec![], State::Running),
+            ("stopping: dumped", with(idle(), vec![(1.0, RunBegan(0)), (301.0, Tick), (301.8, Tick)]), vec![ask], State::Stopping(Step::Ask)),
+            ("stopping: asked in vain", with(idle(), vec![(1.0, Stop), (6.3, Tick)]), vec![Order::Terminate], State::Stopping(Step::Term)),
+            ("stopping: TERM in vain", killing(), vec![Order::Kill], State::Stopping(Step::Kill)),
+            ("stopping: KILL in vain", with(killing(), vec![(14.5, Tick)]), vec![], State::Unkillable),
+            ("stopping: ends", with(killing(), vec![(9.5, exited())]), vec![], State::Stopped),
+            ("unkillable: no new copy", with(killing(), vec![(14.5, Tick), (15.0, Slot)]), vec![], State::Unkillable),
+            ("unkillable: KILL again", with(killing(), vec![(14.5, Tick), (44.5, Tick)]), vec![Order::Kill], State::Unkillable),
+            ("unkillable: ends at last", with(killing(), vec![(14.5, Tick), (99.0, exited())]), vec![], State::Stopped),
+            ("backoff: due", vec![(0.0, Slot), (0.0, exited()), (1.0, Tick)], vec![], State::Waiting),
+            ("backoff: changed", vec![(0.0, Slot), (0.0, exited()), (0.0, Changed)], vec![], State::Waiting),
+            ("blocked: stays", vec![(0.0, Slot), (0.0, blocked()), (299.0, Tick)], vec![], State::Blocked),
+            ("blocked: probe", vec![(0.0, Slot), (0.0, blocked()), (300.0, Tick)], vec![], State::Waiting),
+            ("blocked: changed", vec![(0.0, Slot), (0.0, blocked()), (1.0, Changed)], vec![], State::Waiting),
+            ("blocked: blocked again", vec![(0.0, Slot), (0.0, blocked()), (300.0, Tick), (300.0, Slot), (300.0, blocked())], vec![], State::Blocked),
+            ("stopped: started", vec![(0.0, Stop), (1.0, Restart)], vec![], State::Waiting),
+            ("restart: ends", with(idle(), vec![(1.0, Restart), (1.1, exited())]), vec![], State::Waiting),
+        ];
+        for (row, steps, orders, state) in table {
+            let mut script = Script::new(Limits::default());
+            let mut last = Vec::new();
+            for (at, input) in steps {
+                last = script.at(at, input);
+            }
+            assert_eq!((last, script.life.state()), (orders, state), "{row}");
+        }
+    }
+
+    fn fatal() -> Input {
+        Input::Fatal { why: "no class".to_owned(), permanent: true }
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_restarted_as_the_settings_say() {
+        let clean = || Input::Exited { why: "exited with code 0".to_owned(), clean: true };
+        let table = [
+            (Restart::Always, clean(), State::Backoff),
+            (Restart::Always, exited(), State::Backoff),
+            (Restart::OnFailure, clean(), State::Ended),
+            (Restart::OnFailure, exited(), State::Backoff),
+            (Restart::Never, clean(), State::Ended),
+            (Restart::Never, exited(), State::Ended),
+        ];
+        for (restart, end, state) in table {
+            let mut script = Script::new(Limits { restart, ..Limits::default() });
+            script.ready(0.0).at(1.0, end.clone());
+            assert_eq!(script.life.state(), state, "{restart:?} {end:?}");
+            if state == State::Ended {
+                assert_eq!(script.at(9999.0, Input::Tick), []);
+                assert_eq!(script.life.state(), State::Ended, "it stays so");
+                assert_eq!(script.why().is_some(), end == exited(), "only a failure is told as one");
+                script.at(9999.0, Input::Changed);
+                assert_eq!(script.life.state(), State::Waiting, "a change starts it");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_never_restarted_still_waits_for_the_cure_of_a_load_error_and_obeys_a_restart() {
+        let never = || Script::new(Limits { restart: Restart::Never, ..Limits::default() });
+        let mut script = never();
+        script.at(0.0, Input::Slot);
+        script.at(0.0, Input::Hello);
+        script.at(0.0, fatal());
+        assert_eq!(script.dies(0.1), State::Blocked);
+        let mut script = never();
+        script.ready(0.0).at(1.0, Input::Restart);
+        assert_eq!(script.dies(1.1), State::Waiting);
+        let mut script = never();
+        script.at(0.0, Input::Slot);
+        script.at(0.0, Input::NotSpawned { why: "EAGAIN".to_owned(), permanent: false });
+        assert_eq!(script.life.state(), State::Backoff, "nothing has run yet");
+    }
+
+    #[test]
+    fn a_worker_is_replaced_between_two_runs_when_its_time_is_over() {
+        let mut script = Script::new(Limits { max_age: Some(seconds(100)), ..Limits::default() });
+        script.ready(0.0);
+        script.at(1.0, Input::RunBegan(0));
+        assert_eq!(script.at(89.9, Input::RunEnded { job: 0, ok: true }), [], "one tenth earlier at most");
+        script.at(90.0, Input::RunBegan(0));
+        assert_eq!(script.at(110.1, Input::Tick), [], "not in the middle of a run");
+        assert_eq!(script.at(111.0, Input::RunEnded { job: 0, ok: true }), [Order::Ask(seconds(5))]);
+        assert!(script.life.recycles_because().unwrap().starts_with("max_age"));
+        assert_eq!(script.dies(112.0), State::Waiting);
+        assert_eq!((script.why(), script.life.restarts()), (None, 1), "it is no failure");
+    }
+
+    #[test]
+    fn scripts_of_one_age_are_not_replaced_together() {
+        let ends: std::collections::BTreeSet<Instant> = (1..20)
+            .map(|seed| {
+                let start = Instant::now();
+                let limits = Limits { max_age: Some(seconds(1000)), ..Limits::default() };
+                let mut script = Script { life: Life::new(limits, seed * 1_000_003, start), start };
+                script.ready(0.0);
+                let at = script.life.recycle_at.unwrap();
+                assert!((900.0..=1100.0).contains(&(at - start).as_secs_f64()));
+                at
+            })
+            .collect();
+        assert!(ends.len() > 15);
+    }
+
+    #[test]
+    fn a_worker_is_replaced_after_its_runs() {
+        let mut script = Script::new(Limits { max_runs: Some(3), ..Limits::default() });
+        script.ready(0.0);
+        for run in 0..2 {
+            script.at(f64::from(run), Input::RunBegan(0));
+            assert_eq!(script.at(f64::from(run), Input::RunEnded { job: 0, ok: false }), []);
+        }
+        script.at(3.0, Input::RunBegan(0));
+        assert_eq!(script.at(3.0, Input::RunEnded { job: 0, ok: false }), [Order::Ask(seconds(5))]);
+        assert_eq!(script.dies(3.1), State::Waiting);
+        script.ready(4.0);
+        script.at(4.0, Input::RunBegan(0));
+        assert_eq!(script.at(4.0, Input::RunEnded { job: 0, ok: true }), [], "the next one counts from the start");
+    }
+
+    #[test]
+    fn a_worker_that_is_too_large_is_replaced_after_its_run_and_other_jobs_may_end_theirs() {
+        let large = || Input::TooLarge { why: "memory_max: too much".to_owned() };
+        let mut script = Script::new(Limits::default());
+        script.ready(0.0);
+        script.at(0.0, Input::RunBegan(0));
+        script.at(0.0, Input::RunBegan(1));
+        assert_eq!(script.at(1.0, large()), []);
+        assert_eq!(script.at(2.0, Input::RunEnded { job: 0, ok: true }), [Order::Ask(seconds(300))]);
+        assert_eq!(script.life.state(), State::Stopping(Step::Ask));
+        assert_eq!(script.at(100.0, Input::Tick), []);
+        script.at(100.0, Input::Stop);
+        assert_eq!(script.at(105.3, Input::Tick), [Order::Terminate], "a stop does not wait that long");
+        let mut idle = Script::new(Limits::default());
+        assert_eq!(idle.ready(0.0).at(1.0, large()), [Order::Ask(seconds(5))]);
+    }
+
+    #[test]
+    fn a_script_that_starts_slowly_is_given_three_times_as_long() {
+        let mut script = Script::new(Limits { trip_score: 100.0, ..Limits::default() });
+        script.at(0.0, Input::Slot);
+        script.at(9.0, Input::Hello);
+        script.at(38.0, Input::Ready(vec![seconds(10)]));
+        script.dies(39.0);
+        script.at(100.0, Input::Tick);
+        script.at(100.0, Input::Slot);
+        assert_eq!(script.at(126.9, Input::Tick), []);
+        script.at(127.0, Input::Hello);
+        assert_eq!(script.at(213.9, Input::Tick), []);
+        assert_eq!(script.at(214.0, Input::Tick), [Order::Dump]);
+    }
+
+    #[test]
+    fn failures_are_the_scripts_and_the_start_grace_is_the_incarnations() {
+        let mut script = Script::new(Limits::default());
+        for life in 0..3 {
+            let at = f64::from(life) * 100.0;
+            script.at(at, Input::Slot);
+            assert_eq!(script.at(at + 9.9, Input::Tick), [], "each incarnation has its whole time");
+            script.dies(at + 9.9);
+            script.at(at + 99.0, Input::Tick);
+        }
+        script.at(300.0, Input::Slot);
+        script.dies(300.0);
+        let pause = script.life.next().unwrap().at - (script.start + seconds(300));
+        assert!(pause >= seconds(4), "the fourth failure in a row waits 8 s, halved at most: {pause:?}");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! One worker: a `python3` process that runs one script.
 //!
-//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `control` is what agent and
+//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `cgroup` and `lock` hold what they
+//! start together, `control` is what agent and
 //! worker say to each other, `output` drains what a script prints, `roster` tells ingest who sends, `sdk` is the Python package.
 
+pub mod cgroup;
 pub mod control;
 pub mod discover;
 pub mod life;
+pub mod lock;
 pub mod output;
 pub mod process;
 pub mod roster;
@@ -14,6 +17,8 @@ pub mod sdk;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::config::Restart;
 
 /// Everything that decides how a script runs; two equal specs need no restart.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +41,16 @@ pub struct WorkerSpec {
     /// Handed to the script as `self.config`.
     pub config: serde_json::Value,
     pub nice: i32,
-    /// Bytes of data memory at most.
+    /// Bytes of memory that one worker may use.
     pub memory_max: Option<u64>,
+    /// Whose rights it has; `None`: those of the agent.
+    pub user: Option<String>,
+    pub restart: Restart,
+    pub max_age: Option<Duration>,
+    pub max_runs: Option<u64>,
+    pub umask: Option<u32>,
+    /// `None`: the folder of the script.
+    pub cwd: Option<PathBuf>,
     /// Wall time one run may take; `None`: silence decides.
     pub run_timeout: Option<Duration>,
     /// How long a run may go on after a stop.

@@ -8,27 +8,26 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::WorkerSpec;
+use super::cgroup::{self, Group};
 use super::control::Channel;
+use super::lock::{self, Lock};
 
 /// In the environment of a worker and of everything it starts: whose run directory, and which worker.
 const RUN_COOKIE: &str = "PYTHOND_RUN";
 const WORKER_COOKIE: &str = "PYTHOND_WORKER";
-
-/// What workers get of open files; `select` in scripts fails above.
-const OPEN_FILES: u64 = 1024;
 
 /// How long the end of an earlier agent's processes is waited for.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -55,9 +54,8 @@ pub struct Launch {
     pub run_dir: PathBuf,
     pub token: String,
     pub envs: Vec<(String, String)>,
-    pub nice: i32,
-    pub memory_max: Option<u64>,
-    pub cwd: PathBuf,
+    /// Inherited by the worker and all it starts; the agent's own descriptor is closed with this.
+    pub lock: Option<Arc<Lock>>,
 }
 
 impl Launch {
@@ -68,9 +66,7 @@ impl Launch {
             run_dir: run_dir.to_owned(),
             token: token.to_owned(),
             envs: spec.envs.clone(),
-            nice: spec.nice,
-            memory_max: spec.memory_max,
-            cwd: spec.script.parent().map(Path::to_owned).unwrap_or_default(),
+            lock: None,
         }
     }
 }
@@ -92,6 +88,7 @@ pub struct Process {
 pub struct Leash {
     pub pid: u32,
     cookie: Arc<[u8]>,
+    group: Option<Group>,
     reaped: Arc<Mutex<bool>>,
 }
 
@@ -101,6 +98,9 @@ pub enum StartError {
     /// Trying again changes nothing until somebody changes the machine.
     #[error("{0}")]
     Permanent(String),
+    /// Something of an earlier life is still there.
+    #[error("{0}")]
+    Held(String),
     #[error("could not start `{}`", program.display())]
     Passing { program: PathBuf, source: io::Error },
 }
@@ -219,9 +219,6 @@ fn why_not(cmd: &str) -> String {
 }
 
 fn start(launch: &Launch) -> Result<Process, StartError> {
-    if !launch.cwd.is_dir() {
-        return Err(StartError::Permanent(format!("the folder {} is not there", launch.cwd.display())));
-    }
     launched(launch).map_err(|source| {
         let program = launch.program.display();
         match rustix::io::Errno::from_io_error(&source) {
@@ -247,9 +244,12 @@ fn launched(launch: &Launch) -> io::Result<Process> {
     let mut command = Command::new(&launch.program);
     command
         .arg(launch.core.join("pythond"))
-        .current_dir(&launch.cwd)
         .envs(launch.envs.iter().map(|(key, value)| (key, value)))
         .env(RUN_COOKIE, &launch.run_dir)
+        // What the service manager told the agent is not for scripts.
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID")
         .env(WORKER_COOKIE, &launch.token)
         .env("PYTHOND_CONTROL_FD", control_theirs.as_raw_fd().to_string())
         .env("PYTHOND_TRACE_FD", trace_theirs.as_raw_fd().to_string())
@@ -258,12 +258,15 @@ fn launched(launch: &Launch) -> io::Result<Process> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    let lock = launch.lock.as_ref().map(|lock| lock.as_fd().as_raw_fd());
+    if let Some(lock) = lock {
+        command.env("PYTHOND_LOCK_FD", lock.to_string());
+    }
     let prepare = Preparation {
         control: control_theirs.as_raw_fd(),
         trace: trace_theirs.as_raw_fd(),
+        lock,
         parent: rustix::process::getpid(),
-        nice: launch.nice,
-        memory_max: launch.memory_max,
     };
     // Held until it is listed, so that nobody takes it for an orphan meanwhile.
     let mut known = workers();
@@ -282,18 +285,17 @@ fn launched(launch: &Launch) -> io::Result<Process> {
     };
     known.insert(pid);
     let cookie = format!("{WORKER_COOKIE}={}", launch.token).into_bytes().into();
-    let leash = Leash { pid, cookie, reaped: Arc::default() };
+    let leash = Leash { pid, cookie, group: None, reaped: Arc::default() };
     Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, leash })
 }
 
-/// What the child does between fork and exec.
+/// What the child does between fork and exec; all else it does to itself in Python (`pythond.limits`), as a forked worker does.
 #[derive(Clone, Copy)]
 struct Preparation {
     control: i32,
     trace: i32,
+    lock: Option<i32>,
     parent: Pid,
-    nice: i32,
-    memory_max: Option<u64>,
 }
 
 #[expect(unsafe_code, reason = "a child is prepared between fork and exec")]
@@ -309,26 +311,9 @@ fn spawn_prepared(command: &mut Command, prepare: Preparation) -> io::Result<std
 impl Preparation {
     fn run(self, borrow: impl Fn(i32) -> std::os::fd::BorrowedFd<'static>) -> io::Result<()> {
         rustix::process::setsid()?;
-        for fd in [self.control, self.trace] {
+        for fd in [Some(self.control), Some(self.trace), self.lock].into_iter().flatten() {
             rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
         }
-        // The agent must outlive its workers when memory runs out; where /proc is not writable this is a wish.
-        if let Ok(file) =
-            rustix::fs::open(c"/proc/self/oom_score_adj", rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty())
-        {
-            let _ = rustix::io::write(file, b"500");
-        }
-        limit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-        let files = rustix::process::getrlimit(Resource::Nofile);
-        limit(
-            Resource::Nofile,
-            Rlimit { current: Some(files.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES)), maximum: files.maximum },
-        )?;
-        if let Some(bytes) = self.memory_max {
-            limit(Resource::Data, Rlimit { current: Some(bytes), maximum: Some(bytes) })?;
-        }
-        // A lower value than ours needs a right that we may not have; the script runs all the same.
-        let _ = rustix::process::setpriority_process(None, self.nice);
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         // The agent may have died before the line above.
         if rustix::process::getppid() != Some(self.parent) {
@@ -338,15 +323,21 @@ impl Preparation {
     }
 }
 
-fn limit(resource: Resource, limit: Rlimit) -> io::Result<()> {
-    Ok(rustix::process::setrlimit(resource, limit)?)
-}
-
 fn raw(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).expect("a process has a positive number")
 }
 
 impl Process {
+    /// Puts the worker into a cgroup, by which it is ended with all it has started.
+    ///
+    /// # Errors
+    /// When the kernel refuses it; the worker then runs without.
+    pub fn put_into(&mut self, group: Group) -> io::Result<()> {
+        group.add(self.pid)?;
+        self.leash.group = Some(group);
+        Ok(())
+    }
+
     /// Takes the process apart into what the supervisor's tasks need.
     ///
     /// # Errors
@@ -424,6 +415,11 @@ fn ended(status: &WaitIdStatus) -> Ended {
 }
 
 impl Leash {
+    /// The cgroup of the worker, where it has one.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
     /// Sends a signal to the worker alone.
     pub fn signal(&self, signal: Signal) {
         if !*self.is_reaped() {
@@ -446,7 +442,7 @@ impl Leash {
         let until = Instant::now() + TREE_END;
         let mut known = BTreeSet::new();
         loop {
-            let left = self.kill_all();
+            let left = self.kill_all(&mut known);
             known.extend(&left);
             let orphans = children().into_iter().filter(|pid| !is_a_worker(*pid));
             known.extend(orphans.filter(|pid| session_of(*pid) == Some(self.pid)));
@@ -461,8 +457,8 @@ impl Leash {
         }
     }
 
-    /// Kills everybody who is there now; returns who was, without the worker itself.
-    fn kill_all(&self) -> Vec<u32> {
+    /// Kills everybody who is there now, and adds them to `known`; returns who still was, without the worker itself.
+    fn kill_all(&self, known: &mut BTreeSet<u32>) -> Vec<u32> {
         let reaped = self.is_reaped();
         if *reaped {
             return Vec::new();
@@ -470,6 +466,9 @@ impl Leash {
         // It may have ended already.
         let _ = rustix::process::kill_process_group(raw(self.pid), Signal::KILL);
         let _ = rustix::process::kill_process(raw(self.pid), Signal::KILL);
+        if let Some(group) = &self.group {
+            known.extend(group.kill().into_iter().filter(|pid| *pid != self.pid));
+        }
         let is_mine =
             |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
         // Other workers are not looked at: when hundreds end together, each look would be at all of them.
@@ -480,6 +479,11 @@ impl Leash {
     fn is_reaped(&self) -> MutexGuard<'_, bool> {
         self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Kills another process if it is still the one that was meant.
+pub(super) fn end_process(pid: u32, is_meant: impl Fn(u32) -> bool) {
+    kill_if(pid, is_meant);
 }
 
 /// Kills a process that is no child of ours if it is still the one that was meant: its number could have gone to another meanwhile.
@@ -513,7 +517,12 @@ fn run_cookie(run_dir: &Path) -> Vec<u8> {
 /// Ends everything that an earlier agent on this run directory has left behind, and waits until it is gone.
 pub async fn sweep_leftovers(run_dir: &Path) {
     let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
-    let swept = tokio::task::spawn_blocking(move || sweep(&run_dir)).await;
+    let all = move || {
+        cgroup::sweep(&run_dir);
+        sweep(&run_dir);
+        lock::sweep(&run_dir);
+    };
+    let swept = tokio::task::spawn_blocking(all).await;
     if swept.is_err() {
         tracing::error!(target: "worker", "the look for processes of an earlier agent ended before its time");
     }
@@ -594,7 +603,17 @@ pub fn memory(pid: u32) -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-fn processes() -> Vec<u32> {
+/// The state of a process as one letter of the kernel: `R`, `S`, `D`, `T`, `Z` …
+pub fn state(pid: u32) -> Option<char> {
+    stat(pid)?.first()?.chars().next()
+}
+
+/// When a process was started, in clock ticks since the start of the machine.
+pub(super) fn start_time(pid: u32) -> Option<u64> {
+    stat(pid)?.get(19)?.parse().ok()
+}
+
+pub(super) fn processes() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

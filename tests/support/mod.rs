@@ -277,6 +277,7 @@ impl Drop for Agent {
         if std::thread::panicking() {
             eprintln!("--- console of the agent ---\n{}", self.console());
         }
+        pythond::worker::cgroup::sweep(&self.root.join("data/run"));
         for pid in Self::descendants(&self.root) {
             if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

@@ -1,4 +1,5 @@
 //! Supervised scripts without the rest of the agent: a folder of its own, the real Python package or a fake of it, and waiting.
+#![allow(dead_code)] // each test file uses its own part
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +16,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A `python.d`, a run directory, and the supervisor over them.
 pub struct Lab {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// Gone with the lab.
+    _made: Option<tempfile::TempDir>,
     pub limits: Limits,
     core: PathBuf,
 }
@@ -32,7 +35,14 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("python.d")).unwrap();
         std::fs::create_dir(dir.path().join("run")).unwrap();
-        let core = dir.path().join("core");
+        let mut lab = Self::over(dir.path());
+        lab._made = Some(dir);
+        lab
+    }
+
+    /// A lab over the folder of another one.
+    pub fn over(dir: &Path) -> Self {
+        let core = dir.join("core");
         let limits = Limits {
             backoff_first: Duration::from_millis(50),
             backoff_max: Duration::from_millis(200),
@@ -40,11 +50,11 @@ impl Lab {
             trip_score: 1000.0,
             ..Limits::default()
         };
-        Self { dir, limits, core }
+        Self { dir: dir.to_owned(), _made: None, limits, core }
     }
 
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     pub fn run_dir(&self) -> PathBuf {
@@ -131,6 +141,7 @@ impl Drop for Lab {
         for pid in self.processes() {
             kill(pid, rustix::process::Signal::KILL);
         }
+        pythond::worker::cgroup::sweep(&self.path().join("run"));
     }
 }
 

@@ -4,17 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DAY, Reading, Section, Taken, no_input, tags_of};
-use crate::config::Input;
 use crate::config::raw::{Entry, Node, Value, as_list};
 use crate::config::section::{
     At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text,
-    yes_or_no,
+    word, yes_or_no,
 };
+use crate::config::{Input, Restart};
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;
 /// Beneath this Python does not even start.
 const SMALLEST_MEMORY: u64 = 16 << 20;
+/// A worker that is replaced more often costs more than it can leak.
+const SHORTEST_AGE: Duration = Duration::from_secs(1);
+const LONGEST_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const MOST_RUNS: i64 = 1_000_000_000;
 /// Where programs are looked for when the environment has no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// DataKit deletes white space of these kinds from anywhere in a name.
@@ -84,12 +88,55 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
     section.set(reading, "nice", number(-20..=19), &mut input.nice);
     section.set(reading, "config", script_config, &mut input.config);
     section.read(reading, "isolation", isolation);
-    if let Some(entry) = section.take_refused("user") {
-        let message = "this version cannot run scripts as another user yet; `user` must go";
-        reading.fault_with_help("PD0103", entry.key_span, message, "start the agent as the user that the scripts need");
-    }
+    manners(&mut section, reading, &mut input);
     section.finish(reading);
     (name.is_some() && cmd.is_some() && dirs.is_some()).then_some(input)
+}
+
+/// How a worker behaves towards the machine, and when it is replaced.
+fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) {
+    input.user = section.read(reading, "user", user).map(|at| at.value);
+    let words = word(&[("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)]);
+    section.set(reading, "restart", words, &mut input.restart);
+    input.max_age = section.read(reading, "max_age", duration(SHORTEST_AGE..=LONGEST_AGE)).map(|at| at.value);
+    input.max_runs = section.read(reading, "max_runs", number(1..=MOST_RUNS)).map(|at| at.value.unsigned_abs());
+    input.umask = section.read(reading, "umask", umask).map(|at| at.value);
+    let enabled = input.enabled;
+    input.cwd = section.read(reading, "cwd", |node, reading| cwd(node, reading, enabled)).map(|at| at.value);
+}
+
+/// Whether the machine knows the user is seen by the worker, which can ask every source of users that there is.
+fn user(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let name = filled_text(node, reading)?;
+    if name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/') {
+        return must_be("the name or the number of a user such as \"nobody\"");
+    }
+    Ok(name)
+}
+
+/// Octal digits in quotes: TOML has no integers that are octal by their leading zero.
+fn umask(node: &Node, reading: &mut Reading<'_>) -> Taken<u32> {
+    const WHAT: &str = "octal digits in quotes such as \"027\"";
+    match &node.value {
+        Value::Text(_) => match u32::from_str_radix(&text(node, reading)?, 8) {
+            Ok(mask @ 0..=0o777) => Ok(mask),
+            _ => must_be(WHAT),
+        },
+        _ => must_be(WHAT),
+    }
+}
+
+fn cwd(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
+    let text = filled_text(node, reading)?;
+    let path = reading.path_below(reading.root, &text);
+    if !enabled || path.is_dir() {
+        return Ok(path);
+    }
+    because_with_help(
+        "PD0106",
+        format!("the folder `{}` does not exist", path.display()),
+        format!("mkdir -p {}", path.display()),
+    )
 }
 
 fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {

@@ -1,0 +1,203 @@
+//! Promises of the agent as a service: what it tells the service manager, and what it survives.
+
+mod support;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use support::{Root, http, wait_for};
+
+fn with_a_script() -> Root {
+    let root = Root::new();
+    root.script("my/a.py", "import os\nfrom datakit_framework import DataKitFramework\nclass C(DataKitFramework):\n    interval = 0.1\n    def run(self):\n        print([key for key in os.environ if key.startswith(('NOTIFY', 'WATCHDOG'))])\n        self.feed_metric(measurement='m', fields={'a': 1})\n");
+    root.input("in", &["my"], "");
+    root
+}
+
+fn status(root: &Root) -> Option<serde_json::Value> {
+    let answer = http::unix(&root.socket(), "GET", "/api/v1/status", &[], b"").ok()?;
+    serde_json::from_slice(&answer.body).ok()
+}
+
+fn wait_for_runs(root: &Root, more_than: u64) -> serde_json::Value {
+    wait_for("runs", || {
+        let status = status(root).ok_or("no answer")?;
+        let runs = status["scripts"][0]["runs_ok"].as_u64().unwrap();
+        if runs > more_than { Ok(status) } else { Err(status.to_string()) }
+    })
+}
+
+fn term(agent: &mut Child) -> Option<i32> {
+    rustix::process::kill_process(Pid::from_child(agent), Signal::TERM).unwrap();
+    agent.wait().unwrap().code()
+}
+
+#[test]
+fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
+    let root = with_a_script();
+    let path = root.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut agent = root
+        .command(&["agent"])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "900000")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let hear = || {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).expect("the agent speaks");
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    assert_eq!(hear(), "READY=1");
+    assert!(status(&root).is_some(), "it serves when it says so");
+    assert_eq!(hear(), "WATCHDOG=1");
+    let line = hear();
+    assert!(line.starts_with("STATUS=") && line.contains("1 scripts well; sinks: local ok"), "{line}");
+    let heard: Vec<Instant> =
+        (0..4).map(|_| (hear(), Instant::now())).filter(|(word, _)| word == "WATCHDOG=1").map(|(_, at)| at).collect();
+    assert_eq!(heard.len(), 4);
+    let status = wait_for_runs(&root, 1);
+    assert_eq!(status["scripts"][0]["last_words"][0], "[]", "what the manager told the agent is not for scripts");
+    assert_eq!(term(&mut agent), Some(0));
+    let rest: Vec<String> = std::iter::repeat_with(hear).take_while(|word| word != "STOPPING=1").collect();
+    assert!(rest.iter().all(|word| word == "WATCHDOG=1"), "{rest:?}");
+}
+
+#[test]
+fn a_manager_that_is_not_there_or_asks_another_process_holds_nothing_up() {
+    let root = with_a_script();
+    let mut agent = root
+        .command(&["agent"])
+        .envs([("NOTIFY_SOCKET", "/surely/not/there"), ("WATCHDOG_USEC", "1"), ("WATCHDOG_PID", "1")])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_runs(&root, 2);
+    assert_eq!(term(&mut agent), Some(0));
+}
+
+#[test]
+fn a_console_that_is_full_or_gone_does_not_end_the_agent() {
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let gone = || {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for console in [full as fn() -> Stdio, gone] {
+        let root = with_a_script();
+        root.script("my/b.py", "raise ValueError('to be logged')\n");
+        let mut agent = root.command(&["agent"]).stdout(console()).stderr(console()).spawn().unwrap();
+        wait_for_runs(&root, 2);
+        rustix::process::kill_process(Pid::from_child(&agent), Signal::HUP).unwrap();
+        let runs = status(&root).unwrap()["scripts"][0]["runs_ok"].as_u64().unwrap();
+        let status = wait_for_runs(&root, runs + 2);
+        assert_eq!(status["panics"], serde_json::json!({}), "nothing panicked on the way");
+        assert_eq!(term(&mut agent), Some(0));
+    }
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
+    let root = Root::new();
+    root.script("my/large.py", "from datakit_framework import DataKitFramework\nclass C(DataKitFramework):\n    interval = 0.05\n    def run(self):\n        self.feed_logging(source='m', message='x' * 20_000)\n");
+    root.input("in", &["my"], "");
+    let agent = root.command(&["agent"]);
+    let mut agent = Command::new("sh")
+        // In blocks of 512 bytes: the buffer soon reaches it, and SIGXFSZ comes, which ends a process that has no handler.
+        .args(["-c", "ulimit -f 256; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pythond")])
+        .args(agent.get_args())
+        .env("HOME", root.path().join("home"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("reports that cannot be kept", || {
+        assert!(agent.try_wait().unwrap().is_none(), "it lives");
+        let status = status(&root).ok_or("no answer yet")?;
+        let said = status["sinks"][0]["state"] != "ok"
+            || status["scripts"][0]["points_refused"].as_u64() > Some(0)
+            || status["buffer"]["poisoned"] != serde_json::Value::Null;
+        if said { Ok(()) } else { Err(status.to_string()) }
+    });
+    assert!(agent.try_wait().unwrap().is_none(), "it lives");
+    term(&mut agent);
+}
+
+#[test]
+fn a_second_agent_on_the_same_data_is_refused_and_the_first_goes_on() {
+    let root = with_a_script();
+    let agent = root.agent();
+    let began = Instant::now();
+    let (code, _, err) = root.run(&["agent"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains(&format!("another agent (pid {}) runs on this directory", agent.pid())), "{err}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    agent.wait_script("my.a", "runs on", |script| script["runs_ok"].as_u64() > Some(2));
+    assert_eq!(agent.script("my.a")["restarts"], 0, "its workers were let alone");
+    agent.kill();
+    let again = root.agent();
+    assert_eq!(again.stop().0, 0, "the lock of a killed agent is no obstacle");
+}
+
+#[test]
+fn the_status_names_how_workers_are_held_on_this_machine() {
+    let root = with_a_script();
+    let agent = root.agent();
+    let status = agent.status();
+    let of = |name: &str| {
+        let all = status["mechanisms"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {status:#}")).clone()
+    };
+    for name in ["death signal", "subreaper", "process scan", "lock"] {
+        assert_eq!(of(name)["active"], true, "{name}");
+    }
+    for name in ["cgroup.kill", "memory.max", "pids.max"] {
+        assert_ne!(
+            of(name)["active"].as_bool().unwrap(),
+            of(name)["why"].is_string(),
+            "what is missing has its reason"
+        );
+    }
+    let (_, out, _) = root.run(&["status"]);
+    assert!(out.contains("workers are held by: death signal, subreaper, process scan, lock"), "{out}");
+    let metrics = String::from_utf8(agent.get("/metrics").body).unwrap();
+    assert!(metrics.contains("pythond_task_panics{task=\"the supervisor\"} 0"), "{metrics}");
+}
+
+#[test]
+fn the_unit_file_holds_what_the_agent_relies_on() {
+    let mut unit = String::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/pythond.service");
+    File::open(path).unwrap().read_to_string(&mut unit).unwrap();
+    for line in [
+        "Type=notify",
+        "WatchdogSec=30",
+        "Restart=always",
+        "RestartSec=1",
+        "RestartSteps=5",
+        "RestartMaxDelaySec=60",
+        "StartLimitIntervalSec=0",
+        "KillMode=mixed",
+        "TimeoutStopSec=20",
+        "Delegate=yes",
+        "DelegateSubgroup=agent",
+        "OOMPolicy=continue",
+        "LimitNOFILE=65536",
+        "TasksMax=4096",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+    ] {
+        assert!(unit.lines().any(|there| there == line), "{line}");
+    }
+    let unit_section = &unit[unit.find("[Unit]").unwrap()..unit.find("[Service]").unwrap()];
+    assert!(unit_section.contains("StartLimitIntervalSec=0"), "systemd reads it there only");
+}
