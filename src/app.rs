@@ -114,6 +114,7 @@ impl Agent {
                 run_dir,
                 socket: socket.clone(),
                 address: address.unwrap_or(config.http_api.listen),
+                last_good: config.root.join("data/last-good"),
                 limits: supervisor::Limits::default(),
             },
             roster.clone(),

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::run::JsonProblem;
-use super::tryout::{Outcome, Tryout};
+use crate::tryout::{Outcome, Tryout};
 use super::{Exit, say, show, small_runtime, warn};
 use crate::config::{self, Diagnostic, Input, Severity, Surroundings};
 use crate::worker::control::{Fatal, Mode};

@@ -7,7 +7,6 @@ mod run;
 mod sink;
 mod status;
 mod table;
-mod tryout;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::status;
 use super::table::layout;
-use super::tryout::{Captured, End, Outcome, Tryout};
+use crate::tryout::{Captured, End, Outcome, Tryout};
 use super::{Exit, here, say, short, show, small_runtime, warn};
 use crate::config::diagnostic::Place;
 use crate::config::{self, Diagnostic, Input, Severity, Surroundings};

@@ -1,5 +1,6 @@
 //! `POST /v1/write/{category}`: from the body to a kept record and the answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -149,7 +150,7 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         packing: request.packing,
         ignore_global_tags: request.query.ignore_global_tags,
         keeps_points: request.query.echo == Some(Echo::Json),
-        member: request.member.clone(),
+        tags: request.member.as_ref().map(|member| member.tags()),
     };
     let taken = if packed.len() <= INLINE_BYTES && request.packing == Packing::Plain {
         work.run(&ingest.settings, packed, &mut held)
@@ -188,7 +189,8 @@ struct Work {
     ignore_global_tags: bool,
     /// The answer shows the points.
     keeps_points: bool,
-    member: Option<Arc<Member>>,
+    /// Those of the script that sends.
+    tags: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// A body taken apart, checked and encoded.
@@ -240,10 +242,8 @@ impl Work {
     }
 
     fn add_tags(&self, point: &mut Point, settings: &Settings) {
-        if let Some(member) = &self.member {
-            for (key, value) in member.tags.iter() {
-                point.add_tag_if_absent(key, value);
-            }
+        for (key, value) in self.tags.iter().flat_map(|tags| tags.iter()) {
+            point.add_tag_if_absent(key, value);
         }
         if !self.ignore_global_tags {
             for (key, value) in &settings.global_tags {
