@@ -19,11 +19,16 @@ use crate::ingest::{self, Ingest, Keep, server};
 use crate::point::record::Header;
 use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
-use crate::worker::control::{Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, Refused, RunEnded, Spec, Up, Warn};
+use crate::worker::control::{
+    Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, Refused, RunEnded, Spec, Up, Warn,
+};
 use crate::worker::output::{Said, drain};
 use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Spawner, StartError};
 use crate::worker::roster::{Member, Roster};
 use crate::worker::{WorkerSpec, sdk};
+
+/// A script must be loaded within this time, as in the agent.
+pub const LOAD: Duration = Duration::from_secs(30);
 
 /// A place to run scripts in: the Python package, an endpoint, and the thread that starts workers. Gone without a trace when dropped.
 pub struct Tryout {

@@ -34,14 +34,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     loop {
         let exit = match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
             Ok(body) => print(&body, args),
-            Err(error) => {
-                warn(&format!(
-                    "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
-                    socket.display(),
-                    root.display()
-                ));
-                Exit::NoAgent
-            }
+            Err(error) => no_agent(&socket, root, &error),
         };
         if !args.watch || exit != Exit::Ok {
             return exit;
@@ -59,6 +52,21 @@ pub(super) fn socket_of(root: &Path) -> PathBuf {
     reachable(&socket)
 }
 
+pub(super) fn no_agent(socket: &Path, root: &Path, error: &anyhow::Error) -> Exit {
+    warn(&format!(
+        "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
+        socket.display(),
+        root.display()
+    ));
+    Exit::NoAgent
+}
+
+/// What a refusing answer says.
+pub(super) fn message(body: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
+    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
+}
+
 /// Sends one request over the Unix socket; an answer other than 2xx is an error.
 pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let (status, body) = exchange(socket, method, path, body).await?;
@@ -72,6 +80,17 @@ pub(super) async fn exchange(
     method: &str,
     path: &str,
     body: Vec<u8>,
+) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
+    exchange_within(socket, method, path, body, ANSWER).await
+}
+
+/// The same for an answer that may take longer.
+pub(super) async fn exchange_within(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+    patience: Duration,
 ) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
     let exchange = async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
@@ -88,9 +107,9 @@ pub(super) async fn exchange(
         driver.abort();
         Ok((status, body))
     };
-    tokio::time::timeout(ANSWER, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
-        .map_err(|_| anyhow::anyhow!("no answer within {} s", ANSWER.as_secs()))?
+        .map_err(|_| anyhow::anyhow!("no answer within {} s", patience.as_secs()))?
 }
 
 /// A text as a part of a path or of the arguments behind it.
@@ -137,7 +156,7 @@ fn json(value: &impl serde::Serialize) -> Exit {
     Exit::Ok
 }
 
-fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
+pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
     if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
         return Ok(script);
     }
@@ -148,7 +167,15 @@ fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
         return Ok(script);
     }
     let known: Vec<&str> = status.scripts.iter().map(|script| script.id.as_str()).collect();
-    Err(format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")))
+    let ends: Vec<&str> = known.iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
+    let by_end =
+        || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
+    let several: Vec<&str> = near.iter().map(|script| script.id.as_str()).collect();
+    Err(match (&several[..], config::nearest(name, &known).or_else(by_end)) {
+        ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
+        (_, Some(meant)) => format!("error: no script is called `{name}`; did you mean `{meant}`?\n"),
+        _ => format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")),
+    })
 }
 
 fn all(status: &Status) -> String {
@@ -286,6 +313,10 @@ fn footer(status: &Status) -> String {
         });
         out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
     }
+    for name in &status.needs_restart {
+        out.push_str(&format!("\n▲ {name} changed: it takes effect when the agent is started again\n"));
+    }
+    out.push_str(&reload_trouble(status));
     for problem in &status.problems {
         out.push_str(&format!("\n▲ {problem}\n"));
     }
@@ -294,6 +325,19 @@ fn footer(status: &Status) -> String {
     }
     for error in &status.last_errors {
         out.push_str(&format!("\n▲ {} says: {} ({}, {}×)\n", error.input, error.text, ago(error.ago_s), error.times));
+    }
+    out
+}
+
+/// The settings on disk are not those in force.
+fn reload_trouble(status: &Status) -> String {
+    let Some(last) = status.reload.as_ref().filter(|last| !last.outcome.faults.is_empty()) else {
+        return String::new();
+    };
+    let mut out = format!("\n▲ the settings have faults since {}; those of before are in force:\n", ago(last.ago_s));
+    for fault in &last.outcome.faults {
+        let place = fault.file.as_ref().map_or(String::new(), |file| format!("{file}:{}: ", fault.line));
+        out.push_str(&format!("    {place}{} [{}]\n", fault.message, fault.code));
     }
     out
 }

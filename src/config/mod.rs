@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use quantity::Secret;
+pub use section::nearest;
 pub use sinks::SinkSettings;
 
 /// Everything the agent obeys; all paths are absolute.

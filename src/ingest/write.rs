@@ -133,9 +133,10 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
     if let Some(member) = &request.member {
         member.touch();
     }
-    let max = ingest.settings.max_body;
+    let settings = ingest.settings();
+    let max = settings.max_body;
     let mut held = ingest.budget.pay(request.script(), request.bytes_to_pay()).await?;
-    let packed = body::read(body, max, ingest.settings.timeout).await?;
+    let packed = body::read(body, max, settings.timeout).await?;
     if request.packing != Packing::Plain {
         held = ingest.budget.pay_for_unpacking(request.script(), held).await?;
     }
@@ -144,7 +145,7 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
             category: request.category,
             precision: request.query.precision,
             now_ns: now_ns(),
-            integers_as_floats: ingest.settings.integers_as_floats,
+            integers_as_floats: settings.integers_as_floats,
         },
         form: request.form,
         packing: request.packing,
@@ -153,13 +154,12 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         tags: request.member.as_ref().map(|member| member.tags()),
     };
     let taken = if packed.len() <= INLINE_BYTES && request.packing == Packing::Plain {
-        work.run(&ingest.settings, packed, &mut held)
+        work.run(&settings, packed, &mut held)
     } else {
         // A body taken apart is several times as large: as many at once as there are processors, and the memory stays bounded.
         let turn = Arc::clone(&ingest.large).acquire_owned().await.expect("nobody closes it");
-        let ingest = Arc::clone(ingest);
         let parsed = tokio::task::spawn_blocking(move || {
-            let taken = work.run(&ingest.settings, packed, &mut held);
+            let taken = work.run(&settings, packed, &mut held);
             // Also when the client has gone meanwhile.
             drop(turn);
             (taken, held)

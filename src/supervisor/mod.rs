@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::control::{Address, Up};
-use crate::worker::life::{Input, State};
 use crate::worker::lastgood::Kept;
+use crate::worker::life::{Input, State};
 use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
 use crate::worker::roster::Roster;
 
@@ -68,10 +68,14 @@ pub enum Change {
 /// How a change ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    Runs { pid: Option<u32> },
+    Runs {
+        pid: Option<u32>,
+    },
     /// It holds no collector and is imported by others.
     Helps,
-    Fails { why: String },
+    Fails {
+        why: String,
+    },
     Stopped,
     Done,
 }

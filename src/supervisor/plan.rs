@@ -77,6 +77,8 @@ pub enum Step {
     Restart(String),
     /// Nothing that a worker would have to be restarted for.
     Update,
+    /// The same in another exported tree.
+    Move,
     Keep,
     /// What was refused before is still there.
     StillRefused(String),
@@ -92,8 +94,7 @@ pub fn parts<'a>(running: &'a [Runs], wanted: &'a Wanted) -> impl Iterator<Item 
     runs.flat_map(|runs| {
         let own = runs.print.keys().map(|part| (part, runs.home.as_deref()));
         let refused = runs.refusal.iter();
-        let refused =
-            refused.flat_map(|refusal| refusal.print.keys().map(|part| (part, refusal.home.as_deref())));
+        let refused = refused.flat_map(|refusal| refusal.print.keys().map(|part| (part, refusal.home.as_deref())));
         own.chain(refused).map(|(part, home)| part.moved(home, wanted.home.as_deref()))
     })
 }
@@ -132,7 +133,12 @@ fn step(runs: &Runs, wanted: &Wanted, asking: Asking) -> Step {
         Some(why) => Step::Restart(why),
         None if runs.state == RunState::Fails && asking == Asking::Asked => Step::Restart("tried again".to_owned()),
         // What was refused is gone: what runs is what is there.
-        None if runs.refusal.is_some() || runs.spec != wanted.spec || runs.home != wanted.home => Step::Update,
+        None if runs.refusal.is_some()
+            || in_tree(&runs.spec, runs.home.as_deref(), wanted.home.as_deref()) != wanted.spec =>
+        {
+            Step::Update
+        }
+        None if runs.home != wanted.home => Step::Move,
         None => Step::Keep,
     }
 }
@@ -356,7 +362,7 @@ mod tests {
         };
         let asked: Vec<Part> = parts(&[before("1")], &after("1")).collect();
         assert_eq!(asked, [Part::File("/g/2/my/x.py".into())]);
-        assert_eq!(one(before("1"), after("1"), Asking::Noticed), Step::Update);
+        assert_eq!(one(before("1"), after("1"), Asking::Noticed), Step::Move);
         assert_eq!(one(before("1"), after("2"), Asking::Noticed), Step::Try("my/x.py changed".to_owned()));
         let mut refused = before("1");
         let (spec, home, print) = in_home("/g/2", "2");

@@ -10,17 +10,17 @@ use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot};
 
 use super::incarnation::{Incarnation, Output};
+use super::plan::{Refusal, RunState, Runs, Wanted};
 use super::repeats::Repeats;
 use super::stack::{name_of, user_frame};
-use super::plan::{Refusal, RunState, Runs, Wanted};
 use super::version::{self, Before, Version};
 use super::view::{JobView, LastError, LastRun, WorkerView};
 use super::{Event, Outcome as Settled, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::worker::WorkerSpec;
 use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
-use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::lastgood::Kept;
+use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
 use crate::worker::roster::Member;
 
@@ -326,7 +326,9 @@ impl Script {
     pub fn kept(&mut self, kept: Result<Kept, String>) {
         match kept {
             Ok(kept) => self.version.kept(kept),
-            Err(why) => tracing::warn!(target: "worker", "{}: what it runs could not be kept for bad times: {why}", self.spec.id),
+            Err(why) => {
+                tracing::warn!(target: "worker", "{}: what it runs could not be kept for bad times: {why}", self.spec.id)
+            }
         }
     }
 
@@ -368,9 +370,8 @@ impl Script {
                 let launch = |program| Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
                 (before, program.map(launch))
             });
-            let (before, launch) = looked
-                .await
-                .unwrap_or_else(|gone| (Before::default(), Err(StartError::Permanent(gone.to_string()))));
+            let (before, launch) =
+                looked.await.unwrap_or_else(|gone| (Before::default(), Err(StartError::Permanent(gone.to_string()))));
             let before = Box::new(before);
             let program = launch.as_ref().map(|launch| launch.program.clone()).unwrap_or_default();
             let result = match launch {
@@ -384,7 +385,8 @@ impl Script {
                 Err(error) => Err(error),
             };
             // The loop may have ended meanwhile; then the process ends with the agent.
-            let _ = events.send(Event::Started { script, incarnation, program, before, result: Box::new(result) }).await;
+            let _ =
+                events.send(Event::Started { script, incarnation, program, before, result: Box::new(result) }).await;
         });
     }
 

@@ -123,7 +123,8 @@ pub fn retain(dir: &Path, ids: &[&str]) -> io::Result<()> {
 
 fn copy(folder: &Path, loaded: &Loaded) -> io::Result<Copy> {
     let base = loaded.file.file_name().unwrap_or_default().to_string_lossy();
-    let name: String = base.chars().filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter)).collect();
+    let name: String =
+        base.chars().filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter)).collect();
     let name = format!("{}-{}", loaded.sum, &name[name.len().saturating_sub(PLAIN)..]);
     let path = folder.join(&name);
     if !Sum::of_file(&path).is_ok_and(|sum| sum == loaded.sum) {
@@ -245,7 +246,8 @@ mod tests {
         let lab = Lab::new();
         lab.save("x", &[lab.loaded("x.py", "one")], 5).unwrap();
         let folder = lab.kept().join("x");
-        let copy = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(MANIFEST));
+        let copy =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(MANIFEST));
         fs::write(copy.unwrap(), "half").unwrap();
         assert_eq!(find(&lab.kept(), "x"), None);
         lab.save("x", &[lab.loaded("x.py", "one")], 5).unwrap();
