@@ -36,6 +36,8 @@ use crate::worker::lastgood;
 const AT_ONCE: usize = 4;
 /// A script that is gone may be on its way back: editors replace files in two steps.
 const BACK: Duration = Duration::from_millis(500);
+/// Hangups that come so soon after one another count as one.
+const HANGUPS: Duration = Duration::from_millis(200);
 /// The answer waits so long for changes to settle; an old worker may be given longer by its `stop_grace`.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -119,7 +121,11 @@ impl Reloader {
                     Some(ask) => { let mut wish = Wish::noticed(); wish.add(ask); wish }
                     None => break,
                 },
-                Some(()) = self.hangups.recv() => Wish::hangup(),
+                Some(()) = self.hangups.recv() => {
+                    // A storm of them is one wish.
+                    tokio::time::sleep(HANGUPS).await;
+                    Wish::hangup()
+                }
                 _ = noticed.recv() => Wish::noticed(),
                 _ = polls.tick() => if watch.is_some() { Wish::noticed() } else { continue },
             };
@@ -283,7 +289,8 @@ impl Reloader {
         let (inputs, repos) = (super::enabled(config), repos.to_vec());
         let compared = tokio::task::spawn_blocking(move || {
             let found = discover::scripts(&inputs);
-            let wanted = look(&running, found.specs.into_iter().map(|spec| wanted_in(spec, &repos)).collect());
+            let wanted = found.specs.into_iter().map(|spec| wanted_in(spec, &repos)).collect();
+            let wanted = supervisor::look(&running, wanted);
             let plan = plan::plan(&running, &wanted, asking);
             Compared {
                 wanted: wanted.into_iter().map(|wanted| (wanted.spec.id.clone(), wanted)).collect(),
@@ -328,9 +335,8 @@ impl Reloader {
                 None => lines.push(Line::Same(line)),
             }
         }
-        if begun.iter().any(|line| line.outcome == "stopped") {
-            self.forget(compared).await;
-        }
+        let stopped = begun.iter().filter(|line| line.outcome == "stopped");
+        self.forget(stopped.map(|line| line.id.clone()).collect()).await;
         for settling in self.scripts.begin(changes).await {
             if let Some(at) = begun.iter().position(|line| line.id == settling.id) {
                 lines.push(Line::Settles { settling, line: begun.swap_remove(at) });
@@ -340,11 +346,10 @@ impl Reloader {
     }
 
     /// What is no longer wanted needs no good version either.
-    async fn forget(&self, compared: &Compared) {
-        let (last_good, ids) = (self.last_good.clone(), compared.wanted.keys().cloned().collect::<Vec<_>>());
-        let forgot = tokio::task::spawn_blocking(move || {
-            lastgood::retain(&last_good, &ids.iter().map(String::as_str).collect::<Vec<_>>())
-        });
+    async fn forget(&self, ids: Vec<String>) {
+        let last_good = self.last_good.clone();
+        let forgot =
+            tokio::task::spawn_blocking(move || ids.iter().try_for_each(|id| lastgood::forget(&last_good, id)));
         if let Ok(Err(error)) = forgot.await {
             tracing::warn!(target: "agent", "the last version of a script that was removed could not be deleted: {error}");
         }
@@ -488,19 +493,6 @@ fn wanted_in(spec: crate::worker::WorkerSpec, repos: &[RepoRoot]) -> Wanted {
     Wanted { home, ..spec.into() }
 }
 
-/// Fills in what is on disk now. Blocks.
-fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
-    let mut look = Look::default();
-    let mut interpreters: BTreeMap<(String, Vec<(String, String)>), Option<PathBuf>> = BTreeMap::new();
-    for one in &mut wanted {
-        let parts: Vec<Part> = plan::parts(running, one).collect();
-        one.now = look.print(&parts);
-        let cmd = (one.spec.cmd.clone(), one.spec.envs.clone());
-        one.interpreter = interpreters.entry(cmd).or_insert_with(|| supervisor::interpreter(&one.spec)).clone();
-    }
-    wanted
-}
-
 /// Remembers what was tried, so that it is not tried again until something of it changes.
 async fn refusal(wanted: Wanted, why: String, outcome: tryout::Outcome) -> Refusal {
     let looked = tokio::task::spawn_blocking(move || {
@@ -602,7 +594,9 @@ fn log(outcome: &Reloaded) {
         let why = line.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
         match line.outcome.as_str() {
             "unchanged" | "helper" => {}
-            "refused" => tracing::error!(target: "agent", "reload ({by}): {} refused{why}", line.id),
+            "refused" => {
+                tracing::error!(target: "agent", "reload ({by}): {} refused, the version before runs on if there is one{why}", line.id);
+            }
             outcome => tracing::info!(target: "agent", "reload ({by}): {} {outcome}{why}", line.id),
         }
     }

@@ -160,9 +160,9 @@ pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, Str
     if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
         return Ok(script);
     }
-    let suffix = format!(".{name}");
+    let (suffix, file) = (format!(".{name}"), format!("/{name}"));
     let near: Vec<&Script> =
-        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(name)).collect();
+        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(&file)).collect();
     if let [script] = near[..] {
         return Ok(script);
     }
@@ -171,7 +171,9 @@ pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, Str
     let by_end =
         || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
     let several: Vec<&str> = near.iter().map(|script| script.id.as_str()).collect();
-    Err(match (&several[..], config::nearest(name, &known).or_else(by_end)) {
+    // One letter is near to any other.
+    let meant = config::nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
+    Err(match (&several[..], meant) {
         ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
         (_, Some(meant)) => format!("error: no script is called `{name}`; did you mean `{meant}`?\n"),
         _ => format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")),

@@ -11,7 +11,7 @@ mod stack;
 mod version;
 mod view;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::control::{Address, Up};
+use crate::worker::files::{Look, Part};
 use crate::worker::lastgood::Kept;
 use crate::worker::life::{Input, State};
 use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
@@ -30,9 +31,7 @@ use crate::worker::roster::Roster;
 
 use plan::{Refusal, Runs, Wanted};
 use script::Script;
-use version::Before;
-
-pub use version::interpreter;
+use version::{Before, interpreter};
 
 pub use crate::worker::life::Limits;
 pub use view::{JobView, LastError, LastRun, WorkerView};
@@ -222,6 +221,12 @@ impl Handle {
         self.ask(Event::Running).await
     }
 
+    /// The exported trees that a worker lives in, or would start in: they must stay.
+    pub async fn homes(&self) -> BTreeSet<PathBuf> {
+        let running = self.running().await.unwrap_or_default();
+        running.into_iter().flat_map(|runs| [runs.home, runs.lives_in]).flatten().collect()
+    }
+
     /// Begins the changes in this order; each settles in its own time. Empty once the loop has ended.
     pub async fn begin(&self, changes: Vec<Change>) -> Vec<Settling> {
         self.ask(|answer| Event::Apply(changes, answer)).await.unwrap_or_default()
@@ -348,7 +353,7 @@ impl Supervisor {
             }
             Event::Snapshot(answer) => {
                 // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.scripts.values().map(|script| script.view(now)).collect());
+                let _ = answer.send(self.in_order().map(|script| script.view(now)).collect());
             }
             Event::Running(answer) => {
                 // Whoever asked may have stopped waiting.
@@ -414,6 +419,17 @@ impl Supervisor {
             (None, Change::Stop(_) | Change::Update(_) | Change::Refuse(..)) => {}
         }
         settling
+    }
+
+    /// The scripts of one input together.
+    fn in_order(&self) -> impl Iterator<Item = &Script> {
+        let mut inputs: Vec<&str> = Vec::new();
+        for script in self.scripts.values() {
+            if !inputs.contains(&script.spec.input.as_str()) {
+                inputs.push(&script.spec.input);
+            }
+        }
+        inputs.into_iter().flat_map(|input| self.scripts.values().filter(move |script| script.spec.input == input))
     }
 
     /// A file without a collector may be a module of another script in the same root.
@@ -483,6 +499,19 @@ impl Supervisor {
             script.look_at_file(&self.shared.events);
         }
     }
+}
+
+/// Fills in what is on disk now, as far as [`plan::plan`] wants to know it. Blocks.
+pub fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let mut look = Look::default();
+    let mut interpreters: HashMap<(String, Vec<(String, String)>), Option<PathBuf>> = HashMap::new();
+    for one in &mut wanted {
+        let parts: Vec<Part> = plan::parts(running, one).collect();
+        one.now = look.print(&parts);
+        let cmd = (one.spec.cmd.clone(), one.spec.envs.clone());
+        one.interpreter = interpreters.entry(cmd).or_insert_with(|| interpreter(&one.spec)).clone();
+    }
+    wanted
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {

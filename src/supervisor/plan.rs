@@ -30,6 +30,8 @@ impl From<WorkerSpec> for Wanted {
 pub struct Runs {
     pub spec: WorkerSpec,
     pub home: Option<PathBuf>,
+    /// The exported tree that its worker was started in.
+    pub lives_in: Option<PathBuf>,
     pub interpreter: Option<PathBuf>,
     /// What it has loaded, or tried to.
     pub print: Print,
@@ -204,8 +206,8 @@ fn differing(print: &Print, home: Option<&Path>, wanted: &Wanted) -> Option<Stri
     part.map(|(part, _)| {
         let part = part.moved(home, to);
         let is_gone = wanted.now.get(&part).is_none_or(Option::is_none);
-        let path = part.path();
-        let path = to.and_then(|home| path.strip_prefix(home).ok()).unwrap_or(path).display();
+        let inside = |root: &PathBuf| part.path().strip_prefix(root.parent()?).ok();
+        let path = wanted.spec.roots.iter().find_map(inside).unwrap_or(part.path()).display().to_string();
         match part {
             Part::File(_) if is_gone => format!("{path} is gone"),
             Part::File(_) => format!("{path} changed"),
@@ -243,7 +245,15 @@ mod tests {
 
     fn runs(id: &str, text: &str) -> Runs {
         let print = print(id, text);
-        Runs { spec: spec(id), home: None, interpreter: None, print, state: RunState::Works, refusal: None }
+        Runs {
+            spec: spec(id),
+            home: None,
+            lives_in: None,
+            interpreter: None,
+            print,
+            state: RunState::Works,
+            refusal: None,
+        }
     }
 
     fn wanted(id: &str, text: &str) -> Wanted {
@@ -270,7 +280,7 @@ mod tests {
     fn each_difference_has_its_step() {
         use Asking::{Asked, Noticed};
         use RunState::{Fails, Helps, Leaves, Starts, Works};
-        let changed = || "/d/x.py changed".to_owned();
+        let changed = || "d/x.py changed".to_owned();
         let table = [
             (runs("x", "1"), "1", Noticed, Step::Keep),
             (runs("x", "1"), "1", Asked, Step::Keep),
@@ -339,9 +349,9 @@ mod tests {
         before.print.extend([file("/d/helper.py", "h")]);
         let mut now = wanted("x", "1");
         now.now.extend([file("/d/helper.py", "i")]);
-        assert_eq!(one(before.clone(), now.clone(), Asking::Noticed), Step::Try("/d/helper.py changed".to_owned()));
+        assert_eq!(one(before.clone(), now.clone(), Asking::Noticed), Step::Try("d/helper.py changed".to_owned()));
         now.now.extend([(Part::File("/d/helper.py".into()), None)]);
-        assert_eq!(one(before, now, Asking::Noticed), Step::Try("/d/helper.py is gone".to_owned()));
+        assert_eq!(one(before, now, Asking::Noticed), Step::Try("d/helper.py is gone".to_owned()));
     }
 
     #[test]
@@ -354,7 +364,7 @@ mod tests {
         };
         let before = |text| {
             let (spec, home, print) = in_home("/g/1", text);
-            Runs { spec, home, interpreter: None, print, state: RunState::Works, refusal: None }
+            Runs { spec, home, lives_in: None, interpreter: None, print, state: RunState::Works, refusal: None }
         };
         let after = |text| {
             let (spec, home, now) = in_home("/g/2", text);

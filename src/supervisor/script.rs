@@ -207,10 +207,12 @@ impl Script {
     pub fn runs(&self) -> Runs {
         let refusal = self.version.refusal.clone();
         let state = self.run_state();
+        let lives_in = self.version.lives_in.clone().filter(|_| self.life.has_process());
         match &self.version.next {
             Some(next) => Runs {
                 spec: next.spec.clone(),
                 home: next.home.clone(),
+                lives_in,
                 interpreter: next.interpreter.clone(),
                 print: next.now.clone(),
                 state,
@@ -219,6 +221,7 @@ impl Script {
             None => Runs {
                 spec: self.spec.clone(),
                 home: self.version.home.clone(),
+                lives_in,
                 interpreter: self.version.interpreter(),
                 print: self.version.print(),
                 state,
@@ -264,7 +267,6 @@ impl Script {
     /// Notes a version that is not run.
     pub fn refuse(&mut self, refusal: Refusal) {
         let id = &self.spec.id;
-        tracing::error!(target: "worker", "{id}: its new version is refused, the one before runs on: {}", refusal.why);
         self.output.logs.cli(&format!("{id}: its new version is refused, the one before runs on: {}", refusal.why));
         self.version.refusal = Some(refusal);
     }

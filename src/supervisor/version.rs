@@ -19,6 +19,8 @@ use crate::worker::process::find_program;
 #[derive(Default)]
 pub(super) struct Version {
     pub home: Option<PathBuf>,
+    /// The exported tree that the last worker was started in.
+    pub lives_in: Option<PathBuf>,
     /// Ordered, but not started yet.
     pub next: Option<Wanted>,
     pub refusal: Option<Refusal>,
@@ -82,7 +84,7 @@ pub(super) struct Ask {
 }
 
 /// What `cmd` is on this machine. Blocks.
-pub fn interpreter(spec: &WorkerSpec) -> Option<PathBuf> {
+pub(super) fn interpreter(spec: &WorkerSpec) -> Option<PathBuf> {
     find_program(&spec.cmd, &spec.envs).ok()?.canonicalize().ok()
 }
 
@@ -100,6 +102,7 @@ impl Version {
     pub fn begin(&mut self, spec: &WorkerSpec) -> Ask {
         self.loaded.clear();
         (self.heard_hello, self.is_ready) = (false, false);
+        self.lives_in.clone_from(&self.home);
         Ask {
             spec: spec.clone(),
             home: self.home.clone(),

@@ -102,23 +102,15 @@ pub fn find(dir: &Path, id: &str) -> Option<Kept> {
     Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files })
 }
 
-/// Forgets the versions of all scripts but these. Blocks.
+/// Forgets what is kept of a script. Blocks.
 ///
 /// # Errors
 /// What the disk says.
-pub fn retain(dir: &Path, ids: &[&str]) -> io::Result<()> {
-    let wanted: BTreeSet<String> = ids.iter().map(|id| folder_name(id)).collect();
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries.flatten() {
-        if !wanted.contains(entry.file_name().to_string_lossy().as_ref()) {
-            fs::remove_dir_all(entry.path())?;
-        }
+pub fn forget(dir: &Path, id: &str) -> io::Result<()> {
+    match fs::remove_dir_all(dir.join(folder_name(id))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
-    Ok(())
 }
 
 fn copy(folder: &Path, loaded: &Loaded) -> io::Result<Copy> {
@@ -279,7 +271,9 @@ mod tests {
         for id in ids {
             assert!(find(&lab.kept(), id).is_some(), "{id}");
         }
-        retain(&lab.kept(), &ids[3..5]).unwrap();
-        assert_eq!(ids.map(|id| find(&lab.kept(), id).is_some()), [false, false, false, true, true, false, false]);
+        for id in ["..", "äöü", "not kept"] {
+            forget(&lab.kept(), id).unwrap();
+        }
+        assert_eq!(ids.map(|id| find(&lab.kept(), id).is_some()), [false, true, true, false, true, true, true]);
     }
 }
