@@ -51,7 +51,10 @@ fn a_broken_save_keeps_the_old_version_through_a_crash_and_a_new_agent_until_it_
     root.script("my/x.py", &good.replace("def run(self):", "def run(self:"));
     let script = agent.wait_script("my.x", "its new version is refused", |script| script["refused"].is_string());
     let why = text(&script["why"]);
-    assert!(why.starts_with("last good version of ") && why.contains("refused at ") && why.contains("my/x.py:5: "), "{why}");
+    assert!(
+        why.starts_with("last good version of ") && why.contains("refused at ") && why.contains("my/x.py:5: "),
+        "{why}"
+    );
     assert!(why.contains("syntax error") && why.contains("[PD0201]"), "{why}");
     assert_eq!((pids(&agent), &script["state"]), (before.clone(), &"ok".into()), "the old one runs on");
     let (code, out, _) = root.run(&["reload"]);
@@ -196,7 +199,9 @@ fn a_file_that_is_emptied_is_taken_for_one_that_is_being_written() {
 #[test]
 fn the_content_decides_and_not_the_time_of_change() {
     let root = Root::new();
-    let user = |name: &str| collector(name, 0, 0.2).replace("\"v\": 0", "\"v\": helper.V").replacen("\n", "\nimport helper\n", 1);
+    let user = |name: &str| {
+        collector(name, 0, 0.2).replace("\"v\": 0", "\"v\": helper.V").replacen("\n", "\nimport helper\n", 1)
+    };
     let helper = root.script("my/helper.py", "V = 1\n");
     for name in ["x", "y"] {
         root.script(&format!("my/{name}.py"), &user(name));
@@ -204,7 +209,8 @@ fn the_content_decides_and_not_the_time_of_change() {
     save(&root, "alone", 1);
     root.input("in", &["my"], "");
     let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    let set_time = |path: &std::path::Path| fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    let set_time =
+        |path: &std::path::Path| fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
     set_time(&helper);
     let agent = root.agent();
     let before = all_run(&agent, 3);
