@@ -3,28 +3,32 @@
 //! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: workers (they may end their run and
 //! report), ingest refuses, pumps until the grace ends, cursors saved. Whatever is not delivered stays in the buffer.
 
+mod pumps;
+mod reload;
+
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::{AtCap, Config, Integers, Sync};
-use crate::control::{self, Control, ShownSink};
+use crate::config::{AtCap, Config, Integers, Surroundings, Sync};
+use crate::control::{self, Control, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
-use crate::point::{Category, record};
-use crate::sinks::{self, pump};
+use crate::point::record;
 use crate::supervisor;
 use crate::telemetry::counters::{BySinkAndInput, Counters};
 use crate::telemetry::files::ScriptLogs;
@@ -34,6 +38,9 @@ use crate::worker::control::Address;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, process, sdk};
 
+use pumps::Pumps;
+use reload::Reloader;
+
 /// What the pumps get at the end, for what the workers reported last; all in all a stop takes less than 9 s (docker kills after 10).
 const DRAIN: Duration = Duration::from_secs(1);
 /// What the workers get.
@@ -42,6 +49,8 @@ const STOP_WORKERS: Duration = Duration::from_millis(6500);
 const TELL_STATUS: Duration = Duration::from_secs(10);
 /// Bytes of dead letters per refuser.
 const DEAD_LETTER_CAP: u64 = 64 << 20;
+/// Wishes to reload that wait; more of them wait at their own end.
+const ASKS: usize = 64;
 /// Ports tried after the one in the settings when that is taken.
 const OTHER_PORTS: u16 = 10;
 
@@ -49,10 +58,17 @@ const OTHER_PORTS: u16 = 10;
 ///
 /// # Errors
 /// When a part cannot be started: another agent on the same directory, no socket, a buffer that cannot be opened.
-pub async fn run(config: Config, manager: &ServiceManager, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    around: Surroundings,
+    manager: &ServiceManager,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     survive_file_size_limits();
     raise_open_files();
-    let agent = Agent::start(config).await?;
+    // From now on a hangup is a wish to reload; the default would end the agent.
+    let hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
+    let agent = Agent::start(config, around, hangups).await?;
     manager.ready();
     let (scripts, control) = (agent.scripts.clone(), Arc::clone(&agent.control));
     let touch = tokio::spawn(keep_in_touch(
@@ -106,17 +122,16 @@ struct Agent {
     ingest: Arc<Ingest>,
     scripts: supervisor::Handle,
     control: Arc<Control>,
-    stop_pumps: watch::Sender<pump::Stop>,
-    pumps: Vec<tokio::task::JoinHandle<()>>,
-    /// Held until they have ended.
-    _sinks_thread: DropGuard,
+    stop_reloads: CancellationToken,
+    /// Gives the pumps back at its end.
+    reloads: tokio::task::JoinHandle<Pumps>,
     stop_listeners: CancellationToken,
     listeners: Vec<tokio::task::JoinHandle<()>>,
     socket: PathBuf,
 }
 
 impl Agent {
-    async fn start(config: Config) -> anyhow::Result<Self> {
+    async fn start(config: Config, around: Surroundings, hangups: Signal) -> anyhow::Result<Self> {
         let run_dir = config.root.join("data/run");
         std::fs::create_dir_all(&run_dir).with_context(|| format!("could not make {}", run_dir.display()))?;
         let lock = lock(&run_dir)?;
@@ -126,18 +141,12 @@ impl Agent {
         let logs = ScriptLogs::open(log_dir(&config).await, counters.clone());
         let core = write_sdk(&config.root)?;
         let log = open_buffer(&config)?;
-        count_losses(&log, &config, &counters);
+        count_losses(&log, &counters);
         let dead_dir = config.root.join("data/dead");
         let dead = DeadLetters::open(&dead_dir, DEAD_LETTER_CAP)
             .with_context(|| format!("could not open {}", dead_dir.display()))?;
 
-        let (stop_pumps, stopped) = watch::channel(None);
-        let (on_sinks_thread, _sinks_thread) =
-            sinks::thread::start().context("could not start the thread of the sinks")?;
-        let (shown_sinks, pumps) = {
-            let _there = on_sinks_thread.enter();
-            start_pumps(&config, &log, &dead, &counters, &stopped)?
-        };
+        let pumps = Pumps::start(&config.sinks, &log, &dead, &counters)?;
 
         let roster = Roster::default();
         let mut ingest = Ingest::new(ingest_settings(&config), Arc::new(log.clone()), roster.clone(), counters.clone());
@@ -156,13 +165,15 @@ impl Agent {
         for text in &problems {
             tracing::warn!(target: "agent", "{text}");
         }
+        let last_good = config.root.join("data/last-good");
         let scripts = supervisor::start(
             discovered.specs.clone(),
             supervisor::Settings {
-                core,
-                run_dir,
+                core: core.clone(),
+                run_dir: run_dir.clone(),
                 socket: socket.clone(),
                 address: address.unwrap_or(config.http_api.listen),
+                last_good: last_good.clone(),
                 limits: supervisor::Limits::default(),
             },
             roster.clone(),
@@ -170,6 +181,9 @@ impl Agent {
             counters.clone(),
         )?;
 
+        let shown = Shown::default();
+        shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
+        let (asks, asked) = mpsc::channel(ASKS);
         let control = Arc::new(Control {
             started: Instant::now(),
             root: config.root.clone(),
@@ -177,12 +191,12 @@ impl Agent {
             listen: address.map(|address| address.to_string()),
             socket: socket.clone(),
             scripts: scripts.clone(),
-            sinks: shown_sinks,
+            asks,
+            shown: shown.clone(),
             log: log.clone(),
             dead,
             last_errors: ingest.last_errors.clone(),
             counters,
-            problems,
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
         let stop_listeners = CancellationToken::new();
@@ -196,6 +210,23 @@ impl Agent {
             listeners.push(keep.tcp(tcp, places.tcp)?);
         }
         greet(&config, &discovered.specs, address, &socket);
+        let stop_reloads = CancellationToken::new();
+        let reloader = Reloader {
+            asks: asked,
+            hangups,
+            at_start: config.clone(),
+            config,
+            around,
+            repos: Vec::new(),
+            scripts: scripts.clone(),
+            ingest: Arc::clone(&ingest),
+            pumps,
+            shown,
+            core,
+            run_dir,
+            last_good,
+        };
+        let reloads = tokio::spawn(reloader.run(stop_reloads.clone()));
         Ok(Self {
             _lock: lock,
             log,
@@ -203,9 +234,8 @@ impl Agent {
             ingest,
             scripts,
             control,
-            stop_pumps,
-            pumps,
-            _sinks_thread,
+            stop_reloads,
+            reloads,
             stop_listeners,
             listeners,
             socket,
@@ -213,12 +243,21 @@ impl Agent {
     }
 
     async fn stop(self) {
+        self.stop_reloads.cancel();
+        let pumps = self.reloads.await;
         self.scripts.stop(STOP_WORKERS).await;
         self.ingest.refuse_from_now();
         self.stop_listeners.cancel();
         let until = tokio::time::Instant::now() + DRAIN;
-        self.stop_pumps.send_replace(Some(until));
-        let ends = futures_util::future::join_all(self.pumps.into_iter().chain(self.listeners));
+        let pumps = async {
+            match pumps {
+                Ok(pumps) => pumps.stop(until).await,
+                Err(gone) => {
+                    tracing::error!(target: "agent", "what waits in the buffer is sent after the next start: {gone}")
+                }
+            }
+        };
+        let ends = futures_util::future::join(pumps, futures_util::future::join_all(self.listeners));
         // A request that hangs in a sink is given up here; its points are still in the buffer.
         if tokio::time::timeout(DRAIN + Duration::from_millis(500), ends).await.is_err() {
             tracing::debug!(target: "agent", "some connections were still open at the end");
@@ -237,7 +276,6 @@ impl Agent {
 
 /// Without a handler the kernel ends a process that writes beyond RLIMIT_FSIZE; with one the write fails and the buffer says so.
 fn survive_file_size_limits() {
-    use tokio::signal::unix::{SignalKind, signal};
     const SIGXFSZ: i32 = 25;
     if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
         tracing::debug!(target: "agent", "SIGXFSZ keeps its default: {error}");
@@ -350,46 +388,20 @@ fn open_buffer(config: &Config) -> anyhow::Result<Log> {
     Ok(log)
 }
 
-/// Counts by input what the cap takes from a sink; senders without an input count as their category, or as `other`.
-fn count_losses(log: &Log, config: &Config, counters: &Counters) {
-    let counters = counters.clone();
-    let inputs = config.inputs.iter().map(|input| input.name.clone());
-    let names: Vec<String> = inputs.chain(Category::ALL.map(|category| category.as_str().to_owned())).collect();
+/// Counts by input what the cap takes from a sink. Anybody may send any input: beyond the first few hundred they count as `other`.
+fn count_losses(log: &Log, counters: &Counters) {
+    const MOST: usize = 256;
+    let (counters, seen) = (counters.clone(), Mutex::new(BTreeSet::new()));
     log.tell_losses(move |lost| {
         let Some((header, _)) = record::Header::decode(lost.record) else { return };
-        let of = |name: &&String| {
-            header.source.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let input = names.iter().filter(of).max_by_key(|name| name.len()).map_or("other", String::as_str).to_owned();
+        let input = header.source.rsplit_once('/').map_or(header.source.as_str(), |(input, _script)| input);
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = if seen.contains(input) || seen.len() < MOST { input } else { "other" }.to_owned();
+        seen.insert(input.clone());
         let points = header.points.saturating_sub(lost.done_lines);
         let label = BySinkAndInput { sink: lost.cursor.to_owned(), input };
         counters.sink_lost.get_or_create(&label).inc_by(points.into());
     });
-}
-
-type Started = (Vec<ShownSink>, Vec<tokio::task::JoinHandle<()>>);
-
-fn start_pumps(
-    config: &Config,
-    log: &Log,
-    dead: &DeadLetters,
-    counters: &Counters,
-    stop: &watch::Receiver<pump::Stop>,
-) -> anyhow::Result<Started> {
-    let mut shown = Vec::new();
-    let mut tasks = Vec::new();
-    for settings in &config.sinks {
-        let place =
-            || format!("sink `{}` ({}:{})", settings.name, settings.origin.file.display(), settings.origin.line);
-        let cursor = log.cursor(&settings.name, settings.required).with_context(place)?;
-        let made = settings.clone();
-        let make = move || sinks::build(&made);
-        let running =
-            pump::start(settings, make, Box::new(cursor), dead.clone(), counters, stop.clone()).with_context(place)?;
-        shown.push(ShownSink { health: running.health, target: settings.kind.target() });
-        tasks.push(running.task);
-    }
-    Ok((shown, tasks))
 }
 
 fn ingest_settings(config: &Config) -> ingest::Settings {

@@ -10,7 +10,7 @@ use tracing_subscriber::prelude::*;
 
 use super::{Exit, settings, show, warn};
 use crate::app;
-use crate::config::Level;
+use crate::config::{Level, Surroundings};
 use crate::telemetry::systemd::ServiceManager;
 
 pub(super) fn main(root: &Path) -> Exit {
@@ -25,7 +25,8 @@ pub(super) fn main(root: &Path) -> Exit {
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
     let manager = service_manager();
-    let ended = runtime.block_on(async { app::run(config, &manager, asked_to_stop()).await });
+    let around = Surroundings::of_this_process();
+    let ended = runtime.block_on(async { app::run(config, around, &manager, asked_to_stop()).await });
     // Everything is closed; a look at a disk that hangs is not waited for.
     runtime.shutdown_background();
     match ended {
@@ -58,15 +59,13 @@ fn asked_to_stop() -> impl Future<Output = ()> {
     let hear = |kind| signal(kind).expect("signal handlers can be set");
     let (mut term, mut int, mut quit) =
         (hear(SignalKind::terminate()), hear(SignalKind::interrupt()), hear(SignalKind::quit()));
-    let (mut hup, mut usr1, mut usr2) =
-        (hear(SignalKind::hangup()), hear(SignalKind::user_defined1()), hear(SignalKind::user_defined2()));
+    let (mut usr1, mut usr2) = (hear(SignalKind::user_defined1()), hear(SignalKind::user_defined2()));
     async move {
         loop {
             tokio::select! {
                 _ = term.recv() => return,
                 _ = int.recv() => return,
                 _ = quit.recv() => return,
-                _ = hup.recv() => tracing::warn!("SIGHUP: this version reads its settings only at start; restart it to apply a change"),
                 // A log rotation that means another program must not end this one.
                 _ = usr1.recv() => tracing::warn!("SIGUSR1 means nothing to the agent"),
                 _ = usr2.recv() => tracing::warn!("SIGUSR2 means nothing to the agent"),

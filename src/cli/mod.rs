@@ -3,12 +3,13 @@
 mod agent;
 mod check;
 mod deadletter;
+mod reload;
+mod restart;
 mod run;
 mod sink;
 mod stack;
 mod status;
 mod table;
-mod tryout;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -64,6 +65,12 @@ enum Command {
     Status(status::Args),
     /// Show what a live worker is doing: the Python stacks of all its threads
     Stack(stack::Args),
+    /// Have changed scripts and settings take effect now, and say what became of each
+    Reload(reload::Args),
+    /// End a script's worker once its run is done, and start it anew from the file as it is
+    Restart(restart::Args),
+    /// Have a script run now; one that waits to be tried again is tried
+    RunNow(restart::Args),
     /// List the sinks, or give up what waits for one
     Sink(sink::Args),
     /// Show what was refused for good and why, or send it again
@@ -80,6 +87,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::main(&root, &args),
         Command::Status(args) => status::main(&root, &args),
         Command::Stack(args) => stack::main(&root, &args),
+        Command::Reload(args) => reload::main(&root, &args),
+        Command::Restart(args) => restart::restart(&root, &args),
+        Command::RunNow(args) => restart::run_now(&root, &args),
         Command::Sink(args) => sink::main(&root, &args),
         Command::Deadletter(args) => deadletter::main(&root, &args),
     };

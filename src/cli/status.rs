@@ -82,6 +82,17 @@ pub(super) async fn exchange(
     path: &str,
     body: Vec<u8>,
 ) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
+    exchange_within(socket, method, path, body, ANSWER).await
+}
+
+/// The same for an answer that may take longer.
+pub(super) async fn exchange_within(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+    patience: Duration,
+) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
     let exchange = async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -97,9 +108,9 @@ pub(super) async fn exchange(
         driver.abort();
         Ok((status, body))
     };
-    tokio::time::timeout(ANSWER, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
-        .map_err(|_| anyhow::anyhow!("no answer within {} s", ANSWER.as_secs()))?
+        .map_err(|_| anyhow::anyhow!("no answer within {} s", patience.as_secs()))?
 }
 
 /// A text as a part of a path or of the arguments behind it.
@@ -150,14 +161,24 @@ pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, Str
     if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
         return Ok(script);
     }
-    let suffix = format!(".{name}");
+    let (suffix, file) = (format!(".{name}"), format!("/{name}"));
     let near: Vec<&Script> =
-        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(name)).collect();
+        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(&file)).collect();
     if let [script] = near[..] {
         return Ok(script);
     }
     let known: Vec<&str> = status.scripts.iter().map(|script| script.id.as_str()).collect();
-    Err(format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")))
+    let ends: Vec<&str> = known.iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
+    let by_end =
+        || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
+    let several: Vec<&str> = near.iter().map(|script| script.id.as_str()).collect();
+    // One letter is near to any other.
+    let meant = config::nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
+    Err(match (&several[..], meant) {
+        ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
+        (_, Some(meant)) => format!("error: no script is called `{name}`; did you mean `{meant}`?\n"),
+        _ => format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")),
+    })
 }
 
 fn all(status: &Status) -> String {
@@ -295,6 +316,10 @@ fn footer(status: &Status) -> String {
         });
         out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
     }
+    for name in &status.needs_restart {
+        out.push_str(&format!("\n▲ {name} changed: it takes effect when the agent is started again\n"));
+    }
+    out.push_str(&reload_trouble(status));
     out.push_str(&held_by(&status.mechanisms));
     for (task, count) in &status.panics {
         out.push_str(&format!(
@@ -309,6 +334,19 @@ fn footer(status: &Status) -> String {
     }
     for error in &status.last_errors {
         out.push_str(&format!("\n▲ {} says: {} ({}, {}×)\n", error.input, error.text, ago(error.ago_s), error.times));
+    }
+    out
+}
+
+/// The settings on disk are not those in force.
+fn reload_trouble(status: &Status) -> String {
+    let Some(last) = status.reload.as_ref().filter(|last| !last.outcome.faults.is_empty()) else {
+        return String::new();
+    };
+    let mut out = format!("\n▲ the settings have faults since {}; those of before are in force:\n", ago(last.ago_s));
+    for fault in &last.outcome.faults {
+        let place = fault.file.as_ref().map_or(String::new(), |file| format!("{file}:{}: ", fault.line));
+        out.push_str(&format!("    {place}{} [{}]\n", fault.message, fault.code));
     }
     out
 }

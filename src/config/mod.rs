@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use quantity::Secret;
+pub use section::nearest;
 pub use sinks::SinkSettings;
 
 /// Everything the agent obeys; all paths are absolute.
@@ -36,6 +37,7 @@ pub struct Config {
     pub events: Events,
     pub buffer: Buffer,
     pub logging: Logging,
+    pub reload: Reload,
     /// Tags added to every point where the key is absent; `host` is always there.
     pub global_tags: BTreeMap<String, String>,
     /// Never empty: without a `[sinks]` table it holds the default file sink, and `default_sink` is true.
@@ -243,6 +245,21 @@ pub enum Sync {
     Interval,
 }
 
+/// `[reload]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// Files that change take effect by themselves; otherwise at `pythond reload` and SIGHUP.
+    pub watch: bool,
+    /// Files are looked at so often even if nothing was noticed; 30 s.
+    pub poll: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { watch: true, poll: Duration::from_secs(30) }
+    }
+}
+
 /// `[logging]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logging {
@@ -299,6 +316,13 @@ impl Surroundings {
     fn home(&self) -> Option<PathBuf> {
         self.env.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
     }
+}
+
+/// The exported tree of a repository, with `conf.d/` and `python.d/` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoRoot {
+    pub name: String,
+    pub dir: PathBuf,
 }
 
 /// Reads and checks every `*.conf` below `<root>/conf.d`.

@@ -7,6 +7,8 @@
 pub mod cgroup;
 pub mod control;
 pub mod discover;
+pub mod files;
+pub mod lastgood;
 pub mod life;
 pub mod lock;
 pub mod output;
