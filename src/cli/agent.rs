@@ -14,6 +14,7 @@ use crate::config::Level;
 use crate::telemetry::systemd::ServiceManager;
 
 pub(super) fn main(root: &Path) -> Exit {
+    let manager = service_manager();
     let config = match settings(root) {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -26,8 +27,9 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    let manager = service_manager();
-    match runtime.block_on(app::run(config, &manager, asked_to_stop())) {
+    // A stop that comes during the start is one too.
+    let stop = runtime.block_on(async { asked_to_stop() });
+    match runtime.block_on(app::run(config, &manager, stop)) {
         Ok(()) => Exit::Ok,
         Err(error) => {
             warn(&format!("error: {error:#}\n"));
@@ -46,23 +48,25 @@ fn service_manager() -> ServiceManager {
     let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     let watchdog = number("WATCHDOG_USEC").filter(|micros| is_ours && *micros > 0).map(Duration::from_micros);
     ServiceManager::connect(&socket, watchdog).unwrap_or_else(|error| {
-        tracing::warn!(target: "agent", "the service manager cannot be reached on {}: {error}", socket.display());
+        warn(&format!("warning: the service manager cannot be reached on {}: {error}\n", socket.display()));
         ServiceManager::default()
     })
 }
 
 /// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT.
-async fn asked_to_stop() {
+fn asked_to_stop() -> impl Future<Output = ()> {
     let mut term = signal(SignalKind::terminate()).expect("signal handlers can be set");
     let mut int = signal(SignalKind::interrupt()).expect("signal handlers can be set");
     let mut quit = signal(SignalKind::quit()).expect("signal handlers can be set");
     let mut hup = signal(SignalKind::hangup()).expect("signal handlers can be set");
-    loop {
-        tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
-            _ = quit.recv() => return,
-            _ = hup.recv() => tracing::warn!("SIGHUP: this version reads its settings only at start; restart it to apply a change"),
+    async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => return,
+                _ = int.recv() => return,
+                _ = quit.recv() => return,
+                _ = hup.recv() => tracing::warn!("SIGHUP: this version reads its settings only at start; restart it to apply a change"),
+            }
         }
     }
 }
