@@ -27,9 +27,12 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    // A stop that comes during the start is one too.
-    let stop = runtime.block_on(async { asked_to_stop() });
-    match runtime.block_on(app::run(config, &manager, stop)) {
+    let run = async {
+        // A stop that comes during the start is one too.
+        let stop = asked_to_stop();
+        app::run(config, &manager, stop).await
+    };
+    match runtime.block_on(run) {
         Ok(()) => Exit::Ok,
         Err(error) => {
             warn(&format!("error: {error:#}\n"));
