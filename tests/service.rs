@@ -72,6 +72,20 @@ fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
 }
 
 #[test]
+fn a_stop_during_the_start_is_one_too() {
+    let root = with_a_script();
+    // Until it serves it has not even begun to wait for a stop.
+    for _ in 0..5 {
+        let mut agent = root.command(&["agent"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for("its lock", || {
+            let holder = std::fs::read_to_string(root.path().join("data/run/agent.lock")).unwrap_or_default();
+            if holder.trim() == agent.id().to_string() { Ok(()) } else { Err(holder) }
+        });
+        assert_eq!(term(&mut agent), Some(0));
+    }
+}
+
+#[test]
 fn a_manager_that_is_not_there_or_asks_another_process_holds_nothing_up() {
     let root = with_a_script();
     let mut agent = root

@@ -281,9 +281,9 @@ def test_sigterm_is_heard_after_a_run_with_an_event_loop(tmp_path):
     run = """import asyncio, hashlib
 async def work():
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
-asyncio.run(work())
 if hasattr(sys, 'second'):
     hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)
+asyncio.run(work())
 sys.second = True"""
     with Worker(script(tmp_path, run)) as worker:
         worker.until("end")

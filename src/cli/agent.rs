@@ -14,6 +14,7 @@ use crate::config::{Level, Surroundings};
 use crate::telemetry::systemd::ServiceManager;
 
 pub(super) fn main(root: &Path) -> Exit {
+    let manager = service_manager();
     let config = match settings(root) {
         Ok(config) => config,
         Err(exit) => return exit,
@@ -24,7 +25,6 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    let manager = service_manager();
     let around = Surroundings::of_this_process();
     let ended = runtime.block_on(async { app::run(config, around, &manager, asked_to_stop()).await });
     // Everything is closed; a look at a disk that hangs is not waited for.
@@ -48,7 +48,7 @@ fn service_manager() -> ServiceManager {
     let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     let watchdog = number("WATCHDOG_USEC").filter(|micros| is_ours && *micros > 0).map(Duration::from_micros);
     ServiceManager::connect(&socket, watchdog).unwrap_or_else(|error| {
-        tracing::warn!(target: "agent", "the service manager cannot be reached on {}: {error}", socket.display());
+        warn(&format!("warning: the service manager cannot be reached on {}: {error}\n", socket.display()));
         ServiceManager::default()
     })
 }

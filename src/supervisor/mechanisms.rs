@@ -14,11 +14,7 @@ pub struct Mechanism {
 }
 
 pub(super) fn found(locks: &Locks, groups: &Groups) -> Vec<Mechanism> {
-    let subreaper = match rustix::process::child_subreaper() {
-        Ok(Some(_)) => None,
-        Ok(None) => Some("the kernel has refused it".to_owned()),
-        Err(error) => Some(error.to_string()),
-    };
+    let subreaper = no_subreaper();
     let scan = (!Path::new("/proc/self/stat").exists()).then(|| "/proc is not there".to_owned());
     let group = |is_there: bool, what: &str| {
         let missing = || format!("{what} is not available in the agent's cgroup");
@@ -34,4 +30,18 @@ pub(super) fn found(locks: &Locks, groups: &Groups) -> Vec<Mechanism> {
         mechanism("memory.max", group(groups.memory, "the controller `memory`")),
         mechanism("pids.max", group(groups.pids, "the controller `pids`")),
     ]
+}
+
+#[cfg(target_os = "linux")]
+fn no_subreaper() -> Option<String> {
+    match rustix::process::child_subreaper() {
+        Ok(Some(_)) => None,
+        Ok(None) => Some("the kernel has refused it".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_subreaper() -> Option<String> {
+    Some("only Linux has it".to_owned())
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
@@ -23,11 +22,10 @@ impl ServiceManager {
     /// When nobody listens there.
     pub fn connect(name: &OsStr, watchdog: Option<Duration>) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        let address = match name.as_bytes().strip_prefix(b"@") {
-            Some(name) => SocketAddr::from_abstract_name(name)?,
-            None => SocketAddr::from_pathname(name)?,
-        };
-        socket.connect_addr(&address)?;
+        match name.as_bytes().strip_prefix(b"@") {
+            Some(name) => socket.connect_addr(&abstract_address(name)?)?,
+            None => socket.connect(name)?,
+        }
         // A manager that hangs must not take the agent with it.
         socket.set_nonblocking(true)?;
         Ok(Self { socket: Some(Arc::new(socket)), watchdog })
@@ -72,6 +70,17 @@ impl ServiceManager {
     }
 }
 
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &[u8]) -> io::Result<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+    SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "only Linux has abstract sockets"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +112,7 @@ mod tests {
     #[test]
     fn an_abstract_socket_is_reached_and_a_missing_one_is_an_error() {
         let name = format!("pythond-test-{}", std::process::id());
-        let listening = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let listening = UnixDatagram::bind_addr(&abstract_address(name.as_bytes()).unwrap()).unwrap();
         ServiceManager::connect(format!("@{name}").as_ref(), None).unwrap().ready();
         assert_eq!(heard(&listening), "READY=1");
         assert!(ServiceManager::connect("/surely/not/there".as_ref(), None).is_err());

@@ -29,6 +29,7 @@ pub enum Mode {
 }
 
 /// A frame for the worker.
+#[expect(clippy::large_enum_variant, reason = "made where it is sent; none is kept")]
 #[derive(Debug, Serialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum Down<'a> {

@@ -913,8 +913,9 @@ mod tests {
         };
         let killing = || with(idle(), vec![(1.0, Stop), (6.3, Tick), (9.4, Tick)]);
         let ask = Order::Ask(seconds(5));
+        type Row = (&'static str, Vec<(f64, Input)>, Vec<Order>, State);
         #[rustfmt::skip]
-        let table: Vec<(&str, Vec<(f64, Input)>, Vec<Order>, State)> = vec![
+        let table: Vec<Row> = vec![
             ("waiting: a slot", vec![(0.0, Slot)], vec![Order::Spawn], State::Spawning),
             ("spawning: hello", vec![(0.0, Slot), (1.0, Hello)], vec![], State::Loading),
             ("spawning: no process for now", vec![(0.0, Slot), (0.0, failed("EAGAIN"))], vec![], State::Backoff),

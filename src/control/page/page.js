@@ -27,7 +27,7 @@ function bytes(count) {
   return `${step === 0 ? count : count.toFixed(1)} ${units[step]}`;
 }
 
-const looks = { ok: "ok", running: "ok", helper: "ok", starting: "odd", stopping: "odd", stopped: "odd" };
+const looks = { ok: "ok", running: "ok", helper: "ok", ended: "ok", starting: "odd", stopping: "odd", stopped: "odd" };
 
 function row(cells) {
   const made = element("tr");
