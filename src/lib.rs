@@ -11,6 +11,7 @@ pub mod telemetry;
 pub mod buffer;
 pub mod deadletter;
 pub mod event;
+pub mod git;
 pub mod worker;
 
 pub mod ingest;

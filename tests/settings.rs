@@ -465,7 +465,7 @@ fn a_secret_that_cannot_be_had_is_a_fault() {
     );
     assert_eq!(fault("[http_api]\ntokens = [\"\"]"), "2:11 PD0103 the secret is empty");
     assert!(
-        fault("[logging]\ndir = \"${env:HOME}\"").contains("they work in the settings of sinks and in `tokens` only")
+        fault("[logging]\ndir = \"${env:HOME}\"").contains("they work in the settings of sinks and git repositories and in `tokens` only")
     );
 }
 
