@@ -195,6 +195,15 @@ impl RepoUrl {
         }
     }
 
+    /// `host` or `host:port`, as it stands in a URL.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match self.port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
+    }
+
     /// The last part of the path without its last ending, as DataKit names the folder.
     pub fn base_name(&self) -> String {
         let last = self.text.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();

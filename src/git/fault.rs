@@ -110,7 +110,8 @@ impl Asked<'_> {
     fn server(&self) -> String {
         match self.repo.url.scheme {
             Scheme::File => self.repo.url.as_str().to_owned(),
-            _ => self.repo.url.known_host(),
+            Scheme::Ssh => self.repo.url.known_host(),
+            Scheme::Http | Scheme::Https => self.repo.url.authority(),
         }
     }
 
@@ -167,6 +168,10 @@ impl Asked<'_> {
                 .with_note(agent)
                 .with_help("set `ssh_private_key_path`");
         };
+        if self.repo.ssh_key_password.is_some() && !hostkeys::opens(self.git, key) {
+            // ssh keeps to itself that the passphrase was wrong.
+            return self.key_unusable("incorrect passphrase");
+        }
         let mut fault = Diagnostic::error("PD0603", format!("the key is not accepted for {who}"))
             .with_note(format!("key: {}", key.display()));
         if let Some(fingerprint) = hostkeys::fingerprint_of_key(self.git, key) {

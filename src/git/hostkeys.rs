@@ -70,6 +70,13 @@ pub fn fingerprint_of_key(git: &Git, key: &Path) -> Option<String> {
     sha256_in(&String::from_utf8_lossy(&ran.stdout))
 }
 
+/// Says whether the passphrase of the settings opens a private key.
+pub fn opens(git: &Git, key: &Path) -> bool {
+    let git = git.afresh();
+    let ran = git.run(git.program("ssh-keygen", &["-y", "-f", &key.display().to_string()]));
+    ran.is_ok_and(|ran| ran.is_ok)
+}
+
 fn fingerprint(git: &Git, public: &str) -> Option<String> {
     let mut file = tempfile::NamedTempFile::new().ok()?;
     writeln!(file, "{public}").ok()?;

@@ -104,7 +104,7 @@ impl Git {
         config.push(format!("protocol.{scheme}.allow=always"));
         let mut secrets = Vec::new();
         if let Some((user, password)) = &repo.login {
-            set("PYTHOND_GIT_HOST", &place_of(repo));
+            set("PYTHOND_GIT_HOST", &repo.url.authority());
             set("PYTHOND_GIT_PROTOCOL", scheme);
             set("PYTHOND_GIT_USER", user);
             set("PYTHOND_GIT_PASSWORD", password.expose());
@@ -186,15 +186,6 @@ const CREDENTIALS: &str = "credential.helper=!f() { test \"$1\" = get || exit 0;
      while IFS= read -r line; do case \"$line\" in \
      \"host=$PYTHOND_GIT_HOST\") host=1;; \"protocol=$PYTHOND_GIT_PROTOCOL\") protocol=1;; esac; done; \
      test \"$host$protocol\" = 11 && printf 'username=%s\\npassword=%s\\n' \"$PYTHOND_GIT_USER\" \"$PYTHOND_GIT_PASSWORD\"; }; f";
-
-/// Host and port as git asks for a login.
-fn place_of(repo: &Repo) -> String {
-    let host = if repo.url.host.contains(':') { format!("[{}]", repo.url.host) } else { repo.url.host.clone() };
-    match repo.url.port {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    }
-}
 
 /// A program with its output; whoever drops it ends it with all its children.
 pub struct Running(Child);

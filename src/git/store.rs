@@ -202,7 +202,7 @@ impl<'a> Store<'a> {
     fn no_head(&self) -> Failure {
         let url = self.repo().url.as_str();
         Failure::fault(
-            Diagnostic::error("PD0605", format!("`{url}` names no default branch; is it empty?"))
+            Diagnostic::error("PD0605", format!("`{url}` names no default branch; is it empty, or no git repository?"))
                 .with_help("push a first commit, or set `branch`"),
         )
     }
