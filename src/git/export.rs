@@ -70,22 +70,31 @@ pub fn export(store: &Store<'_>, commit: &str) -> Result<Exported, Failure> {
         return Ok(Exported { dir, notes: notes.sentences() });
     }
     let aside = store.dir().join("export.new");
-    let failed = |what: &str| {
-        let what = format!("could not {what} {}", aside.display());
-        move |error: io::Error| local(&what, &error)
-    };
-    remove(&aside).map_err(failed("remove"))?;
-    fs::create_dir(&aside).map_err(failed("make"))?;
-    let mut tree = Tree { root: aside.clone(), dirs: BTreeSet::new(), files: Vec::new() };
-    tree.dirs.insert(aside.clone());
-    write_all(store, &entries, &mut tree)?;
-    tree.drop_links_that_leave(&entries).map_err(failed("check the links in"))?;
-    tree.sync().map_err(failed("write"))?;
-    notes.links_left_out(&aside, &entries);
-    notes.pointers(&aside, &entries);
-    fs::rename(&aside, &dir).map_err(failed("rename"))?;
-    sync_dir(store.dir()).map_err(failed("keep"))?;
-    Ok(Exported { dir, notes: notes.sentences() })
+    let written = write(store, &entries, &aside).and_then(|()| {
+        notes.links_left_out(&aside, &entries);
+        notes.pointers(&aside, &entries);
+        fs::rename(&aside, &dir).and_then(|()| sync_dir(store.dir())).map_err(|error| cannot("keep", &dir, &error))
+    });
+    if written.is_err()
+        && let Err(error) = remove(&aside)
+    {
+        // It is tried again before the next export; until then it may fill the disk.
+        tracing::warn!(target: "git", repo = repo.name, "could not remove {}: {error}", aside.display());
+    }
+    written.map(|()| Exported { dir, notes: notes.sentences() })
+}
+
+/// Writes the tree to a new folder and brings it to the disk.
+fn write(store: &Store<'_>, entries: &[Entry], aside: &Path) -> Result<(), Failure> {
+    remove(aside).map_err(|error| cannot("remove", aside, &error))?;
+    fs::create_dir(aside).map_err(|error| cannot("make", aside, &error))?;
+    let mut tree = Tree { root: aside.to_owned(), dirs: BTreeSet::from([aside.to_owned()]), files: Vec::new() };
+    write_all(store, entries, &mut tree)?;
+    tree.drop_links_that_leave(entries).and_then(|()| tree.sync()).map_err(|error| cannot("write", aside, &error))
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    local(&format!("could not {what} {}", path.display()), error)
 }
 
 /// The name of a commit's directory; a part of a repository has its folder in it.

@@ -38,7 +38,7 @@ pub fn judge(stderr: &str) -> Trouble {
     let own_with = |parts: &[&str]| own.iter().find(|line| parts.iter().any(|part| line.contains(part)));
     let said = || most_telling(&lines);
 
-    if own_with(&["No space left on device", "Disk quota exceeded"]).is_some() {
+    if own_with(&["No space left on device", "Disk quota exceeded", "Out of diskspace"]).is_some() {
         return Trouble::DiskFull;
     }
     if own_with(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "and you have requested strict checking"]).is_some()

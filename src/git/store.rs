@@ -228,6 +228,8 @@ impl<'a> Store<'a> {
             first = self.try_fetch("refs/heads/*", 0)?;
         }
         if !first.is_ok {
+            // What was half fetched may be what fills the disk.
+            remove_leftovers(&self.path()).map_err(|error| local("could not tidy the store", &error))?;
             return Err(self.asked.failed(&first.stderr));
         }
         self.tidy();
