@@ -1,7 +1,9 @@
 //! Builds all parts from the settings, starts them, and stops them in order; the only module that knows all of them.
 //!
-//! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: workers (they may end their run and
+//! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: pulls, workers (they may end their run and
 //! report), ingest refuses, pumps until the grace ends, cursors saved. Whatever is not delivered stays in the buffer.
+
+pub mod repos;
 
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
@@ -66,6 +68,7 @@ struct Agent {
     logs: ScriptLogs,
     ingest: Arc<Ingest>,
     scripts: supervisor::Handle,
+    git: crate::git::Handle,
     stop_pumps: watch::Sender<pump::Stop>,
     pumps: Vec<tokio::task::JoinHandle<()>>,
     stop_listeners: CancellationToken,
@@ -121,6 +124,7 @@ impl Agent {
             counters.clone(),
         )?;
 
+        let git = repos::start(&config, &config.root.join("data/run"), &ingest.host);
         let control = Arc::new(Control {
             started: Instant::now(),
             root: config.root.clone(),
@@ -134,6 +138,7 @@ impl Agent {
             last_errors: ingest.last_errors.clone(),
             counters,
             problems,
+            git: git.clone(),
         });
         let router = router(&config, Arc::clone(&ingest), control, roster);
         let stop_listeners = CancellationToken::new();
@@ -143,10 +148,11 @@ impl Agent {
             listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places, stop_listeners.clone())));
         }
         greet(&config, &discovered.specs, address, &socket);
-        Ok(Self { _lock: lock, log, logs, ingest, scripts, stop_pumps, pumps, stop_listeners, listeners, socket })
+        Ok(Self { _lock: lock, log, logs, ingest, scripts, git, stop_pumps, pumps, stop_listeners, listeners, socket })
     }
 
     async fn stop(self) {
+        self.git.stop().await;
         self.scripts.stop(STOP_WORKERS).await;
         self.ingest.refuse_from_now();
         self.stop_listeners.cancel();

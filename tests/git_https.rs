@@ -147,7 +147,11 @@ async fn a_private_repository_is_cloned_and_pulled() {
     // Nothing new: one request, and the login with it once the server asked for it.
     let before = server.log().len();
     handle.sync("c").await.unwrap();
-    assert!(server.log()[before..].iter().all(|line| !line.contains("service=git-upload-pack HTTP") && !line.starts_with("PUT")));
+    assert!(
+        server.log()[before..]
+            .iter()
+            .all(|line| !line.contains("service=git-upload-pack HTTP") && !line.starts_with("PUT"))
+    );
     assert_eq!(in_force(&handle.views()[0]), second);
     handle.stop().await;
 }
@@ -255,9 +259,14 @@ async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list() 
         }
         panic!("git never asked the server that hangs");
     });
-    let hanging = Repo { timeout: Duration::from_secs(2), ..with_password(server.repo("c", "hang/x.git"), "s3cr3t-of-hang") };
+    let hanging =
+        Repo { timeout: Duration::from_secs(2), ..with_password(server.repo("c", "hang/x.git"), "s3cr3t-of-hang") };
     let (view, ..) = after_a_good_pull(&server, |_| hanging).await;
-    assert!(fault(&view).starts_with("PD0608") && fault(&view).contains("did not answer within 2 s"), "{}", fault(&view));
+    assert!(
+        fault(&view).starts_with("PD0608") && fault(&view).contains("did not answer within 2 s"),
+        "{}",
+        fault(&view)
+    );
     assert!(start.elapsed() < Duration::from_secs(60));
     assert_eq!(watcher.await.unwrap(), Vec::<String>::new());
     let left: Vec<String> = command_lines().into_iter().filter(|line| line.contains(&server.url("hang"))).collect();
@@ -282,7 +291,8 @@ async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to() {
     other.serve(&origin, "ops.git", Some("ci:secret"));
     std::fs::write(server.path("repos/away"), other.url("ops.git")).unwrap();
     // One authority for both, so that only the login stands in the way.
-    let both = [server.path("ca.pem"), other.path("ca.pem")].map(|file| std::fs::read_to_string(file).unwrap()).concat();
+    let both =
+        [server.path("ca.pem"), other.path("ca.pem")].map(|file| std::fs::read_to_string(file).unwrap()).concat();
     std::fs::write(server.path("both.pem"), both).unwrap();
     let repo = Repo { ca_file: Some(server.path("both.pem")), ..with_password(server.repo("c", "away"), "secret") };
     let side = Side::of(vec![repo]);
@@ -301,7 +311,11 @@ async fn no_secret_stands_in_a_fault_a_view_or_a_file() {
     assert!(!format!("{view:?}").contains("s3cr3t-of-file"));
     assert!(!format!("{:?}", side.settings).contains("s3cr3t-of-file"));
     handle.stop().await;
-    let grep = Command::new("grep").args(["-rl", "-e", "s3cr3t-of-file", "-e", PASSWORD]).arg(side.dir.path()).output().unwrap();
+    let grep = Command::new("grep")
+        .args(["-rl", "-e", "s3cr3t-of-file", "-e", PASSWORD])
+        .arg(side.dir.path())
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&grep.stdout), "");
 }
 

@@ -55,7 +55,11 @@ fn commit(origin: &Origin, n: u32) -> String {
 /// Holds that a folder under the name of a commit is that commit, whole.
 fn assert_whole(folder: &Path, n: u32) {
     for (name, text) in files(n) {
-        assert_eq!(fs::read_to_string(folder.join(&name)).unwrap_or_else(|error| format!("{error}")), text, "{name} of {n}");
+        assert_eq!(
+            fs::read_to_string(folder.join(&name)).unwrap_or_else(|error| format!("{error}")),
+            text,
+            "{name} of {n}"
+        );
     }
     assert_eq!(fs::read_dir(folder.join("python.d/web")).unwrap().count(), FILES);
 }
@@ -89,7 +93,10 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
         assert_whole(&roots[0].dir, u32::try_from(n).unwrap());
         unfinished += u32::from(id != commits[commits.len() - 1]);
     }
-    assert!(unfinished > 0 && in_export > 0, "no kill hit a pull: {unfinished} unfinished, {in_export} in an export of {whole_pull:?}");
+    assert!(
+        unfinished > 0 && in_export > 0,
+        "no kill hit a pull: {unfinished} unfinished, {in_export} in an export of {whole_pull:?}"
+    );
     assert!(child(root.path(), &origin.url()).status().unwrap().success(), "it runs again by itself");
     let roots = pythond::git::roots_at_start(&settings);
     assert_whole(&roots[0].dir, ROUNDS);
@@ -128,7 +135,8 @@ async fn a_full_disk_is_told_and_passes() {
     assert_eq!(fault(&first_pull(&handle).await), "");
     let first = origin.head();
     // Text that does not shrink: the packs of the fetch fill the disk.
-    let noise: String = (0..700_000_u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (n << 7))).collect();
+    let noise: String =
+        (0..700_000_u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (n << 7))).collect();
     origin.commit(&[("noise", &noise)], "too much");
     let view = handle.sync("c").await.unwrap();
     assert!(fault(&view).starts_with("PD0704"), "{}", fault(&view));

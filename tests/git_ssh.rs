@@ -33,15 +33,12 @@ impl Sshd {
         let binary = installed::installed("sshd", "openssh-server")?;
         let dir = tempfile::tempdir().unwrap();
         // sshd looks at the owner and mode of every folder above the keys; a temporary one is open to all.
-        for (name, passphrase) in [("host", ""), ("key", ""), ("other", ""), ("expired", ""), ("encrypted", PASSPHRASE)] {
+        for (name, passphrase) in [("host", ""), ("key", ""), ("other", ""), ("expired", ""), ("encrypted", PASSPHRASE)]
+        {
             keygen(&dir.path().join(name), passphrase);
         }
         let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
-        let keys = [
-            public("key"),
-            public("encrypted"),
-            format!("expiry-time=\"20200101\" {}", public("expired")),
-        ];
+        let keys = [public("key"), public("encrypted"), format!("expiry-time=\"20200101\" {}", public("expired"))];
         std::fs::write(dir.path().join("authorized_keys"), keys.concat()).unwrap();
         if rustix::process::geteuid().is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
@@ -146,7 +143,12 @@ async fn after_a_good_pull(sshd: &Sshd, change: impl FnOnce(&mut Repo)) -> (View
     let side = Side::of(vec![settings.clone()]);
     let handle = side.start(&Taker::new());
     let first = first_pull(&handle).await;
-    assert_eq!((fault(&first).as_str(), in_force(&first)), ("", origin.head()), "{}", std::fs::read_to_string(sshd.path("log")).unwrap());
+    assert_eq!(
+        (fault(&first).as_str(), in_force(&first)),
+        ("", origin.head()),
+        "{}",
+        std::fs::read_to_string(sshd.path("log")).unwrap()
+    );
     handle.stop().await;
     change(&mut settings);
     let side = Side { settings: pythond::config::GitRepos { repos: vec![settings], ..side.settings.clone() }, ..side };

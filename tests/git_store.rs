@@ -106,7 +106,10 @@ async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for() 
     let view = handle.sync("c").await.unwrap();
     assert_eq!(in_force(&view), first);
     let refusal = view.refused.unwrap();
-    assert_eq!((refusal.commit.id.as_str(), refusal.why.as_slice()), (second.as_str(), &["PD0103 interval: expected a duration".to_owned()][..]));
+    assert_eq!(
+        (refusal.commit.id.as_str(), refusal.why.as_slice()),
+        (second.as_str(), &["PD0103 interval: expected a duration".to_owned()][..])
+    );
     assert_eq!(handle.roots()[0].dir, side.folder("c").join(&first));
     taker.from_now(|_| taken());
     let view = handle.sync("c").await.unwrap();
@@ -227,10 +230,8 @@ async fn a_deleted_branch_is_told_with_those_that_are_there() {
 async fn master_is_told_from_main_and_an_empty_repository_is_named() {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let empty = Origin::new();
-    let side = Side::of(vec![
-        Repo { branch: Some("master".into()), ..repo("c", &origin.url()) },
-        repo("empty", &empty.url()),
-    ]);
+    let side =
+        Side::of(vec![Repo { branch: Some("master".into()), ..repo("c", &origin.url()) }, repo("empty", &empty.url())]);
     let handle = side.start(&Taker::new());
     let view = handle.sync("c").await.unwrap();
     assert!(fault(&view).contains("did you mean `branch = \"main\"`?"), "{}", fault(&view));
@@ -296,13 +297,17 @@ async fn two_repositories_are_offered_together_in_their_order() {
     handle.sync("one").await.unwrap();
     one.commit(&[(SCRIPT, "a = 3")], "next");
     handle.sync("one").await.unwrap();
-    let roots: Vec<String> = taker.last().roots.iter().map(|root| format!("{} {}", root.name, text(&root.dir, SCRIPT))).collect();
+    let roots: Vec<String> =
+        taker.last().roots.iter().map(|root| format!("{} {}", root.name, text(&root.dir, SCRIPT))).collect();
     assert_eq!(roots, ["one a = 3", "two a = 2"]);
     handle.stop().await;
 }
 
 /// Pulls a commit that follows a good one; gives its fault and notes, and holds that the good one still runs when there is a fault.
-async fn pulled(origin: &Origin, change: impl FnOnce(&Origin, &mut Repo)) -> (String, Vec<String>, std::path::PathBuf, Side) {
+async fn pulled(
+    origin: &Origin,
+    change: impl FnOnce(&Origin, &mut Repo),
+) -> (String, Vec<String>, std::path::PathBuf, Side) {
     let mut settings = repo("c", &origin.url());
     let good = origin.head();
     let first = Side::of(vec![settings.clone()]);
@@ -310,7 +315,8 @@ async fn pulled(origin: &Origin, change: impl FnOnce(&Origin, &mut Repo)) -> (St
     first_pull(&handle).await;
     handle.stop().await;
     change(origin, &mut settings);
-    let side = Side { settings: pythond::config::GitRepos { repos: vec![settings], ..first.settings.clone() }, ..first };
+    let side =
+        Side { settings: pythond::config::GitRepos { repos: vec![settings], ..first.settings.clone() }, ..first };
     let handle = side.start(&Taker::new());
     let view = first_pull(&handle).await;
     if view.fault.is_some() {
@@ -344,7 +350,10 @@ async fn links_that_leave_the_tree_are_left_out_and_told() {
     assert_eq!(fault, "");
     assert_eq!(notes.len(), 1, "{notes:?}");
     for left_out in ["etc", "python.d/web/passwd.py", "python.d/web/dangling.py", "out", "loop"] {
-        assert!(notes[0].contains(&format!("`{left_out}`")) && fs::symlink_metadata(root.join(left_out)).is_err(), "{left_out}: {notes:?}");
+        assert!(
+            notes[0].contains(&format!("`{left_out}`")) && fs::symlink_metadata(root.join(left_out)).is_err(),
+            "{left_out}: {notes:?}"
+        );
     }
     assert_eq!(text(&root, "python.d/web/good.py"), "a = 1");
     assert_eq!(text(&root, "inner/web.py"), "a = 1");
@@ -422,7 +431,11 @@ async fn submodules_pointers_and_names_alike_are_told_and_block_nothing() {
     .await;
     assert_eq!(fault, "");
     let told = notes.join("\n");
-    for part in ["submodules are not fetched: `vendor/lib`", "Git LFS, whose content is not fetched: `model.bin`", "lower case only: `Readme`"] {
+    for part in [
+        "submodules are not fetched: `vendor/lib`",
+        "Git LFS, whose content is not fetched: `model.bin`",
+        "lower case only: `Readme`",
+    ] {
         assert!(told.contains(part), "{told}");
     }
     assert_eq!(text(&root, SCRIPT), "a = 1");
@@ -564,7 +577,8 @@ async fn an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_afte
         }
     });
     let handle = side.start(&taker);
-    wait_until("both", || taker.offered().len() == 2 && handle.views().iter().all(|view| view.in_force.is_some())).await;
+    wait_until("both", || taker.offered().len() == 2 && handle.views().iter().all(|view| view.in_force.is_some()))
+        .await;
     assert_eq!(handle.views()[0].changes, ["started web.web"]);
     handle.stop().await;
 }

@@ -60,7 +60,7 @@ fn log_to_stderr(level: Level) {
     // Other crates speak at this level only when they have something to say to an operator.
     let targets = tracing_subscriber::filter::Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_targets(["pythond", "ingest", "sink", "worker", "buffer", "agent"].map(|target| (target, level)));
+        .with_targets(["pythond", "ingest", "sink", "worker", "buffer", "agent", "git"].map(|target| (target, level)));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())

@@ -73,6 +73,17 @@ pub(super) async fn exchange(
     path: &str,
     body: Vec<u8>,
 ) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
+    exchange_within(ANSWER, socket, method, path, body).await
+}
+
+/// [`exchange`] with a patience of its own.
+pub(super) async fn exchange_within(
+    patience: Duration,
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
     let exchange = async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
@@ -88,9 +99,9 @@ pub(super) async fn exchange(
         driver.abort();
         Ok((status, body))
     };
-    tokio::time::timeout(ANSWER, exchange)
+    tokio::time::timeout(patience, exchange)
         .await
-        .map_err(|_| anyhow::anyhow!("no answer within {} s", ANSWER.as_secs()))?
+        .map_err(|_| anyhow::anyhow!("no answer within {} s", patience.as_secs()))?
 }
 
 /// A text as a part of a path or of the arguments behind it.
@@ -175,6 +186,7 @@ fn all(status: &Status) -> String {
             out.push_str(&format!("\n  sink {}: {text}\n", sink.name));
         }
     }
+    out.push_str(&super::git::troubles(&status.repos));
     out.push_str(&footer(status));
     out
 }

@@ -297,3 +297,12 @@ pub fn read(root: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
 pub fn read_with(root: &Path, around: &Surroundings, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
     resolve::read(root, around, repos)
 }
+
+/// Reads and checks the `conf.d` of a repository by itself, as for its own CI: its inputs, or without any one for each folder of its
+/// `python.d`. What only the hosts have (interpreters, absolute paths) is a warning.
+///
+/// # Errors
+/// All faults of all files at once.
+pub fn read_repo(dir: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
+    resolve::read_repo(dir, around)
+}

@@ -107,9 +107,13 @@ impl Files {
     ) -> Vec<Diagnostic> {
         let mut own = Table::default();
         let mut faults = self.add(path, bytes, around, &mut own);
-        let (inputs, others): (Vec<Entry>, Vec<Entry>) = own.entries.into_iter().partition(|entry| entry.key == "inputs");
+        let (inputs, others): (Vec<Entry>, Vec<Entry>) =
+            own.entries.into_iter().partition(|entry| entry.key == "inputs");
         for other in others.iter().filter(|other| !self.is_in_broken_line(other.key_span)) {
-            let what = format!("`{}` has no place in a repository; its `conf.d` may hold `[[inputs.pythond]]` only", other.key);
+            let what = format!(
+                "`{}` has no place in a repository; its `conf.d` may hold `[[inputs.pythond]]` only",
+                other.key
+            );
             let fault = Diagnostic::error("PD0103", what).at(self.place(other.key_span));
             faults.push(fault.with_help("move it to the `conf.d` of the agent"));
         }

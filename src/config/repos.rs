@@ -159,7 +159,8 @@ pub struct RepoUrl {
 pub type UrlLogin = (String, Option<Secret>);
 
 /// What a repository's URL may look like, for messages.
-pub const A_REPO_URL: &str = "a URL that starts with https://, http:// or ssh://, like git@host:path, or an absolute path";
+pub const A_REPO_URL: &str =
+    "a URL that starts with https://, http:// or ssh://, like git@host:path, or an absolute path";
 
 impl RepoUrl {
     /// Reads a URL as written; a login in an http URL is split off. `None`: it is none of the known forms.
@@ -229,7 +230,8 @@ impl RepoUrl {
         if !path.starts_with('/') || path.trim_matches('/').is_empty() {
             return None;
         }
-        let (login, place) = authority.rsplit_once('@').map_or((None, authority), |(login, place)| (Some(login), place));
+        let (login, place) =
+            authority.rsplit_once('@').map_or((None, authority), |(login, place)| (Some(login), place));
         let (host, port) = host_and_port(place)?;
         let (user, password) = login.map_or(("", None), |login| match login.split_once(':') {
             Some((user, password)) => (user, Some(password)),
@@ -329,9 +331,25 @@ mod tests {
     #[test]
     fn what_is_no_repository_url_is_refused() {
         for text in [
-            "", "h", "h:c", "git://h/c", "ftp://h/c", "https://", "https://h", "https://h/", "ssh://-oX=y/c", "git@-oX:c",
-            "-u@h:c", "ext::sh -c x", "https://h:0/c", "https://h:99999/c", "file://x", "https:///c", "https://%ff@h/c",
-            "ssh://-l@h/c", "a@b",
+            "",
+            "h",
+            "h:c",
+            "git://h/c",
+            "ftp://h/c",
+            "https://",
+            "https://h",
+            "https://h/",
+            "ssh://-oX=y/c",
+            "git@-oX:c",
+            "-u@h:c",
+            "ext::sh -c x",
+            "https://h:0/c",
+            "https://h:99999/c",
+            "file://x",
+            "https:///c",
+            "https://%ff@h/c",
+            "ssh://-l@h/c",
+            "a@b",
         ] {
             assert_eq!(shown(text), None, "{text}");
         }

@@ -20,6 +20,8 @@ pub struct Reading<'a> {
     pub repos: &'a [RepoRoot],
     /// Enabled repositories that were never fetched.
     pub pending: Vec<String>,
+    /// The settings are for other hosts: what is missing on this one is a warning.
+    pub is_elsewhere: bool,
     pub around: &'a Surroundings,
     pub files: &'a Files,
     pub faults: Vec<Diagnostic>,

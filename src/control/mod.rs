@@ -1,5 +1,6 @@
-//! What is shown: the status as JSON, the counters as Prometheus text, and the page; and the one thing that can be told: `skip`.
+//! What is shown: the status as JSON, the counters as Prometheus text, and the page; and what can be told: `skip` to a sink, `sync` to a repository.
 
+mod git;
 mod metrics;
 mod page;
 mod skip;
@@ -38,6 +39,7 @@ pub struct Control {
     pub counters: Counters,
     /// Found at start, one sentence each.
     pub problems: Vec<String>,
+    pub git: crate::git::Handle,
 }
 
 /// A sink with the place it writes to, free of secrets.
@@ -46,10 +48,12 @@ pub struct ShownSink {
     pub target: String,
 }
 
-/// Serves `/`, `/api/v1/status`, `/api/v1/sinks/{name}/skip` and `/metrics`.
+/// Serves `/`, `/metrics` and `/api/v1/…`.
 pub fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/git", get(git::git))
+        .route("/api/v1/git/sync", post(git::sync))
         .route("/metrics", get(metrics))
         .route("/api/v1/sinks/{name}/skip", post(skip::skip))
         .with_state(control)

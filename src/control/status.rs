@@ -30,6 +30,7 @@ impl Control {
             dead_letters: self.dead_letters(),
             last_errors: self.last_errors(),
             problems: self.problems.clone(),
+            repos: self.git.views().iter().map(super::git::brief).collect(),
             buffer: Buffer {
                 bytes: buffer.bytes,
                 max_bytes: buffer.max_bytes,

@@ -391,7 +391,9 @@ impl Notes {
 
     fn pointers(&mut self, dir: &Path, entries: &[Entry]) {
         let small = entries.iter().filter(|entry| {
-            matches!(entry.kind, Kind::File | Kind::Program) && entry.size >= LFS.len() as u64 && entry.size <= LFS_BYTES
+            matches!(entry.kind, Kind::File | Kind::Program)
+                && entry.size >= LFS.len() as u64
+                && entry.size <= LFS_BYTES
         });
         let is_pointer = |entry: &&Entry| fs::read(dir.join(&entry.path)).is_ok_and(|bytes| bytes.starts_with(LFS));
         self.pointers.extend(small.filter(is_pointer).map(|entry| entry.path.clone()));
@@ -409,7 +411,8 @@ impl Notes {
 }
 
 fn sentence(what: &str, paths: &[PathBuf]) -> String {
-    let named: Vec<String> = paths.iter().take(NAMED).map(|path| format!("`{}`", tame(&path.to_string_lossy()))).collect();
+    let named: Vec<String> =
+        paths.iter().take(NAMED).map(|path| format!("`{}`", tame(&path.to_string_lossy()))).collect();
     let more = paths.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{what}: {}{more}", named.join(", "))
@@ -443,9 +446,15 @@ mod tests {
     fn lines_of_a_tree_are_read() {
         let id = "0123456789012345678901234567890123456789";
         let read = |line: &str| entry(line.as_bytes(), id).map(|entry| (entry.kind, entry.size, entry.path));
-        assert_eq!(read(&format!("100644 blob {id}      12\ta b\n.py")).unwrap(), (Kind::File, 12, PathBuf::from("a b\n.py")));
+        assert_eq!(
+            read(&format!("100644 blob {id}      12\ta b\n.py")).unwrap(),
+            (Kind::File, 12, PathBuf::from("a b\n.py"))
+        );
         assert_eq!(read(&format!("100755 blob {id} 0\ta")).unwrap().0, Kind::Program);
-        assert_eq!(read(&format!("160000 commit {id}       -\tsub")).unwrap(), (Kind::Submodule, 0, PathBuf::from("sub")));
+        assert_eq!(
+            read(&format!("160000 commit {id}       -\tsub")).unwrap(),
+            (Kind::Submodule, 0, PathBuf::from("sub"))
+        );
         assert!(read("040000 tree x\ta").is_err());
     }
 }

@@ -94,9 +94,8 @@ impl Asked<'_> {
             )
             .with_help("take the URL that `git clone` is given, and check the login"),
             Trouble::Certificate(said) => self.certificate(&said),
-            Trouble::Unreachable(said) => {
-                Diagnostic::error("PD0608", format!("`{}` cannot be reached", self.server())).with_note(without_prefix(&said))
-            }
+            Trouble::Unreachable(said) => Diagnostic::error("PD0608", format!("`{}` cannot be reached", self.server()))
+                .with_note(without_prefix(&said)),
             Trouble::Status(status) => {
                 Diagnostic::error("PD0608", format!("`{}` answers with the http status {status}", self.server()))
             }
@@ -152,7 +151,9 @@ impl Asked<'_> {
             let old = old.map_or_else(String::new, |old| format!("{old}, "));
             fault = fault.with_note(format!("known so far: {old}{known_at}"));
         }
-        fault.with_help(format!("ask whoever runs the server; if it is right: pythond git trust '{host}' --fingerprint …"))
+        fault.with_help(format!(
+            "ask whoever runs the server; if it is right: pythond git trust '{host}' --fingerprint …"
+        ))
     }
 
     fn key_refused(&self) -> Diagnostic {
@@ -177,7 +178,9 @@ impl Asked<'_> {
         if let Some(fingerprint) = hostkeys::fingerprint_of_key(self.git, key) {
             fault = fault.with_note(format!("its fingerprint: {fingerprint}"));
         }
-        fault.with_help("register the public key with the server as a read-only deploy key; was it removed, or did it expire?")
+        fault.with_help(
+            "register the public key with the server as a read-only deploy key; was it removed, or did it expire?",
+        )
     }
 
     fn login_refused(&self) -> Diagnostic {
@@ -198,7 +201,10 @@ impl Asked<'_> {
     fn key_unusable(&self, said: &str) -> Diagnostic {
         let key = self.repo.ssh_key.as_ref().map_or_else(String::new, |key| format!(" `{}`", key.display()));
         if said.contains("passphrase") {
-            return Diagnostic::error("PD0604", format!("the ssh key{key} is encrypted, and `ssh_private_key_password` does not open it"));
+            return Diagnostic::error(
+                "PD0604",
+                format!("the ssh key{key} is encrypted, and `ssh_private_key_password` does not open it"),
+            );
         }
         Diagnostic::error("PD0604", format!("the ssh key{key} cannot be used")).with_note(said)
     }
@@ -212,8 +218,12 @@ impl Asked<'_> {
             (Scheme::Http | Scheme::Https, Some(_)) => {
                 fault.with_note("many servers answer so for a private repository that the login may not read")
             }
-            (Scheme::Ssh, _) => fault.with_note("many servers answer so for a private repository that the key may not read"),
-            (Scheme::File, _) => fault.with_note("the agent's user must own the directory or be allowed to read it by git"),
+            (Scheme::Ssh, _) => {
+                fault.with_note("many servers answer so for a private repository that the key may not read")
+            }
+            (Scheme::File, _) => {
+                fault.with_note("the agent's user must own the directory or be allowed to read it by git")
+            }
         }
     }
 
@@ -239,7 +249,9 @@ impl Asked<'_> {
                 KeyFault::Encrypted { .. } => {
                     diagnostic.with_help("set `ssh_private_key_password = \"${file:/etc/pythond/git.passphrase}\"`")
                 }
-                KeyFault::Unreadable { .. } => diagnostic.with_help("check `ssh_private_key_path`, the file's owner and mode"),
+                KeyFault::Unreadable { .. } => {
+                    diagnostic.with_help("check `ssh_private_key_path`, the file's owner and mode")
+                }
                 KeyFault::NoKey { path } => diagnostic.with_help(if path.ends_with(".pub") {
                     "name the private key, without `.pub`"
                 } else {

@@ -110,7 +110,8 @@ pub fn trust(file: &Path, keys: &[HostKey]) -> io::Result<Trusted> {
         Err(error) => return Err(error),
     };
     let host = keys.first().and_then(|key| key.line.split(' ').next()).unwrap_or_default();
-    let is_of_host = |line: &&str| line.split_whitespace().next().is_some_and(|hosts| hosts.split(',').any(|one| one == host));
+    let is_of_host =
+        |line: &&str| line.split_whitespace().next().is_some_and(|hosts| hosts.split(',').any(|one| one == host));
     let old: Vec<&str> = before.lines().filter(is_of_host).collect();
     if !old.is_empty() && keys.iter().all(|key| old.contains(&key.line.as_str())) && old.len() == keys.len() {
         return Ok(Trusted::Known);

@@ -74,15 +74,25 @@ pub fn judge(stderr: &str) -> Trouble {
     {
         return Trouble::NoSuchRef;
     }
-    if own_with(&["not valid: is this a git repository", "invalid content-type", "unable to update url base", "invalid server response"])
-        .is_some()
+    if own_with(&[
+        "not valid: is this a git repository",
+        "invalid content-type",
+        "unable to update url base",
+        "invalid server response",
+    ])
+    .is_some()
     {
         return Trouble::NoGitServer;
     }
     if has("does not appear to be a git repository")
         || has("Repository not found")
-        || own_with(&["' not found", "does not exist", "Could not read from remote repository", "detected dubious ownership"])
-            .is_some()
+        || own_with(&[
+            "' not found",
+            "does not exist",
+            "Could not read from remote repository",
+            "detected dubious ownership",
+        ])
+        .is_some()
     {
         return Trouble::NoRepository;
     }
@@ -153,12 +163,16 @@ const CORRUPT: &[&str] = &[
 ];
 
 fn host_key(lines: &[String]) -> Trouble {
-    if !lines.iter().any(|line| line.contains("IDENTIFICATION HAS CHANGED") || line.contains("has changed and you have")) {
+    if !lines
+        .iter()
+        .any(|line| line.contains("IDENTIFICATION HAS CHANGED") || line.contains("has changed and you have"))
+    {
         return Trouble::HostKeyUnknown;
     }
     let word = |line: &String| line.split_whitespace().find(|word| word.starts_with("SHA256:")).map(str::to_owned);
     let offered = lines.iter().find_map(word).map(|found| found.trim_end_matches('.').to_owned());
-    let known_at = lines.iter().find_map(|line| line.split_once("Offending ")?.1.split_once(" key in ").map(|(_, at)| at));
+    let known_at =
+        lines.iter().find_map(|line| line.split_once("Offending ")?.1.split_once(" key in ").map(|(_, at)| at));
     Trouble::HostKeyChanged { offered, known_at: known_at.map(str::to_owned) }
 }
 
@@ -171,9 +185,10 @@ fn http_status(line: &str) -> Option<u16> {
 fn most_telling(lines: &[String]) -> String {
     let of_git = |line: &&String| line.starts_with("fatal:") || line.starts_with("error:");
     let line = lines.iter().find(of_git).or(lines.last());
-    line.map_or_else(|| "git said nothing".to_owned(), |line| {
-        line.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned()
-    })
+    line.map_or_else(
+        || "git said nothing".to_owned(),
+        |line| line.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned(),
+    )
 }
 
 /// Foreign text on one line without anything that a terminal would obey.
@@ -200,7 +215,10 @@ mod tests {
                 "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\nfatal: Could not read from remote repository.\n",
                 Trouble::HostKeyUnknown,
             ),
-            ("git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.", Trouble::LoginRefused),
+            (
+                "git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.",
+                Trouble::LoginRefused,
+            ),
             ("fatal: Authentication failed for 'https://h/c.git/'", Trouble::LoginRefused),
             ("fatal: unable to access 'https://h/c/': The requested URL returned error: 403", Trouble::LoginRefused),
             ("fatal: could not read Username for 'https://h': terminal prompts disabled", Trouble::LoginMissing),
@@ -210,7 +228,10 @@ mod tests {
             ("fatal: https://h/info/refs not valid: is this a git repository?", Trouble::NoGitServer),
             ("fatal: couldn't find remote ref refs/heads/x", Trouble::NoSuchRef),
             ("fatal: unable to access 'https://h/': The requested URL returned error: 503", Trouble::Status(503)),
-            ("error: file write error: No space left on device\nfatal: fetch-pack: invalid index-pack output", Trouble::DiskFull),
+            (
+                "error: file write error: No space left on device\nfatal: fetch-pack: invalid index-pack output",
+                Trouble::DiskFull,
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(judge(text), *expected, "{text}");
@@ -233,7 +254,9 @@ mod tests {
         ] {
             assert!(matches!(judge(text), Trouble::Unreachable(_)), "{text}");
         }
-        for text in ["error: object file x is empty\nfatal: bad object HEAD", "fatal: not a git repository: '/x/store.git'"] {
+        for text in
+            ["error: object file x is empty\nfatal: bad object HEAD", "fatal: not a git repository: '/x/store.git'"]
+        {
             assert!(matches!(judge(text), Trouble::Corrupt(_)), "{text}");
         }
     }

@@ -365,7 +365,8 @@ impl Keeper {
         let mut kept = self.shared.kept(self.index);
         let is_new = kept.fault.as_ref().is_none_or(|known| known.message != diagnostic.message);
         if is_new {
-            let notes: String = diagnostic.notes.iter().chain(&diagnostic.help).map(|note| format!("; {note}")).collect();
+            let notes: String =
+                diagnostic.notes.iter().chain(&diagnostic.help).map(|note| format!("; {note}")).collect();
             tracing::warn!(target: "git", repo = self.repo().name, code = diagnostic.code, "{}{notes}", diagnostic.message);
         }
         kept.fault = Some(diagnostic);
@@ -456,7 +457,8 @@ impl Keeper {
         if held.is_empty() {
             kept.state.good = Some(folder.clone());
         }
-        let is_again = before.as_ref() == Some(&commit.id) && kept.state.history.last().is_some_and(|last| last.what == what);
+        let is_again =
+            before.as_ref() == Some(&commit.id) && kept.state.history.last().is_some_and(|last| last.what == what);
         if !is_again {
             kept.state.remember(Event { at: seconds_now(), what, commit: commit.clone(), before });
         }
@@ -476,8 +478,7 @@ impl Keeper {
             let event = Event { at: seconds_now(), what: Happened::Refused, commit: commit.clone(), before };
             kept.state.remember(event);
         }
-        kept.state.refused =
-            Some(Refused { commit: commit.clone(), folder: folder_of(dir), why, at: seconds_now() });
+        kept.state.refused = Some(Refused { commit: commit.clone(), folder: folder_of(dir), why, at: seconds_now() });
     }
 
     /// A record that cannot be written is shown; the code that runs is not touched by it.

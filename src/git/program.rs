@@ -281,8 +281,10 @@ mod tests {
         assert!(matches!(ended, Err(NotRun::TimedOut(_))), "{ended:?}");
         assert!(start.elapsed() < Duration::from_secs(30));
         let pid: i32 = std::fs::read_to_string(&alive).unwrap().trim().parse().unwrap();
-        let gone = || !Path::new(&format!("/proc/{pid}")).exists() || {
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z"))
+        let gone = || {
+            !Path::new(&format!("/proc/{pid}")).exists() || {
+                std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z"))
+            }
         };
         let start = Instant::now();
         while !gone() {
@@ -297,7 +299,8 @@ mod tests {
         stop.ask();
         assert!(matches!(run_for("sleep 3600", Duration::from_secs(3600), &stop), Err(NotRun::Stopped)));
         let until = Instant::now() + Duration::from_secs(3600);
-        let ended = run(shell("sleep 3600"), until, Duration::from_secs(3600), &Stop::default(), || Some("too much".into()));
+        let ended =
+            run(shell("sleep 3600"), until, Duration::from_secs(3600), &Stop::default(), || Some("too much".into()));
         assert!(matches!(ended, Err(NotRun::Watched(why)) if why == "too much"));
     }
 

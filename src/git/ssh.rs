@@ -143,10 +143,8 @@ mod tests {
     use crate::config::{GitRepos, Repo, Surroundings};
 
     fn settings() -> (GitRepos, Repo) {
-        let around = Surroundings {
-            env: [("HOME".to_owned(), "/home/it's me".to_owned())].into(),
-            hostname: "h".to_owned(),
-        };
+        let around =
+            Surroundings { env: [("HOME".to_owned(), "/home/it's me".to_owned())].into(), hostname: "h".to_owned() };
         let repos = GitRepos::default_in(Path::new("/srv/py thon%d"), &around);
         (repos, Repo::plain("c", RepoUrl::parse("git@h:c").unwrap().0))
     }
@@ -157,7 +155,10 @@ mod tests {
         repo.ssh_key = Some("/etc/k%y".into());
         let command = command(&repos, &repo);
         assert!(command.contains("IdentityFile=\"/etc/k%%y\""), "{command}");
-        assert!(command.contains("\"/srv/py thon%%d/gitrepos/known_hosts\" \"/home/it'\\''s me/.ssh/known_hosts\""), "{command}");
+        assert!(
+            command.contains("\"/srv/py thon%%d/gitrepos/known_hosts\" \"/home/it'\\''s me/.ssh/known_hosts\""),
+            "{command}"
+        );
         assert!(command.contains("StrictHostKeyChecking=yes") && command.contains("BatchMode=yes"), "{command}");
     }
 

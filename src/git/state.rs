@@ -179,7 +179,8 @@ impl State {
             self.refused.as_ref().map(|refused| &refused.folder),
         ];
         let is_needed = |folder: &str| {
-            named.iter().flatten().any(|name| *name == folder) || in_use.iter().any(|path| path.starts_with(dir.join(folder)))
+            named.iter().flatten().any(|name| *name == folder)
+                || in_use.iter().any(|path| path.starts_with(dir.join(folder)))
         };
         let mut found = folders(dir);
         found.sort();
@@ -199,7 +200,9 @@ fn remove_whole(path: &Path) -> io::Result<()> {
 
 /// Removes what a killed agent left half done.
 pub fn remove_half_done(dir: &Path) -> io::Result<()> {
-    ["export.new", "remove.new", "state.new", "store.new", "askpass.new"].iter().try_for_each(|name| remove(&dir.join(name)))
+    ["export.new", "remove.new", "state.new", "store.new", "askpass.new"]
+        .iter()
+        .try_for_each(|name| remove(&dir.join(name)))
 }
 
 /// The exported commits with the time of their making.

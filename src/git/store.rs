@@ -120,7 +120,8 @@ impl<'a> Store<'a> {
 
     /// Makes the store if it is not there, and removes what a killed git left in it.
     fn prepare(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.dir).map_err(|error| local(&format!("could not make {}", self.dir.display()), &error))?;
+        fs::create_dir_all(&self.dir)
+            .map_err(|error| local(&format!("could not make {}", self.dir.display()), &error))?;
         if self.repo().ssh_key_password.is_some() {
             ssh::write_askpass(&self.dir).map_err(|error| local("could not write the script that ssh asks", &error))?;
         }
@@ -192,7 +193,9 @@ impl<'a> Store<'a> {
         }
         fault = fault.with_note(format!("its branches: {}", tame(&shown)));
         let lower = branch.to_lowercase();
-        let like = |name: &&&str| name.to_lowercase() == lower || [("master", "main"), ("main", "master")].contains(&(branch, **name));
+        let like = |name: &&&str| {
+            name.to_lowercase() == lower || [("master", "main"), ("main", "master")].contains(&(branch, **name))
+        };
         Failure::fault(match names.iter().find(like) {
             Some(name) => fault.with_help(format!("did you mean `branch = \"{}\"`?", tame(name))),
             None => fault.with_help("set `branch`, or remove it for the default branch"),

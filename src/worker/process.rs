@@ -24,7 +24,7 @@ use super::WorkerSpec;
 use super::control::Channel;
 
 /// In the environment of a worker and of everything it starts: whose run directory, and which worker.
-const RUN_COOKIE: &str = "PYTHOND_RUN";
+pub const RUN_COOKIE: &str = "PYTHOND_RUN";
 const WORKER_COOKIE: &str = "PYTHOND_WORKER";
 
 /// What workers get of open files; `select` in scripts fails above.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::{DAY, Reading, Section, Taken, no_input, tags_of};
 use crate::config::glob::Glob;
 use crate::config::raw::{Entry, Node, Value, as_list};
-use crate::config::{Input, RepoRoot};
 use crate::config::section::{
-    At, Wrong, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, read_value, size, text,
-    yes_or_no,
+    At, Wrong, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, read_value, size,
+    text, yes_or_no,
 };
+use crate::config::{Input, RepoRoot};
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;
@@ -43,6 +43,20 @@ pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
         }
     }
     inputs
+}
+
+/// One input for each folder, as when nobody says which ones run.
+pub fn each_folder(python_d: &Path) -> Vec<Input> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(python_d)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir() && path.file_name().is_some_and(|name| name != "core"))
+        .collect();
+    folders.sort();
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let folders = folders.into_iter().filter(|path| !name(path).starts_with(['.', '_']));
+    folders.map(|path| Input::plain(&name(&path), "python3", path)).collect()
 }
 
 fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
@@ -127,6 +141,11 @@ fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Strin
     if !enabled || which::which_in(&cmd, Some(search), reading.root).is_ok() {
         return Ok(cmd);
     }
+    if reading.is_elsewhere {
+        let message = format!("the interpreter `{cmd}` is not on this machine; the scripts are checked with python3");
+        reading.warn("PD0107", node.span, message, "check on a host that has it, too");
+        return Ok("python3".to_owned());
+    }
     if path.is_absolute() {
         let state = if path.exists() { "is not a program that can be run" } else { "does not exist" };
         return because("PD0107", format!("the interpreter `{cmd}` {state}"));
@@ -181,6 +200,10 @@ fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Option<Pa
     }
     let searched: Vec<String> = places.iter().map(|(_, path)| path.display().to_string()).collect();
     let message = format!("the folder `{entry}` does not exist; looked for {}", searched.join(" and "));
+    if reading.is_elsewhere && Path::new(&entry).is_absolute() {
+        reading.warn("PD0106", node.span, message, "check on a host that has it, too");
+        return Ok(None);
+    }
     if !reading.pending.is_empty() && !Path::new(&entry).is_absolute() {
         let help = format!("it may come with {}, which was not fetched yet", listed_names(&reading.pending));
         reading.warn("PD0106", node.span, message, help);

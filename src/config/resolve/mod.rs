@@ -18,8 +18,8 @@ use super::quantity::show_size;
 use super::raw::{Entry, Files, Node, Table, Value};
 use super::section::{self, Reading, Section, Taken, because, filled_text, listed, must_be, nearest, size, word};
 use super::{
-    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Repo, RepoRoot, Surroundings,
-    Sync,
+    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Repo, RepoRoot,
+    Surroundings, Sync,
 };
 
 /// The tables of the vocabulary.
@@ -48,11 +48,51 @@ pub fn read(root: &Path, around: &Surroundings, repos: &[RepoRoot]) -> Result<Co
             faults.extend(files.add_inputs(path, bytes, around, &mut tree));
         }
     }
-    let mut reading = Reading { root: &root, repos, pending: Vec::new(), around, files: &files, faults, warnings };
+    let mut reading = Reading {
+        root: &root,
+        repos,
+        pending: Vec::new(),
+        is_elsewhere: false,
+        around,
+        files: &files,
+        faults,
+        warnings,
+    };
     let config = all_tables(tree, any_file, &mut reading);
-    let Reading { mut faults, mut warnings, .. } = reading;
-    in_file_order(&mut faults, &files);
-    in_file_order(&mut warnings, &files);
+    finished(config, reading)
+}
+
+/// Reads the settings of a repository by themselves.
+pub fn read_repo(dir: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
+    let root = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let listing = listing::read_if_there(&root.join("conf.d"));
+    let (mut files, mut tree, mut faults) = (Files::default(), Table::default(), listing.faults);
+    let any_file = !listing.files.is_empty();
+    for (path, bytes) in listing.files {
+        faults.extend(files.add_inputs(path, bytes, around, &mut tree));
+    }
+    let warnings = listing.warnings;
+    let mut reading = Reading {
+        root: &root,
+        repos: &[],
+        pending: Vec::new(),
+        is_elsewhere: true,
+        around,
+        files: &files,
+        faults,
+        warnings,
+    };
+    let mut config = all_tables(tree, any_file, &mut reading);
+    if !any_file {
+        config.inputs = inputs::each_folder(&root.join("python.d"));
+    }
+    finished(config, reading)
+}
+
+fn finished(config: Config, reading: Reading<'_>) -> Result<Config, ConfigError> {
+    let Reading { mut faults, mut warnings, files, .. } = reading;
+    in_file_order(&mut faults, files);
+    in_file_order(&mut warnings, files);
     if faults.is_empty() {
         Ok(Config { warnings, ..config })
     } else {
@@ -77,8 +117,12 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     let mut open = |name: &str, reading: &mut Reading<'_>| {
         tables.remove(name).and_then(|node| Section::open(&format!("[{name}]"), node, reading))
     };
+    let git_repos = repos::read(open("git_repos", reading), reading);
+    let is_pending = |repo: &&Repo| !reading.repos.iter().any(|root| root.name == repo.name);
+    reading.pending = git_repos.repos.iter().filter(is_pending).map(|repo| repo.name.clone()).collect();
     let inputs_table = open("inputs", reading);
-    if inputs_table.is_none() && any_file {
+    // What is not fetched yet may bring some.
+    if inputs_table.is_none() && any_file && reading.pending.is_empty() {
         reading.warnings.push(no_input());
     }
     let http_api = open("http_api", reading);
@@ -88,9 +132,6 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     let logging_table = open("logging", reading);
     let tags_table = open("global_tags", reading);
     let sinks_table = open("sinks", reading);
-    let git_repos = repos::read(open("git_repos", reading), reading);
-    let is_pending = |repo: &&Repo| !reading.repos.iter().any(|root| root.name == repo.name);
-    reading.pending = git_repos.repos.iter().filter(is_pending).map(|repo| repo.name.clone()).collect();
     let inputs = inputs_table.map_or_else(Vec::new, |table| inputs::read(table, reading));
     let (sinks, default_sink) = sinks::read(sinks_table, reading);
     Config {

@@ -45,22 +45,24 @@ fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, readin
     let mut taken: Vec<String> = given.keys().cloned().collect();
     let mut repos: Vec<Repo> = Vec::new();
     for (mut repo, name_span) in read {
-        let key = |repo: &Repo| {
-            (repo.url.as_str().to_owned(), repo.branch.clone(), repo.rev.clone(), repo.subdir.clone())
-        };
+        let key =
+            |repo: &Repo| (repo.url.as_str().to_owned(), repo.branch.clone(), repo.rev.clone(), repo.subdir.clone());
         if let Some(first) = repos.iter().find(|first| key(first) == key(&repo)) {
-            let message = format!("the repository `{}` is given twice, the second time in line {}", repo.url.as_str(), repo.origin.line);
-            reading.faults.push(
-                crate::config::Diagnostic::error("PD0105", message)
-                    .at(crate::config::diagnostic::Place {
-                        file: first.origin.file.clone(),
-                        line: first.origin.line,
-                        column: first.origin.column,
-                        width: 1,
-                        source: "[[git_repos.repo]]".to_owned(),
-                        label: "first given here".to_owned(),
-                    }),
+            let message = format!(
+                "the repository `{}` is given twice, the second time in line {}",
+                repo.url.as_str(),
+                repo.origin.line
             );
+            reading.faults.push(crate::config::Diagnostic::error("PD0105", message).at(
+                crate::config::diagnostic::Place {
+                    file: first.origin.file.clone(),
+                    line: first.origin.line,
+                    column: first.origin.column,
+                    width: 1,
+                    source: "[[git_repos.repo]]".to_owned(),
+                    label: "first given here".to_owned(),
+                },
+            ));
         }
         if name_span.is_none() {
             let base = repo.url.base_name();
@@ -225,7 +227,8 @@ fn reference(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
         return Ok(None);
     }
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
-    let is_sound = !text.starts_with(['-', '/']) && !text.ends_with(['/', '.']) && !text.contains("..") && !text.contains("@{");
+    let is_sound =
+        !text.starts_with(['-', '/']) && !text.ends_with(['/', '.']) && !text.contains("..") && !text.contains("@{");
     if is_sound && !text.contains(is_odd) {
         Ok(Some(text.to_owned()))
     } else {
