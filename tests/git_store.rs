@@ -101,7 +101,7 @@ async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for() 
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = in_force(&first_pull(&handle).await);
-    taker.from_now(|_| refused("interval: expected a duration"));
+    taker.decide_by(|_| refused("interval: expected a duration"));
     let second = origin.commit(&[(SCRIPT, "a = 2")], "refactor");
     let view = handle.sync("c").await.unwrap();
     assert_eq!(in_force(&view), first);
@@ -111,7 +111,7 @@ async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for() 
         (second.as_str(), &["PD0103 interval: expected a duration".to_owned()][..])
     );
     assert_eq!(handle.roots()[0].dir, side.folder("c").join(&first));
-    taker.from_now(|_| taken());
+    taker.decide_by(|_| taken());
     let view = handle.sync("c").await.unwrap();
     assert_eq!((in_force(&view), view.refused), (second, None));
     handle.stop().await;
@@ -124,7 +124,7 @@ async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_off
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = first_pull(&handle).await.in_force.unwrap().folder;
-    taker.from_now(|_| held("web.web", "python.d/web/web.py:1:1: PD0201 syntax error"));
+    taker.decide_by(|_| held("web.web", "python.d/web/web.py:1:1: PD0201 syntax error"));
     let second = origin.commit(&[(SCRIPT, "a = ")], "broken");
     let view = handle.sync("c").await.unwrap();
     assert_eq!(in_force(&view), second);
@@ -134,10 +134,10 @@ async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_off
     fs::rename(origin.path(), origin.path().with_extension("gone")).unwrap();
     assert_eq!(pythond::git::roots_at_start(&side.settings)[0].dir, side.folder("c").join(&first));
     let taker = Taker::new();
-    taker.from_now(|_| held("web.web", "still"));
+    taker.decide_by(|_| held("web.web", "still"));
     let handle = side.start(&taker);
     let view = first_pull(&handle).await;
-    assert_eq!(taker.offered(), [second.clone()]);
+    assert_eq!(taker.offered(), std::slice::from_ref(&second));
     assert_eq!((in_force(&view), handle.roots()[0].dir.clone()), (second.clone(), side.folder("c").join(&second)));
     assert!(fault(&view).starts_with("PD0605"), "{}", fault(&view));
     handle.stop().await;
@@ -561,12 +561,43 @@ async fn another_url_under_the_same_name_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again() {
+    let origin = Origin::with(&[(SCRIPT, "a = 1")]);
+    let side = Side::of(vec![repo("c", &origin.url())]);
+    let stuck = std::sync::Arc::new(Stuck::default());
+    let handle = pythond::git::start(side.settings.clone(), "testhost", stuck.clone());
+    wait_until("the offer", || stuck.offered.load(std::sync::atomic::Ordering::SeqCst)).await;
+    tokio::time::timeout(PATIENCE, handle.stop()).await.expect("a stop in time");
+    let taker = Taker::new();
+    let handle = side.start(&taker);
+    assert_eq!(in_force(&first_pull(&handle).await), origin.head());
+    handle.stop().await;
+}
+
+/// Never answers.
+#[derive(Default)]
+struct Stuck {
+    offered: std::sync::atomic::AtomicBool,
+}
+
+impl pythond::git::Adopter for Stuck {
+    fn adopt(&self, _: pythond::git::Candidate) -> futures_util::future::BoxFuture<'_, Adoption> {
+        self.offered.store(true, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(std::future::pending())
+    }
+
+    fn in_use(&self) -> Vec<std::path::PathBuf> {
+        Vec::new()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other() {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(vec![repo("c", &origin.url()), repo("d", &origin.url())]);
     let taker = Taker::new();
     let inside = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    taker.from_now({
+    taker.decide_by({
         let inside = std::sync::Arc::clone(&inside);
         move |_| {
             use std::sync::atomic::Ordering::SeqCst;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::config::{self, Config, ConfigError, Surroundings};
+use crate::config::{self, Config, ConfigError, Secret, Surroundings};
 use crate::git::{self, Adopter, Adoption, Candidate};
 use crate::worker::process;
 
@@ -24,10 +24,8 @@ pub fn settings(root: &Path, around: &Surroundings) -> Result<Config, ConfigErro
 /// Starts the pulls. What git leaves behind when the agent is killed is found by the cookie of the run directory.
 pub(super) fn start(config: &Config, run_dir: &Path, host: &str) -> git::Handle {
     let mut repos = config.git_repos.clone();
-    repos.env.push((
-        process::RUN_COOKIE.to_owned(),
-        run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned()).display().to_string(),
-    ));
+    let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
+    repos.env.push((process::RUN_COOKIE.to_owned(), Secret::new(run_dir.display().to_string())));
     let adopter = Checks {
         root: config.root.clone(),
         around: Surroundings::of_this_process(),

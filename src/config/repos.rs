@@ -15,7 +15,8 @@ pub struct GitRepos {
     /// `<root>/gitrepos`: one folder for each repository, and the agent's own `known_hosts`.
     pub dir: PathBuf,
     /// What the git program may see of the agent's environment: where programs are, proxies, the ssh agent.
-    pub env: Vec<(String, String)>,
+    /// A proxy's URL may hold a password.
+    pub env: Vec<(String, Secret)>,
     /// The home directory, for `~/.ssh/known_hosts`.
     pub home: Option<PathBuf>,
 }
@@ -38,7 +39,7 @@ impl GitRepos {
             "NO_PROXY",
             "GIT_EXEC_PATH",
         ];
-        let seen = |name: &&str| around.env.get(*name).map(|value| ((*name).to_owned(), value.clone()));
+        let seen = |name: &&str| around.env.get(*name).map(|value| ((*name).to_owned(), Secret::new(value)));
         Self {
             pull_interval: Duration::from_secs(60),
             repos: Vec::new(),

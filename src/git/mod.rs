@@ -119,8 +119,8 @@ pub fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>) -> Handle {
     for index in 0..repos.repos.len() {
         let (order, taken) = mpsc::channel(16);
         orders.push(order);
-        let keeper = Keeper { shared: Arc::clone(&shared), index, offered: None };
-        tasks.push(tokio::spawn(keeper.run(taken, cancelled.clone())));
+        let keeper = Keeper { shared: Arc::clone(&shared), index, offered: None, cancelled: cancelled.clone() };
+        tasks.push(tokio::spawn(keeper.run(taken)));
     }
     Handle { shared, orders, tasks: Arc::new(Mutex::new(tasks)), stop, cancelled }
 }
@@ -260,10 +260,12 @@ struct Keeper {
     index: usize,
     /// The folder that was offered last in this life: it is not offered again unless somebody asks.
     offered: Option<String>,
+    cancelled: CancellationToken,
 }
 
 impl Keeper {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>, cancelled: CancellationToken) {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let cancelled = self.cancelled.clone();
         self.tidy();
         self.offer_again().await;
         let phase = pace::phase(&self.shared.host, &self.repo().name);
@@ -407,9 +409,16 @@ impl Keeper {
     async fn offer(&mut self, commit: &Commit, dir: PathBuf, notes: Vec<String>) {
         self.offered = Some(folder_of(&dir));
         let shared = Arc::clone(&self.shared);
-        let _one = shared.adopting.lock().await;
-        let candidate = self.candidate(commit, &dir);
-        let adoption = self.shared.adopter.adopt(candidate).await;
+        let adopt = async {
+            let one = shared.adopting.lock().await;
+            let adoption = self.shared.adopter.adopt(self.candidate(commit, &dir)).await;
+            (one, adoption)
+        };
+        // Whoever stops us may be the one that the adopter waits for. What was not recorded is offered again after the next start.
+        let (_one, adoption) = tokio::select! {
+            done = adopt => done,
+            () = self.cancelled.cancelled() => return,
+        };
         let in_use = self.shared.adopter.in_use();
         let mut kept = self.shared.kept(self.index);
         match adoption {

@@ -71,7 +71,8 @@ pub struct Git {
 impl Git {
     /// Prepares what the repository needs; `dir` is its folder, which git takes for its home so that nobody's settings come in.
     pub fn new(repos: &GitRepos, repo: &Repo, dir: &Path, stop: Stop) -> Self {
-        let mut env = repos.env.clone();
+        let mut env: Vec<(String, String)> =
+            repos.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
         set("HOME", &dir.display().to_string());
         set("XDG_CONFIG_HOME", &dir.join("no-config").display().to_string());

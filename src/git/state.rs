@@ -185,8 +185,8 @@ impl State {
         let mut found = folders(dir);
         found.sort();
         let older = found.len().saturating_sub(KEPT);
-        let spare = found[..older].iter().filter(|(_, folder)| !is_needed(folder));
-        spare.map(|(_, folder)| remove_whole(&dir.join(folder))).collect()
+        let mut spare = found[..older].iter().filter(|(_, folder)| !is_needed(folder));
+        spare.try_for_each(|(_, folder)| remove_whole(&dir.join(folder)))
     }
 }
 

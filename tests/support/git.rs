@@ -182,7 +182,7 @@ impl Taker {
         Arc::new(Self { seen: Mutex::default(), decide: Mutex::new(decide), used: Mutex::default() })
     }
 
-    pub fn from_now(&self, decide: impl Fn(&Candidate) -> Adoption + Send + Sync + 'static) {
+    pub fn decide_by(&self, decide: impl Fn(&Candidate) -> Adoption + Send + Sync + 'static) {
         *self.decide.lock().unwrap() = Box::new(decide);
     }
 
