@@ -561,6 +561,18 @@ async fn another_url_under_the_same_name_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_git_is_told_what_to_install() {
+    let origin = Origin::with(&[(SCRIPT, "a = 1")]);
+    let mut side = Side::of(vec![repo("c", &origin.url())]);
+    side.settings.env = vec![("PATH".to_owned(), pythond::config::Secret::new("/nowhere"))];
+    let handle = side.start(&Taker::new());
+    let told = fault(&first_pull(&handle).await);
+    assert!(told.starts_with("PD0107 the program `git` cannot be started"), "{told}");
+    assert!(told.contains("apt-get install git"), "{told}");
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again() {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(vec![repo("c", &origin.url())]);
