@@ -3,6 +3,8 @@
 //! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: pulls, workers (they may end their run and
 //! report), ingest refuses, pumps until the grace ends, cursors saved. Whatever is not delivered stays in the buffer.
 
+mod pumps;
+mod reload;
 pub mod repos;
 
 use std::io::{self, Read, Seek, Write};
@@ -15,22 +17,25 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use axum::Router;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::{AtCap, Config, Integers, Sync};
-use crate::control::{self, Control, ShownSink};
+use crate::config::{AtCap, Config, Integers, Surroundings, Sync};
+use crate::control::{self, Control, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
-use crate::sinks::{self, pump};
 use crate::supervisor;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, process, sdk};
+
+use pumps::Pumps;
+use reload::Reloader;
 
 /// What the pumps get at the end, for what the workers reported last; all in all a stop takes less than 9 s (docker kills after 10).
 const DRAIN: Duration = Duration::from_secs(1);
@@ -38,6 +43,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 const STOP_WORKERS: Duration = Duration::from_millis(6500);
 /// Bytes of dead letters per refuser.
 const DEAD_LETTER_CAP: u64 = 64 << 20;
+/// Wishes to reload that wait; more of them wait at their own end.
+const ASKS: usize = 64;
 /// Ports tried after the one in the settings when that is taken.
 const OTHER_PORTS: u16 = 10;
 
@@ -45,9 +52,11 @@ const OTHER_PORTS: u16 = 10;
 ///
 /// # Errors
 /// When a part cannot be started: another agent on the same directory, no socket, a buffer that cannot be opened.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(config: Config, around: Surroundings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     survive_file_size_limits();
-    let agent = Agent::start(config).await?;
+    // From now on a hangup is a wish to reload; the default would end the agent.
+    let hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
+    let agent = Agent::start(config, around, hangups).await?;
     stop.await;
     tracing::info!(target: "agent", "stopping: scripts may end their run");
     agent.stop().await;
@@ -69,15 +78,16 @@ struct Agent {
     ingest: Arc<Ingest>,
     scripts: supervisor::Handle,
     git: crate::git::Handle,
-    stop_pumps: watch::Sender<pump::Stop>,
-    pumps: Vec<tokio::task::JoinHandle<()>>,
+    stop_reloads: CancellationToken,
+    /// Gives the pumps back at its end.
+    reloads: tokio::task::JoinHandle<Pumps>,
     stop_listeners: CancellationToken,
     listeners: Vec<tokio::task::JoinHandle<()>>,
     socket: PathBuf,
 }
 
 impl Agent {
-    async fn start(config: Config) -> anyhow::Result<Self> {
+    async fn start(config: Config, around: Surroundings, hangups: Signal) -> anyhow::Result<Self> {
         let run_dir = config.root.join("data/run");
         std::fs::create_dir_all(&run_dir).with_context(|| format!("could not make {}", run_dir.display()))?;
         let lock = lock(&run_dir)?;
@@ -91,8 +101,7 @@ impl Agent {
         let dead = DeadLetters::open(&dead_dir, DEAD_LETTER_CAP)
             .with_context(|| format!("could not open {}", dead_dir.display()))?;
 
-        let (stop_pumps, stopped) = watch::channel(None);
-        let (shown_sinks, pumps) = start_pumps(&config, &log, &dead, &counters, &stopped)?;
+        let pumps = Pumps::start(&config.sinks, &log, &dead, &counters)?;
 
         let roster = Roster::default();
         let mut ingest = Ingest::new(ingest_settings(&config), Arc::new(log.clone()), roster.clone(), counters.clone());
@@ -110,13 +119,15 @@ impl Agent {
         for text in &problems {
             tracing::warn!(target: "agent", "{text}");
         }
+        let last_good = config.root.join("data/last-good");
         let scripts = supervisor::start(
             discovered.specs.clone(),
             supervisor::Settings {
-                core,
-                run_dir,
+                core: core.clone(),
+                run_dir: run_dir.clone(),
                 socket: socket.clone(),
                 address: address.unwrap_or(config.http_api.listen),
+                last_good: last_good.clone(),
                 limits: supervisor::Limits::default(),
             },
             roster.clone(),
@@ -124,7 +135,10 @@ impl Agent {
             counters.clone(),
         )?;
 
-        let git = repos::start(&config, &config.root.join("data/run"), &ingest.host);
+        let shown = Shown::default();
+        shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
+        let (asks, asked) = mpsc::channel(ASKS);
+        let git = repos::start(&config, &run_dir, &ingest.host, repos::Reloads::new(asks.clone(), scripts.clone()));
         let control = Arc::new(Control {
             started: Instant::now(),
             root: config.root.clone(),
@@ -132,12 +146,12 @@ impl Agent {
             listen: address.map(|address| address.to_string()),
             socket: socket.clone(),
             scripts: scripts.clone(),
-            sinks: shown_sinks,
+            asks,
+            shown: shown.clone(),
             log: log.clone(),
             dead,
             last_errors: ingest.last_errors.clone(),
             counters,
-            problems,
             git: git.clone(),
         });
         let router = router(&config, Arc::clone(&ingest), control, roster);
@@ -148,17 +162,55 @@ impl Agent {
             listeners.push(tokio::spawn(server::serve_tcp(tcp, router, places, stop_listeners.clone())));
         }
         greet(&config, &discovered.specs, address, &socket);
-        Ok(Self { _lock: lock, log, logs, ingest, scripts, git, stop_pumps, pumps, stop_listeners, listeners, socket })
+        let stop_reloads = CancellationToken::new();
+        let reloader = Reloader {
+            asks: asked,
+            hangups,
+            at_start: config.clone(),
+            repos: crate::git::roots_at_start(&config.git_repos),
+            config,
+            around,
+            scripts: scripts.clone(),
+            ingest: Arc::clone(&ingest),
+            pumps,
+            shown,
+            core,
+            run_dir,
+            last_good,
+        };
+        let reloads = tokio::spawn(reloader.run(stop_reloads.clone()));
+        Ok(Self {
+            _lock: lock,
+            log,
+            logs,
+            ingest,
+            scripts,
+            git,
+            stop_reloads,
+            reloads,
+            stop_listeners,
+            listeners,
+            socket,
+        })
     }
 
     async fn stop(self) {
         self.git.stop().await;
+        self.stop_reloads.cancel();
+        let pumps = self.reloads.await;
         self.scripts.stop(STOP_WORKERS).await;
         self.ingest.refuse_from_now();
         self.stop_listeners.cancel();
         let until = tokio::time::Instant::now() + DRAIN;
-        self.stop_pumps.send_replace(Some(until));
-        let ends = futures_util::future::join_all(self.pumps.into_iter().chain(self.listeners));
+        let pumps = async {
+            match pumps {
+                Ok(pumps) => pumps.stop(until).await,
+                Err(gone) => {
+                    tracing::error!(target: "agent", "what waits in the buffer is sent after the next start: {gone}")
+                }
+            }
+        };
+        let ends = futures_util::future::join(pumps, futures_util::future::join_all(self.listeners));
         // A request that hangs in a sink is given up here; its points are still in the buffer.
         if tokio::time::timeout(DRAIN + Duration::from_millis(500), ends).await.is_err() {
             tracing::debug!(target: "agent", "some connections were still open at the end");
@@ -177,7 +229,6 @@ impl Agent {
 
 /// Without a handler the kernel ends a process that writes beyond RLIMIT_FSIZE; with one the write fails and the buffer says so.
 fn survive_file_size_limits() {
-    use tokio::signal::unix::{SignalKind, signal};
     const SIGXFSZ: i32 = 25;
     if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
         tracing::debug!(target: "agent", "SIGXFSZ keeps its default: {error}");
@@ -246,31 +297,6 @@ fn open_buffer(config: &Config) -> anyhow::Result<Log> {
         tracing::warn!(target: "agent", "buffer: {note}");
     }
     Ok(log)
-}
-
-type Started = (Vec<ShownSink>, Vec<tokio::task::JoinHandle<()>>);
-
-fn start_pumps(
-    config: &Config,
-    log: &Log,
-    dead: &DeadLetters,
-    counters: &Counters,
-    stop: &watch::Receiver<pump::Stop>,
-) -> anyhow::Result<Started> {
-    let mut shown = Vec::new();
-    let mut tasks = Vec::new();
-    for settings in &config.sinks {
-        let place =
-            || format!("sink `{}` ({}:{})", settings.name, settings.origin.file.display(), settings.origin.line);
-        let cursor = log.cursor(&settings.name, settings.required).with_context(place)?;
-        let made = settings.clone();
-        let make = move || sinks::build(&made);
-        let running =
-            pump::start(settings, make, Box::new(cursor), dead.clone(), counters, stop.clone()).with_context(place)?;
-        shown.push(ShownSink { health: running.health, target: settings.kind.target() });
-        tasks.push(running.task);
-    }
-    Ok((shown, tasks))
 }
 
 fn ingest_settings(config: &Config) -> ingest::Settings {

@@ -1,12 +1,13 @@
 //! `pythond` runs other people's Python collectors, keeps every point they report on disk and forwards it until the sinks have it.
 //!
 //! The modules in reading order: settings (`config`), what is carried (`point`, `event`), where it is kept (`buffer`, `deadletter`),
-//! who makes it (`worker`, `supervisor`), how it comes in (`ingest`), how it goes out (`sinks`), how it is seen (`control`), and `app`,
+//! who makes it (`worker`, `supervisor`), how it comes in (`ingest`), how it goes out (`sinks`), how it is seen (`control`), how it is tried (`tryout`), and `app`,
 //! the only module that knows all of them. A module uses lower floors only; `tests/floors.rs` holds that.
 
 pub mod config;
 pub mod point;
 pub mod telemetry;
+pub mod watch;
 
 pub mod buffer;
 pub mod deadletter;
@@ -19,6 +20,7 @@ pub mod sinks;
 pub mod supervisor;
 
 pub mod control;
+pub mod tryout;
 
 pub mod app;
 

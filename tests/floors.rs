@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, u8); 14] = [
+const FLOORS: [(&str, u8); 16] = [
     ("config", 0),
     ("point", 0),
     ("telemetry", 0),
+    ("watch", 0),
     ("event", 1),
     ("buffer", 1),
     ("deadletter", 1),
@@ -15,6 +16,7 @@ const FLOORS: [(&str, u8); 14] = [
     ("sinks", 2),
     ("supervisor", 2),
     ("control", 3),
+    ("tryout", 3),
     ("app", 4),
     ("cli", 5),
 ];

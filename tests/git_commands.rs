@@ -84,7 +84,7 @@ fn sync_status_and_log_tell_what_runs() {
     let (code, stdout, _) = root.run(&["git", "sync", "ops"]);
     assert_eq!(code, 3, "{stdout}");
     assert!(stdout.contains(&line) && stdout.contains("refused  ") && stdout.contains("\"refactor\""), "{stdout}");
-    assert!(stdout.contains("conf.d/web.conf:4:1: PD0102 unknown key `dris`"), "{stdout}");
+    assert!(stdout.contains("conf.d/web.conf:4: PD0102 unknown key `dris`"), "{stdout}");
     let (code, stdout, _) = root.run(&["git", "status", "--json"]);
     let repos: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, repos[0]["refused"]["commit"]["title"].as_str()), (0, Some("refactor")));

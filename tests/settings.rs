@@ -805,6 +805,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
         "[events]",
         "[buffer]",
         "[logging]",
+        "[reload]",
         "[global_tags]",
         "[sinks.file.local]",
         "[git_repos]",
@@ -813,7 +814,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
         assert!(text.lines().any(|line| line == table), "{table} is not in the sample");
     }
     let keys = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 42, "a key was added or removed: is it in the sample?");
+    assert_eq!(keys, 44, "a key was added or removed: is it in the sample?");
     let root = Root::with(&[("agent.conf", &text)]);
     let written = root.config();
     std::fs::write(root.path("conf.d/agent.conf"), "").unwrap();
@@ -823,6 +824,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     assert_eq!(written.events, built_in.events);
     assert_eq!(written.buffer, built_in.buffer);
     assert_eq!(written.logging, built_in.logging);
+    assert_eq!(written.reload, built_in.reload);
     assert_eq!(written.global_tags, built_in.global_tags);
     assert_eq!(written.git_repos, built_in.git_repos);
     let enabled = text.replace("enable = false", "enable = true");

@@ -540,6 +540,7 @@ fn mini_agent() {
         let _handle = pythond::supervisor::start(
             pythond::worker::discover::scripts(&[input]).specs,
             pythond::supervisor::Settings {
+                last_good: root.join("last-good"),
                 core,
                 run_dir: root.join("run"),
                 socket: root.join("no.sock"),

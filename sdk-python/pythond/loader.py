@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
-import io
 import os
 import sys
-import tokenize
 import types
 
 from pythond import guard
+from pythond.sources import Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ CORE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Source:
     """What the agent wants to be run."""
 
-    __slots__ = ("agent_address", "config", "input", "is_user", "module", "roots", "script")
+    __slots__ = ("agent_address", "config", "files", "input", "is_user", "module", "roots", "script")
 
     def __init__(
         self,
@@ -45,7 +44,9 @@ class Source:
         input: str = "",
         config: dict[str, Any] | None = None,
         agent_address: tuple[str, int] | None = None,
+        kept: str | None = None,
     ) -> None:
+        """`kept` is the manifest of the last good version, where that is to run; raises `ValueError` for a bad one."""
         self.script = script
         self.module = module
         # The root that holds the script goes first: two of them may hold a file of the same name.
@@ -54,6 +55,7 @@ class Source:
         self.config = config or {}
         self.agent_address = agent_address
         self.is_user = guard.user_files(script, list(roots))
+        self.files = Sources(self.is_user, kept)
 
 
 class Failure(Exception):
@@ -119,37 +121,13 @@ def load(source: Source) -> ModuleType:
         if package and name == source.module:
             # So that `from . import sibling` works; an `__init__.py` is the user's code too.
             importlib.import_module(package)
-        return _run(name, source.script)
+        return _run(name, source.script, source.files)
     except BaseException as error:
         raise load_failure(error, source.is_user, "import") from error
 
 
-class _ScriptLoader(importlib.machinery.SourceFileLoader):
-    """Compiles the file as it is now.
-
-    The cache of byte code is left out: it takes a file for unchanged that was saved twice in one second.
-    """
-
-    def get_code(self, fullname: str) -> Any:
-        data = self.get_data(self.path)
-        guard.remember_source(self.path, _decoded(data))
-        if b"\0" in data:
-            # Older Pythons raise a ValueError without a place here.
-            line = data[: data.index(b"\0")].count(b"\n") + 1
-            raise SyntaxError("source code cannot contain null bytes", (self.path, line, None, None))
-        return self.source_to_code(data, self.path)
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
-        return data.decode(encoding, "replace")
-    except (SyntaxError, LookupError):
-        return data.decode("utf-8", "replace")
-
-
-def _run(name: str, path: str) -> ModuleType:
-    loader = _ScriptLoader(name, path)
+def _run(name: str, path: str, files: Sources) -> ModuleType:
+    loader = files.loader(name, path)
     spec = importlib.machinery.ModuleSpec(name, loader, origin=path)
     spec.has_location = True
     module = types.ModuleType(name)

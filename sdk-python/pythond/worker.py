@@ -22,7 +22,7 @@ import threading
 import time
 
 import pythond
-from pythond import client, control, dialects, guard, loader, logs, schedule
+from pythond import client, control, dialects, guard, loader, logs, schedule, sources
 from pythond.emit import Emit
 
 TYPE_CHECKING = False
@@ -89,6 +89,7 @@ class Worker:
         self._pid = os.getpid()
         self._stopping = threading.Event()
         self._ended = threading.Lock()
+        self._telling = threading.Lock()
         self._reason = "done"
         self._kill_at: float | None = None
         self._serving: list[Serving] = []
@@ -110,14 +111,17 @@ class Worker:
         _name_process(prepared.id)
         threading.excepthook = _thread_excepthook(prepared)
         loader.arrange_path(prepared.dialect.SHADOW, prepared.source.roots)
+        prepared.source.files.install()
         sys.argv[:] = [prepared.source.script]
         # For scripts that post by themselves, and for the programs they start: the port may be another than 9529.
         os.environ["PYTHOND_URL"] = prepared.url
         try:
             jobs = prepared.dialect.load(prepared.source, prepared.emit)
         except loader.Failure as failure:
+            self._report_files(prepared)
             self._fail(failure, prepared.mode)
         self._leave_if_forked()
+        self._report_files(prepared)
         self._serving = [Serving(index, job) for index, job in enumerate(jobs)]
         self._channel.send("ready", jobs=[_described(one) for one in self._serving])
         if prepared.mode == "worker":
@@ -167,8 +171,20 @@ class Worker:
         return {"ms": round(took, 3), "ok": failure is None, **(failure or {})}
 
     def _report_end(self, one: Serving, outcome: dict[str, Any], prepared: Prepared, wait: float) -> None:
+        self._report_files(prepared)
         counts = prepared.emit.take(one.index)
         self._channel.send("end", i=one.index, k=one.runs, **outcome, **counts, next_ms=int(wait * 1000))
+
+    def _report_files(self, prepared: Prepared) -> None:
+        """Tells the agent which files of the user were loaded since it was told last."""
+        with self._telling:
+            pieces, left_out = prepared.source.files.take_new()
+            for piece in pieces:
+                if not self._channel.send("loaded", files=piece):
+                    prepared.source.files.forget_told(piece)
+        if left_out:
+            text = f"more than {sources.MAX_FILES} files of your own are loaded; changes of the rest go unnoticed"
+            prepared.emit.warn("PD0214", text, 1)
 
     def _wait_until(self, due: float, one: Serving) -> bool:
         """Waits until the job is due or asked for; says whether to run it, which is not so after a stop."""
@@ -314,6 +330,7 @@ class Prepared:
             input=control.text_of(spec, "input", ""),
             config=spec.get("config") or {},
             agent_address=(host, int(port)),
+            kept=control.text_of(spec, "kept", "") or None,
         )
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         address = spec.get("socket") or (host, int(port))

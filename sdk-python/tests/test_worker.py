@@ -31,9 +31,11 @@ def test_a_worker_says_hello_ready_run_end_and_bye(tmp_path, agent):
         assert hello["py"] == ".".join(map(str, sys.version_info[:3]))
         assert hello["exe"] == sys.executable
         job = {"i": 0, "name": "A", "class": "A", "interval": 0.02, "line": 3, "next_ms": 0}
-        assert worker.frame() == {"t": "ready", "jobs": [job], "n": 2}
+        loaded = worker.frame()
+        assert (loaded["t"], [entry["file"] for entry in loaded["files"]]) == ("loaded", [str(path)])
+        assert worker.frame() == {"t": "ready", "jobs": [job], "n": 3}
         for k in (1, 2, 3):
-            assert worker.frame() == {"t": "run", "i": 0, "k": k, "n": 1 + 2 * k}
+            assert worker.frame() == {"t": "run", "i": 0, "k": k, "n": 2 + 2 * k}
             end = worker.frame()
             assert (end["t"], end["k"], end["ok"]) == ("end", k, True)
             assert (end["reports"], end["points"], end["refused"]) == (1, 1, 0)
@@ -195,7 +197,7 @@ def test_check_makes_the_collector_and_does_not_run_it(tmp_path):
     with Worker(path, "check") as worker:
         kinds = [frame["t"] for frame in worker.rest()]
         assert worker.output()[0] == "made\n"
-    assert kinds == ["hello", "ready", "bye"]
+    assert kinds == ["hello", "loaded", "ready", "bye"]
 
 
 def test_run_now_runs_at_once(tmp_path):
@@ -371,9 +373,9 @@ def test_a_forked_child_does_not_become_a_second_worker(tmp_path):
         tmp_path, "pid = os.fork()\nif pid: assert os.waitpid(pid, 0)[1] == 0\nelse: print('child')", interval="3600"
     )
     with Worker(path) as worker:
-        assert [worker.frame()["t"] for _ in range(4)] == ["hello", "ready", "run", "end"]
+        assert [worker.frame()["t"] for _ in range(5)] == ["hello", "loaded", "ready", "run", "end"]
         worker.send(t="stop", grace_ms=5000)
-        assert worker.rest()[-1]["n"] == 5
+        assert worker.rest()[-1]["n"] == 6
         assert worker.output()[0] == "child\n"
 
 

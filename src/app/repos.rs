@@ -6,7 +6,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::config::{self, Config, ConfigError, Secret, Surroundings};
-use crate::git::{self, Adopter, Adoption, Candidate};
+use crate::control::reload::{self, Asks};
+use crate::control::views::{Fault, Reloaded, ReloadedScript};
+use crate::git::{self, Adopter, Adoption, Candidate, Held};
+use crate::supervisor;
 use crate::worker::process;
 
 /// Reads the settings below `root` and those of the commits that are in force.
@@ -22,47 +25,66 @@ pub fn settings(root: &Path, around: &Surroundings) -> Result<Config, ConfigErro
 }
 
 /// Starts the pulls. What git leaves behind when the agent is killed is found by the cookie of the run directory.
-pub(super) fn start(config: &Config, run_dir: &Path, host: &str) -> git::Handle {
+pub(super) fn start(config: &Config, run_dir: &Path, host: &str, adopter: Reloads) -> git::Handle {
     let mut repos = config.git_repos.clone();
     let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
     repos.env.push((process::RUN_COOKIE.to_owned(), Secret::new(run_dir.display().to_string())));
-    let adopter = Checks {
-        root: config.root.clone(),
-        around: Surroundings::of_this_process(),
-        started_with: git::roots_at_start(&config.git_repos).into_iter().map(|root| root.dir).collect(),
-    };
     git::start(repos, host, Arc::new(adopter))
 }
 
-/// Takes a commit whose settings have no fault; its scripts run from the next start on.
-struct Checks {
-    root: PathBuf,
-    around: Surroundings,
-    /// The trees whose scripts run until then.
-    started_with: Vec<PathBuf>,
+/// Takes a commit by a reload with its tree in place of the one before.
+pub(super) struct Reloads {
+    asks: Asks,
+    scripts: supervisor::Handle,
 }
 
-impl Adopter for Checks {
+impl Reloads {
+    pub fn new(asks: Asks, scripts: supervisor::Handle) -> Self {
+        Self { asks, scripts }
+    }
+}
+
+impl Adopter for Reloads {
     fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption> {
-        let (root, around) = (self.root.clone(), self.around.clone());
-        let read = tokio::task::spawn_blocking(move || config::read_with(&root, &around, &candidate.roots));
         Box::pin(async move {
-            match read.await {
-                Ok(Ok(_)) => {
-                    Adoption::Taken { held: Vec::new(), changes: vec!["runs from the next start on".to_owned()] }
-                }
-                Ok(Err(error)) => Adoption::Refused { faults: error.faults },
-                Err(gone) => Adoption::Refused {
-                    faults: vec![config::Diagnostic::error(
-                        "PD0101",
-                        format!("the settings could not be read: {gone}"),
-                    )],
-                },
+            let by = format!("{} of repository {}", candidate.commit.short(), candidate.repo);
+            match reload::ask(&self.asks, &by, Some(candidate.roots)).await {
+                Some(outcome) => adoption(&outcome, &candidate.dir),
+                // The agent stops, and the pulls with it.
+                None => std::future::pending().await,
             }
         })
     }
 
-    fn in_use(&self) -> Vec<PathBuf> {
-        self.started_with.clone()
+    fn in_use(&self) -> BoxFuture<'_, Vec<PathBuf>> {
+        Box::pin(async { self.scripts.homes().await.into_iter().collect() })
     }
+}
+
+/// What a reload means for the commit in `tree`; scripts from elsewhere are not its business.
+fn adoption(outcome: &Reloaded, tree: &Path) -> Adoption {
+    if !outcome.faults.is_empty() {
+        return Adoption::Refused { why: outcome.faults.iter().map(|fault| told(fault, tree)).collect() };
+    }
+    let of_tree = || outcome.scripts.iter().filter(|script| Path::new(&script.file).starts_with(tree));
+    let held = of_tree().filter(|script| script.outcome == "refused").map(|script| Held {
+        script: script.id.clone(),
+        why: script.why.clone().unwrap_or_else(|| "its new version does not load".to_owned()),
+    });
+    let is_change = |script: &&ReloadedScript| ["started", "restarted", "updated"].contains(&script.outcome.as_str());
+    let stopped = outcome.scripts.iter().filter(|script| script.outcome == "stopped");
+    let changes = of_tree().filter(is_change).chain(stopped);
+    Adoption::Taken {
+        held: held.collect(),
+        changes: changes.map(|script| format!("{} {}", script.outcome, script.id)).collect(),
+    }
+}
+
+/// A fault on one line, its file as it is called in the repository.
+fn told(fault: &Fault, tree: &Path) -> String {
+    let place = fault.file.as_ref().map_or_else(String::new, |file| {
+        let file = Path::new(file).strip_prefix(tree).unwrap_or(Path::new(file)).display().to_string();
+        if fault.line > 0 { format!("{file}:{}: ", fault.line) } else { format!("{file}: ") }
+    });
+    format!("{place}{} {}", fault.code, fault.message.replace(&format!("{}/", tree.display()), ""))
 }

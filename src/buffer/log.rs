@@ -123,6 +123,26 @@ impl Log {
         }
     }
 
+    /// Lets go of a sink that was removed from the settings while the log is open: it holds nothing more, and its place stays until it
+    /// is opened again or forgotten. Does nothing for a name that is not registered.
+    ///
+    /// # Errors
+    /// `ResourceBusy` while its cursor is alive; when the log is closed.
+    pub fn retire(&self, name: &str) -> io::Result<()> {
+        let mut state = self.shared.state();
+        state.check_open()?;
+        if state.cursors.get(name).is_some_and(|cursor| cursor.live) {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("the cursor `{name}` is in use")));
+        }
+        if let Some(cursor) = state.cursors.remove(name) {
+            state.unregistered.insert(place::file_name(name), cursor.place);
+            state.trim = true;
+        }
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
     /// Moves a sink's cursor behind the newest record and returns how many points it misses; they are counted as skipped.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use tracing_subscriber::prelude::*;
 
 use super::{Exit, settings, show, warn};
 use crate::app;
-use crate::config::Level;
+use crate::config::{Level, Surroundings};
 
 pub(super) fn main(root: &Path) -> Exit {
     let config = match settings(root) {
@@ -24,7 +24,9 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    match runtime.block_on(app::run(config, asked_to_stop())) {
+    // A stop that comes during the start is one too.
+    let stop = runtime.block_on(async { asked_to_stop() });
+    match runtime.block_on(app::run(config, Surroundings::of_this_process(), stop)) {
         Ok(()) => Exit::Ok,
         Err(error) => {
             warn(&format!("error: {error:#}\n"));
@@ -34,17 +36,15 @@ pub(super) fn main(root: &Path) -> Exit {
 }
 
 /// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT.
-async fn asked_to_stop() {
+fn asked_to_stop() -> impl Future<Output = ()> {
     let mut term = signal(SignalKind::terminate()).expect("signal handlers can be set");
     let mut int = signal(SignalKind::interrupt()).expect("signal handlers can be set");
     let mut quit = signal(SignalKind::quit()).expect("signal handlers can be set");
-    let mut hup = signal(SignalKind::hangup()).expect("signal handlers can be set");
-    loop {
+    async move {
         tokio::select! {
-            _ = term.recv() => return,
-            _ = int.recv() => return,
-            _ = quit.recv() => return,
-            _ = hup.recv() => tracing::warn!("SIGHUP: this version reads its settings only at start; restart it to apply a change"),
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 }

@@ -1,16 +1,15 @@
 //! `pythond check`: settings, interpreters, and every script loaded in a throw-away worker; all problems in one pass.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::run::JsonProblem;
-use super::tryout::{Outcome, Tryout};
 use super::{Exit, say, short, show, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Config, ConfigError, Diagnostic, Input, Severity, Surroundings};
+use crate::tryout::{LOAD, Outcome, Tryout};
 use crate::worker::control::{Fatal, Mode};
 use crate::worker::{WorkerSpec, discover};
 
@@ -37,8 +36,6 @@ enum Format {
 
 /// Scripts loaded at the same time.
 const AT_ONCE: usize = 4;
-/// A script must be loaded within this time, as in the agent.
-const LOAD: Duration = Duration::from_secs(30);
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
     let found = match small_runtime().block_on(check(root, args)) {

@@ -82,7 +82,7 @@ type Said = (String, Exit);
 
 fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[Repo]) -> Said) -> Exit {
     let socket = socket_of(root);
-    let (status, body) = match small_runtime().block_on(exchange_within(PULL, &socket, method, path, Vec::new())) {
+    let (status, body) = match small_runtime().block_on(exchange_within(&socket, method, path, Vec::new(), PULL)) {
         Ok(answer) => answer,
         Err(error) => {
             warn(&format!(

@@ -4,11 +4,12 @@ mod agent;
 mod check;
 mod deadletter;
 mod git;
+mod reload;
+mod restart;
 mod run;
 mod sink;
 mod status;
 mod table;
-mod tryout;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,12 @@ enum Command {
     Check(check::Args),
     /// Show what each script and sink does, and why not
     Status(status::Args),
+    /// Have changed scripts and settings take effect now, and say what became of each
+    Reload(reload::Args),
+    /// End a script's worker once its run is done, and start it anew from the file as it is
+    Restart(restart::Args),
+    /// Have a script run now; one that waits to be tried again is tried
+    RunNow(restart::Args),
     /// List the sinks, or give up what waits for one
     Sink(sink::Args),
     /// Show and pull the git repositories that scripts come from
@@ -82,6 +89,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(&root, &args),
         Command::Check(args) => check::main(&root, &args),
         Command::Status(args) => status::main(&root, &args),
+        Command::Reload(args) => reload::main(&root, &args),
+        Command::Restart(args) => restart::restart(&root, &args),
+        Command::RunNow(args) => restart::run_now(&root, &args),
         Command::Sink(args) => sink::main(&root, &args),
         Command::Git(args) => git::main(&root, &args),
         Command::Deadletter(args) => deadletter::main(&root, &args),

@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::status;
 use super::table::layout;
-use super::tryout::{Captured, End, Outcome, Tryout};
 use super::{Exit, here, say, short, show, small_runtime, warn};
 use crate::app;
 use crate::config::diagnostic::Place;
 use crate::config::{Diagnostic, Input, Severity, Surroundings};
 use crate::ingest::reply::RefusedAnswer;
 use crate::point::{Category, Point, Value};
+use crate::tryout::{Captured, End, Outcome, Tryout};
 use crate::worker::control::{Caller, Mode, RunEnded};
 use crate::worker::process::Ended;
 use crate::worker::{WorkerSpec, discover};

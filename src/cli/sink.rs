@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::status::{escaped, exchange, socket_of};
+use super::status::{escaped, exchange, message, no_agent, socket_of};
 use super::table::{bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::control::views::{Sink, Skipped, Status};
@@ -36,14 +36,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     };
     let (status, body) = match small_runtime().block_on(exchange(&socket, method, &path, Vec::new())) {
         Ok(answer) => answer,
-        Err(error) => {
-            warn(&format!(
-                "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`\n",
-                socket.display(),
-                root.display()
-            ));
-            return Exit::NoAgent;
-        }
+        Err(error) => return no_agent(&socket, root, &error),
     };
     if !status.is_success() {
         warn(&format!("error: the agent refused: {}\n", message(&body)));
@@ -63,11 +56,6 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
             Exit::Failed
         }
     }
-}
-
-fn message(body: &[u8]) -> String {
-    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
-    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
 }
 
 fn said(skipped: &Skipped) -> String {

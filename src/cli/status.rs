@@ -34,14 +34,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     loop {
         let exit = match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
             Ok(body) => print(&body, args),
-            Err(error) => {
-                warn(&format!(
-                    "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
-                    socket.display(),
-                    root.display()
-                ));
-                Exit::NoAgent
-            }
+            Err(error) => no_agent(&socket, root, &error),
         };
         if !args.watch || exit != Exit::Ok {
             return exit;
@@ -59,6 +52,21 @@ pub(super) fn socket_of(root: &Path) -> PathBuf {
     reachable(&socket)
 }
 
+pub(super) fn no_agent(socket: &Path, root: &Path, error: &anyhow::Error) -> Exit {
+    warn(&format!(
+        "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
+        socket.display(),
+        root.display()
+    ));
+    Exit::NoAgent
+}
+
+/// What a refusing answer says.
+pub(super) fn message(body: &[u8]) -> String {
+    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
+    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
+}
+
 /// Sends one request over the Unix socket; an answer other than 2xx is an error.
 pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let (status, body) = exchange(socket, method, path, body).await?;
@@ -73,16 +81,16 @@ pub(super) async fn exchange(
     path: &str,
     body: Vec<u8>,
 ) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
-    exchange_within(ANSWER, socket, method, path, body).await
+    exchange_within(socket, method, path, body, ANSWER).await
 }
 
-/// [`exchange`] with a patience of its own.
+/// The same for an answer that may take longer.
 pub(super) async fn exchange_within(
-    patience: Duration,
     socket: &Path,
     method: &str,
     path: &str,
     body: Vec<u8>,
+    patience: Duration,
 ) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
     let exchange = async {
         let stream = tokio::net::UnixStream::connect(socket).await?;
@@ -148,18 +156,28 @@ fn json(value: &impl serde::Serialize) -> Exit {
     Exit::Ok
 }
 
-fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
+pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
     if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
         return Ok(script);
     }
-    let suffix = format!(".{name}");
+    let (suffix, file) = (format!(".{name}"), format!("/{name}"));
     let near: Vec<&Script> =
-        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(name)).collect();
+        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(&file)).collect();
     if let [script] = near[..] {
         return Ok(script);
     }
     let known: Vec<&str> = status.scripts.iter().map(|script| script.id.as_str()).collect();
-    Err(format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")))
+    let ends: Vec<&str> = known.iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
+    let by_end =
+        || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
+    let several: Vec<&str> = near.iter().map(|script| script.id.as_str()).collect();
+    // One letter is near to any other.
+    let meant = config::nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
+    Err(match (&several[..], meant) {
+        ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
+        (_, Some(meant)) => format!("error: no script is called `{name}`; did you mean `{meant}`?\n"),
+        _ => format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")),
+    })
 }
 
 fn all(status: &Status) -> String {
@@ -298,6 +316,10 @@ fn footer(status: &Status) -> String {
         });
         out.push_str(&format!("\nsink {} is no longer in the settings; {holds}\n", removed.name));
     }
+    for name in &status.needs_restart {
+        out.push_str(&format!("\n▲ {name} changed: it takes effect when the agent is started again\n"));
+    }
+    out.push_str(&reload_trouble(status));
     for problem in &status.problems {
         out.push_str(&format!("\n▲ {problem}\n"));
     }
@@ -306,6 +328,19 @@ fn footer(status: &Status) -> String {
     }
     for error in &status.last_errors {
         out.push_str(&format!("\n▲ {} says: {} ({}, {}×)\n", error.input, error.text, ago(error.ago_s), error.times));
+    }
+    out
+}
+
+/// The settings on disk are not those in force.
+fn reload_trouble(status: &Status) -> String {
+    let Some(last) = status.reload.as_ref().filter(|last| !last.outcome.faults.is_empty()) else {
+        return String::new();
+    };
+    let mut out = format!("\n▲ the settings have faults since {}; those of before are in force:\n", ago(last.ago_s));
+    for fault in &last.outcome.faults {
+        let place = fault.file.as_ref().map_or(String::new(), |file| format!("{file}:{}: ", fault.line));
+        out.push_str(&format!("    {place}{} [{}]\n", fault.message, fault.code));
     }
     out
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 pub use diagnostic::{Diagnostic, Severity};
 pub use quantity::Secret;
 pub use repos::{GitRepos, Repo, RepoRoot};
+pub use section::nearest;
 pub use sinks::SinkSettings;
 
 /// Everything the agent obeys; all paths are absolute.
@@ -38,6 +39,7 @@ pub struct Config {
     pub events: Events,
     pub buffer: Buffer,
     pub logging: Logging,
+    pub reload: Reload,
     /// Tags added to every point where the key is absent; `host` is always there.
     pub global_tags: BTreeMap<String, String>,
     /// Never empty: without a `[sinks]` table it holds the default file sink, and `default_sink` is true.
@@ -218,6 +220,21 @@ pub enum Sync {
     Group,
     /// fdatasync once a second: a power cut may cost that second, a killed agent nothing.
     Interval,
+}
+
+/// `[reload]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    /// Files that change take effect by themselves; otherwise at `pythond reload` and SIGHUP.
+    pub watch: bool,
+    /// Files are looked at so often even if nothing was noticed; 30 s.
+    pub poll: Duration,
+}
+
+impl Default for Reload {
+    fn default() -> Self {
+        Self { watch: true, poll: Duration::from_secs(30) }
+    }
 }
 
 /// `[logging]`.

@@ -22,6 +22,15 @@ pub struct GitRepos {
 }
 
 impl GitRepos {
+    /// Says whether the same is written, wherever in the files.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let nowhere = |repos: &Self| {
+            let repo = |repo: &Repo| Repo { origin: Origin::default(), ..repo.clone() };
+            Self { repos: repos.repos.iter().map(repo).collect(), ..repos.clone() }
+        };
+        nowhere(self) == nowhere(other)
+    }
+
     /// Gives the settings without a `[git_repos]` table.
     pub fn default_in(root: &Path, around: &Surroundings) -> Self {
         const SEEN: [&str; 13] = [

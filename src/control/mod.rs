@@ -1,14 +1,16 @@
-//! What is shown: the status as JSON, the counters as Prometheus text, and the page; and what can be told: `skip` to a sink, `sync` to a repository.
+//! What is shown: the status as JSON, the counters as Prometheus text, and the page; and what can be told: `skip` to a sink, `reload` to
+//! the agent, `sync` to a repository.
 
 mod git;
 mod metrics;
 mod page;
+pub mod reload;
 mod skip;
 mod status;
 pub mod views;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::extract::State;
@@ -24,6 +26,8 @@ use crate::sinks::Health;
 use crate::supervisor::Handle;
 use crate::telemetry::counters::Counters;
 
+pub use reload::{Ask, Asks, LastReload};
+
 /// Everything that can be asked how it is.
 pub struct Control {
     pub started: Instant,
@@ -32,17 +36,46 @@ pub struct Control {
     pub listen: Option<String>,
     pub socket: PathBuf,
     pub scripts: Handle,
-    pub sinks: Vec<ShownSink>,
+    pub asks: Asks,
+    pub shown: Shown,
     pub log: Log,
     pub dead: DeadLetters,
     pub last_errors: LastErrors,
     pub counters: Counters,
-    /// Found at start, one sentence each.
-    pub problems: Vec<String>,
     pub git: crate::git::Handle,
 }
 
+/// What a reload may change; clones share it.
+#[derive(Clone, Default)]
+pub struct Shown {
+    now: Arc<RwLock<Now>>,
+}
+
+/// What holds since the start or the last reload.
+#[derive(Clone, Default)]
+pub struct Now {
+    pub sinks: Vec<ShownSink>,
+    /// Found while the scripts were looked for, one sentence each.
+    pub problems: Vec<String>,
+    /// Settings that changed since the start of the agent and that only another start makes effective.
+    pub needs_restart: Vec<String>,
+    /// Why not every change of a file is noticed at once.
+    pub unwatched: Option<String>,
+    pub reload: Option<LastReload>,
+}
+
+impl Shown {
+    pub fn now(&self) -> Now {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Now)) {
+        change(&mut self.now.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
 /// A sink with the place it writes to, free of secrets.
+#[derive(Clone)]
 pub struct ShownSink {
     pub health: Health,
     pub target: String,
@@ -56,6 +89,9 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/git/sync", post(git::sync))
         .route("/metrics", get(metrics))
         .route("/api/v1/sinks/{name}/skip", post(skip::skip))
+        .route("/api/v1/reload", post(reload::reload))
+        .route("/api/v1/scripts/{id}/restart", post(reload::restart))
+        .route("/api/v1/scripts/{id}/run-now", post(reload::run_now))
         .with_state(control)
         .merge(page::router())
 }

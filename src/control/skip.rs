@@ -42,7 +42,8 @@ impl Control {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if !self.log.stats().removed.iter().any(|removed| removed.name == name) {
-                    let known: Vec<String> = self.sinks.iter().map(|shown| shown.health.report().name).collect();
+                    let known: Vec<String> =
+                        self.shown.now().sinks.iter().map(|shown| shown.health.report().name).collect();
                     return Err(No::NotFound(format!("no sink is called `{name}`; there are: {}", known.join(", "))));
                 }
                 self.log.forget(name).map_err(failed)?;

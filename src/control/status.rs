@@ -15,6 +15,11 @@ impl Control {
     pub async fn status(&self) -> Status {
         let now = Instant::now();
         let buffer = self.log.stats();
+        let shown = self.shown.now();
+        let reload = shown.reload.map(|last| super::views::LastReload {
+            ago_s: now.saturating_duration_since(last.at).as_secs_f64(),
+            outcome: last.outcome,
+        });
         Status {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -25,11 +30,13 @@ impl Control {
             listen: self.listen.clone(),
             socket: self.socket.display().to_string(),
             scripts: self.scripts.snapshot().await.iter().map(|view| script(view, now)).collect(),
-            sinks: self.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
+            sinks: shown.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
             removed_sinks: buffer.removed.iter().map(removed_sink).collect(),
             dead_letters: self.dead_letters(),
             last_errors: self.last_errors(),
-            problems: self.problems.clone(),
+            problems: shown.problems.into_iter().chain(shown.unwatched).collect(),
+            needs_restart: shown.needs_restart,
+            reload,
             repos: self.git.views().iter().map(super::git::brief).collect(),
             buffer: Buffer {
                 bytes: buffer.bytes,
@@ -105,6 +112,7 @@ fn script(view: &WorkerView, now: Instant) -> Script {
         state: view.state.to_owned(),
         since_s: ago(view.since),
         why: view.why.clone(),
+        refused: view.refused.clone(),
         next: view.next.map(|(what, _)| what.to_owned()),
         next_in_s: view.next.map(|(_, at)| until(at)),
         pid: view.pid,

@@ -27,11 +27,85 @@ pub struct Status {
     pub dead_letters: Vec<DeadLetters>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
     pub last_errors: Vec<LastError>,
-    /// Found at start: folders without a script, unreadable files …
+    /// Folders without a script, unreadable files …
     pub problems: Vec<String>,
     /// The enabled git repositories, in order.
     #[serde(default)]
     pub repos: Vec<Repo>,
+    /// Settings that changed and take effect only when the agent is started again.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
+    /// The last reload that changed something or was asked for.
+    #[serde(default)]
+    pub reload: Option<LastReload>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LastReload {
+    pub ago_s: f64,
+    pub outcome: Reloaded,
+}
+
+/// The answer to `POST /api/v1/reload`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub schema: u32,
+    /// `pythond reload`, `SIGHUP`, `a changed file` …
+    pub by: String,
+    /// What is wrong with the settings; with one fault nothing at all was changed.
+    pub faults: Vec<Fault>,
+    pub scripts: Vec<ReloadedScript>,
+    pub sinks: Vec<ReloadedSink>,
+    /// Settings that took effect, such as `[global_tags]`.
+    pub settings: Vec<String>,
+    /// Settings that changed since the agent was started and that only another start makes effective.
+    pub needs_restart: Vec<String>,
+    /// Folders without a script, unreadable files …
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    pub code: String,
+    pub message: String,
+    pub file: Option<String>,
+    pub line: usize,
+    /// With its place, source line and help.
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadedScript {
+    pub id: String,
+    pub file: String,
+    /// One of `started restarted updated unchanged stopped helper refused`.
+    pub outcome: String,
+    pub pid: Option<u32>,
+    /// What changed, or why it was refused.
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadedSink {
+    pub name: String,
+    /// One of `added changed removed refused`.
+    pub outcome: String,
+    pub why: Option<String>,
+}
+
+impl Reloaded {
+    /// True if something that lies on disk does not run.
+    pub fn refused_something(&self) -> bool {
+        !self.faults.is_empty()
+            || self.scripts.iter().any(|script| script.outcome == "refused")
+            || self.sinks.iter().any(|sink| sink.outcome == "refused")
+    }
+}
+
+/// The answer to `POST /api/v1/scripts/{id}/restart` and `…/run-now`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Told {
+    pub script: String,
 }
 
 /// One script and its worker.
@@ -46,6 +120,9 @@ pub struct Script {
     pub since_s: f64,
     /// What happened, in plain words; absent when all is well.
     pub why: Option<String>,
+    /// The version on disk is not what runs, and why not; part of `why` too.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// What comes next: `run`, `restart`, `next try` …
     pub next: Option<String>,
     pub next_in_s: Option<f64>,

@@ -35,7 +35,6 @@ use self::fault::Failure;
 use self::program::{Git, Stop};
 use self::state::{Event, Happened, InForce, Refused, State};
 use self::store::{Pulled, Store};
-use crate::config::diagnostic::Place;
 use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
 
 pub use self::state::Held;
@@ -59,8 +58,8 @@ pub struct Candidate {
 pub enum Adoption {
     /// It is in force; `held` scripts keep their old version, `changes` says what was started, restarted and stopped.
     Taken { held: Vec<Held>, changes: Vec<String> },
-    /// Nothing was changed.
-    Refused { faults: Vec<Diagnostic> },
+    /// Nothing was changed; each reason with its file and line in the repository.
+    Refused { why: Vec<String> },
 }
 
 /// Runs what a candidate holds, or says why not.
@@ -68,7 +67,7 @@ pub trait Adopter: Send + Sync {
     fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption>;
 
     /// The files and folders that running scripts were loaded from.
-    fn in_use(&self) -> Vec<PathBuf>;
+    fn in_use(&self) -> BoxFuture<'_, Vec<PathBuf>>;
 }
 
 /// How one repository is, free of secrets.
@@ -412,18 +411,17 @@ impl Keeper {
         let adopt = async {
             let one = shared.adopting.lock().await;
             let adoption = self.shared.adopter.adopt(self.candidate(commit, &dir)).await;
-            (one, adoption)
+            (one, adoption, self.shared.adopter.in_use().await)
         };
         // Whoever stops us may be the one that the adopter waits for. What was not recorded is offered again after the next start.
-        let (_one, adoption) = tokio::select! {
+        let (_one, adoption, in_use) = tokio::select! {
             done = adopt => done,
             () = self.cancelled.cancelled() => return,
         };
-        let in_use = self.shared.adopter.in_use();
         let mut kept = self.shared.kept(self.index);
         match adoption {
             Adoption::Taken { held, changes } => self.taken(&mut kept, commit, dir, notes, held, changes),
-            Adoption::Refused { faults } => self.refused(&mut kept, commit, &dir, &faults),
+            Adoption::Refused { why } => self.refused(&mut kept, commit, &dir, why),
         }
         self.write(&mut kept);
         if let Err(error) = kept.state.remove_old(&self.dir(), &in_use) {
@@ -477,8 +475,7 @@ impl Keeper {
         kept.changes = changes;
     }
 
-    fn refused(&self, kept: &mut Kept, commit: &Commit, dir: &std::path::Path, faults: &[Diagnostic]) {
-        let why: Vec<String> = faults.iter().map(|fault| told(fault, dir)).collect();
+    fn refused(&self, kept: &mut Kept, commit: &Commit, dir: &std::path::Path, why: Vec<String>) {
         let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let still = before.as_deref().and_then(|id| id.get(..7)).unwrap_or("nothing of this repository").to_owned();
         tracing::error!(target: "git", repo = self.repo().name, code = "PD0606", "{} \"{}\" ({}) does not pass the checks; still running {still}: {}", commit.short(), commit.title, commit.author, why.join(" · "));
@@ -512,18 +509,4 @@ fn listed(changes: &[String]) -> String {
 fn seconds_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// A fault on one line, its file as it is called in the repository.
-pub fn told(fault: &Diagnostic, tree: &std::path::Path) -> String {
-    let place = fault.place.as_ref().map(|place| shown(place, tree)).unwrap_or_default();
-    format!("{place}{} {}", fault.code, fault.message.replace(&format!("{}/", tree.display()), ""))
-}
-
-fn shown(place: &Place, tree: &std::path::Path) -> String {
-    let file = place.file.strip_prefix(tree).unwrap_or(&place.file).display();
-    match place.line {
-        0 => format!("{file}: "),
-        line => format!("{file}:{line}:{}: ", place.column),
-    }
 }

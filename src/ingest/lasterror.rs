@@ -75,7 +75,7 @@ pub(super) async fn lasterror(State(ingest): State<Arc<Ingest>>, body: Body) -> 
 }
 
 async fn take(ingest: &Ingest, body: Body) -> Result<(), No> {
-    let text = body::read(body, BODY_BYTES, ingest.settings.timeout).await?;
+    let text = body::read(body, BODY_BYTES, ingest.settings().timeout).await?;
     let said: Said = serde_json::from_slice(&text).map_err(|error| {
         No::bad("datakit.invalidJSON", format!("{error}; it must be {{\"input\": …, \"err_content\": …}}"))
     })?;

@@ -15,7 +15,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -59,7 +59,7 @@ pub struct Settings {
 
 /// Everything a write request needs; shared by all connections.
 pub struct Ingest {
-    pub settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub keep: Arc<dyn Keep>,
     pub roster: Roster,
     /// `None` in `pythond run`: refused points are printed there.
@@ -85,7 +85,7 @@ impl Ingest {
         let host = settings.global_tags.get("host").cloned().unwrap_or_default();
         Self {
             budget: budget::Budget::new(settings.max_body),
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             keep,
             roster,
             dead: None,
@@ -100,6 +100,16 @@ impl Ingest {
         }
     }
 
+    /// What requests obey that begin now.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has requests that begin from now on obey other settings; the room for all bodies together stays as it is.
+    pub fn obey(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
     /// From now on every write is answered 503, so that nothing arrives that would not be kept.
     pub fn refuse_from_now(&self) {
         self.closing.store(true, Ordering::Release);
@@ -111,7 +121,7 @@ impl Ingest {
 
     /// Bounds the label: anybody may send any `input`, and a counter lives for ever.
     fn label(&self, input: &str) -> String {
-        let mut seen = self.inputs_seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = self.inputs_seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.contains(input) {
             return input.to_owned();
         }

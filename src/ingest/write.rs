@@ -1,5 +1,6 @@
 //! `POST /v1/write/{category}`: from the body to a kept record and the answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -132,9 +133,10 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
     if let Some(member) = &request.member {
         member.touch();
     }
-    let max = ingest.settings.max_body;
+    let settings = ingest.settings();
+    let max = settings.max_body;
     let mut held = ingest.budget.pay(request.script(), request.bytes_to_pay()).await?;
-    let packed = body::read(body, max, ingest.settings.timeout).await?;
+    let packed = body::read(body, max, settings.timeout).await?;
     if request.packing != Packing::Plain {
         held = ingest.budget.pay_for_unpacking(request.script(), held).await?;
     }
@@ -143,22 +145,21 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
             category: request.category,
             precision: request.query.precision,
             now_ns: now_ns(),
-            integers_as_floats: ingest.settings.integers_as_floats,
+            integers_as_floats: settings.integers_as_floats,
         },
         form: request.form,
         packing: request.packing,
         ignore_global_tags: request.query.ignore_global_tags,
         keeps_points: request.query.echo == Some(Echo::Json),
-        member: request.member.clone(),
+        tags: request.member.as_ref().map(|member| member.tags()),
     };
     let taken = if packed.len() <= INLINE_BYTES && request.packing == Packing::Plain {
-        work.run(&ingest.settings, packed, &mut held)
+        work.run(&settings, packed, &mut held)
     } else {
         // A body taken apart is several times as large: as many at once as there are processors, and the memory stays bounded.
         let turn = Arc::clone(&ingest.large).acquire_owned().await.expect("nobody closes it");
-        let ingest = Arc::clone(ingest);
         let parsed = tokio::task::spawn_blocking(move || {
-            let taken = work.run(&ingest.settings, packed, &mut held);
+            let taken = work.run(&settings, packed, &mut held);
             // Also when the client has gone meanwhile.
             drop(turn);
             (taken, held)
@@ -188,7 +189,8 @@ struct Work {
     ignore_global_tags: bool,
     /// The answer shows the points.
     keeps_points: bool,
-    member: Option<Arc<Member>>,
+    /// Those of the script that sends.
+    tags: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// A body taken apart, checked and encoded.
@@ -240,10 +242,8 @@ impl Work {
     }
 
     fn add_tags(&self, point: &mut Point, settings: &Settings) {
-        if let Some(member) = &self.member {
-            for (key, value) in member.tags.iter() {
-                point.add_tag_if_absent(key, value);
-            }
+        for (key, value) in self.tags.iter().flat_map(|tags| tags.iter()) {
+            point.add_tag_if_absent(key, value);
         }
         if !self.ignore_global_tags {
             for (key, value) in &settings.global_tags {

@@ -4,12 +4,14 @@
 //! here and in `worker::life`, one event at a time.
 
 mod incarnation;
+pub mod plan;
 mod repeats;
 mod script;
 mod stack;
+mod version;
 mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,13 +22,16 @@ use tokio::task::JoinHandle;
 
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
-use crate::worker::WorkerSpec;
 use crate::worker::control::{Address, Up};
+use crate::worker::files::{Look, Part};
+use crate::worker::lastgood::Kept;
 use crate::worker::life::{Input, State};
 use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
 use crate::worker::roster::Roster;
 
+use plan::{Refusal, Runs, Wanted};
 use script::Script;
+use version::{Before, interpreter};
 
 pub use crate::worker::life::Limits;
 pub use view::{JobView, LastError, LastRun, WorkerView};
@@ -40,7 +45,51 @@ pub struct Settings {
     pub run_dir: PathBuf,
     pub socket: PathBuf,
     pub address: SocketAddr,
+    /// Where the last version of each script that could be loaded is kept.
+    pub last_good: PathBuf,
     pub limits: Limits,
+}
+
+/// What is done to the set of scripts at run time.
+#[derive(Debug)]
+pub enum Change {
+    Start(Wanted),
+    /// The old worker ends its run before the new one starts.
+    Restart(Wanted),
+    /// New settings that no worker has to be restarted for; whatever was refused is gone.
+    Update(Wanted),
+    /// A version that is not run; what runs goes on.
+    Refuse(String, Refusal),
+    /// The script leaves, and is no longer shown once its worker has ended.
+    Stop(String),
+}
+
+/// How a change ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Runs {
+        pid: Option<u32>,
+    },
+    /// It holds no collector and is imported by others.
+    Helps,
+    Fails {
+        why: String,
+    },
+    Stopped,
+    Done,
+}
+
+/// A change under way.
+pub struct Settling {
+    pub id: String,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Settling {
+    /// Waits until the change has come to its end, or the script has left.
+    pub async fn outcome(self) -> Outcome {
+        self.outcome.await.unwrap_or(Outcome::Stopped)
+    }
 }
 
 /// Asks the loop; clones share it.
@@ -55,8 +104,7 @@ enum Event {
         script: usize,
         incarnation: u64,
         program: PathBuf,
-        /// The file of the script as it was before the start.
-        file: Option<Stamp>,
+        before: Box<Before>,
         result: Box<Result<Parts, StartError>>,
     },
     Frame {
@@ -85,7 +133,15 @@ enum Event {
         script: usize,
         file: Option<Stamp>,
     },
+    /// The files that a worker has loaded were kept, or could not be.
+    Kept {
+        script: usize,
+        incarnation: u64,
+        kept: Result<Kept, String>,
+    },
     Snapshot(oneshot::Sender<Vec<WorkerView>>),
+    Running(oneshot::Sender<Vec<Runs>>),
+    Apply(Vec<Change>, oneshot::Sender<Vec<Settling>>),
     /// Ends and starts the worker of the script with this name; answers whether there is one.
     Restart(String, oneshot::Sender<bool>),
     RunNow(String, oneshot::Sender<bool>),
@@ -101,13 +157,15 @@ const HELD: Duration = Duration::from_secs(5);
 /// Between two looks at the files of scripts that cannot run, and at orphans.
 const LOOK: Duration = Duration::from_secs(1);
 const EVENTS: usize = 1024;
+/// What a script that is no longer wanted gets for its end, all steps together.
+const LEAVE: Duration = Duration::from_millis(6500);
 
 /// Starts the workers of all scripts and the loop over them.
 ///
 /// # Errors
 /// When the spawner thread cannot be started.
-pub fn start(
-    specs: Vec<WorkerSpec>,
+pub fn start<W: Into<Wanted>>(
+    specs: Vec<W>,
     settings: Settings,
     roster: Roster,
     logs: ScriptLogs,
@@ -118,20 +176,9 @@ pub fn start(
     let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
     let settings = Settings { run_dir, ..settings };
     let (events, received) = mpsc::channel(EVENTS);
-    let now = Instant::now();
-    let has_siblings: Vec<bool> = specs.iter().map(|spec| spec.has_siblings_in(&specs)).collect();
-    let scripts = specs
-        .into_iter()
-        .zip(has_siblings)
-        .enumerate()
-        .map(|(index, (spec, has_siblings))| {
-            let mut script = Script::new(index, spec, &settings.limits, &logs, &counters, now);
-            script.has_siblings = has_siblings;
-            script
-        })
-        .collect();
-    let supervisor = Supervisor {
-        scripts,
+    let mut supervisor = Supervisor {
+        scripts: BTreeMap::new(),
+        next_number: 0,
         shared: Shared {
             address: Address { socket: settings.socket.clone(), tcp: settings.address },
             settings,
@@ -139,10 +186,16 @@ pub fn start(
             spawner,
             events: events.clone(),
             interpreters: HashMap::new(),
+            logs,
+            counters,
         },
         stopping: None,
         tending: None,
     };
+    for wanted in specs {
+        supervisor.add(wanted.into());
+    }
+    supervisor.mark_siblings();
     tokio::spawn(supervisor.run(received));
     Ok(Handle { events })
 }
@@ -161,6 +214,29 @@ impl Handle {
     /// Has all collectors of a script run now; one that waits to be tried again is tried now. Says whether there is such a script.
     pub async fn run_now(&self, id: &str) -> bool {
         self.ask(|answer| Event::RunNow(id.to_owned(), answer)).await.unwrap_or(false)
+    }
+
+    /// What every script runs, for [`plan::plan`]; `None` once the loop has ended.
+    pub async fn running(&self) -> Option<Vec<Runs>> {
+        self.ask(Event::Running).await
+    }
+
+    /// The exported trees that a worker lives in, or would start in: they must stay.
+    pub async fn homes(&self) -> BTreeSet<PathBuf> {
+        let running = self.running().await.unwrap_or_default();
+        running.into_iter().flat_map(|runs| [runs.home, runs.lives_in]).flatten().collect()
+    }
+
+    /// Begins the changes in this order; each settles in its own time. Empty once the loop has ended.
+    pub async fn begin(&self, changes: Vec<Change>) -> Vec<Settling> {
+        self.ask(|answer| Event::Apply(changes, answer)).await.unwrap_or_default()
+    }
+
+    /// Makes the changes and waits for the end of each.
+    pub async fn apply(&self, changes: Vec<Change>) -> Vec<(String, Outcome)> {
+        let begun = self.begin(changes).await;
+        futures_util::future::join_all(begun.into_iter().map(|one| async { (one.id.clone(), one.outcome().await) }))
+            .await
     }
 
     async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
@@ -188,10 +264,14 @@ struct Shared {
     events: mpsc::Sender<Event>,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
     interpreters: HashMap<(String, Vec<(String, String)>), PathBuf>,
+    logs: ScriptLogs,
+    counters: Counters,
 }
 
 struct Supervisor {
-    scripts: Vec<Script>,
+    /// By a number that no other script ever gets: events of one that has left may still be under way.
+    scripts: BTreeMap<usize, Script>,
+    next_number: usize,
     shared: Shared,
     stopping: Option<oneshot::Sender<()>>,
     /// A look at orphans is under way.
@@ -226,7 +306,9 @@ impl Supervisor {
                 }
             }
             self.give_slots();
-            if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
+            self.scripts.values_mut().for_each(Script::settle);
+            self.let_go();
+            if self.stopping.is_some() && !self.scripts.values().any(|script| script.life.has_process()) {
                 let run_dir = self.shared.settings.run_dir.clone();
                 let looked =
                     tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &HashSet::new())).await;
@@ -245,9 +327,9 @@ impl Supervisor {
     fn take(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Started { script, incarnation, program, file, result } => {
+            Event::Started { script, incarnation, program, before, result } => {
                 self.of(script, incarnation, |script, shared| {
-                    script.starts_with(program, file);
+                    script.starts_with(program, *before);
                     script.started(*result, shared, now);
                 });
             }
@@ -261,13 +343,30 @@ impl Supervisor {
             Event::Died { script, incarnation, ended, left_behind } => {
                 self.of(script, incarnation, |script, shared| script.died(ended, left_behind, shared, now));
             }
-            Event::FileLooked { script, file } => self.scripts[script].file_looked(file, &mut self.shared, now),
+            Event::FileLooked { script, file } => {
+                if let Some(script) = self.scripts.get_mut(&script) {
+                    script.file_looked(file, &mut self.shared, now);
+                }
+            }
+            Event::Kept { script, incarnation, kept } => {
+                self.of(script, incarnation, |script, _| script.kept(kept));
+            }
             Event::Snapshot(answer) => {
                 // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.scripts.iter().map(|script| script.view(now)).collect());
+                let _ = answer.send(self.in_order().map(|script| script.view(now)).collect());
+            }
+            Event::Running(answer) => {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(self.scripts.values().map(Script::runs).collect());
+            }
+            Event::Apply(changes, answer) => {
+                let settling = changes.into_iter().map(|change| self.change(change, now)).collect();
+                self.mark_siblings();
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(settling);
             }
             Event::Restart(id, answer) => {
-                let found = self.with_id(&id, |script, shared| script.step(Input::Restart, shared, now));
+                let found = self.with_id(&id, |script, shared| script.restart(shared, now));
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(found);
             }
@@ -278,7 +377,7 @@ impl Supervisor {
             }
             Event::Stop(patience, answer) => {
                 self.stopping = Some(answer);
-                for script in &mut self.scripts {
+                for script in self.scripts.values_mut() {
                     script.hurry(patience, now);
                     script.step(Input::Stop, &mut self.shared, now);
                 }
@@ -286,22 +385,86 @@ impl Supervisor {
         }
     }
 
+    fn add(&mut self, wanted: Wanted) -> &mut Script {
+        let number = self.next_number;
+        self.next_number += 1;
+        let script = Script::new(number, wanted, &self.shared, Instant::now());
+        self.scripts.entry(number).or_insert(script)
+    }
+
+    fn change(&mut self, change: Change, now: Instant) -> Settling {
+        let (answer, outcome) = oneshot::channel();
+        let id = match &change {
+            Change::Start(wanted) | Change::Restart(wanted) | Change::Update(wanted) => wanted.spec.id.clone(),
+            Change::Refuse(id, _) | Change::Stop(id) => id.clone(),
+        };
+        let settling = Settling { id: id.clone(), outcome };
+        if self.stopping.is_some() {
+            return settling;
+        }
+        let shared = &mut self.shared;
+        match (self.scripts.values_mut().find(|script| script.spec.id == id), change) {
+            (Some(script), Change::Start(wanted) | Change::Restart(wanted)) => {
+                script.replace(wanted, shared, now);
+                script.settles(answer);
+            }
+            (None, Change::Start(wanted) | Change::Restart(wanted)) => self.add(wanted).settles(answer),
+            (Some(script), Change::Stop(_)) => {
+                script.leave(LEAVE, shared, now);
+                script.settles(answer);
+            }
+            (Some(script), Change::Update(wanted)) => script.update(wanted, shared),
+            (Some(script), Change::Refuse(_, refusal)) => script.refuse(refusal),
+            // It has left meanwhile.
+            (None, Change::Stop(_) | Change::Update(_) | Change::Refuse(..)) => {}
+        }
+        settling
+    }
+
+    /// The scripts of one input together.
+    fn in_order(&self) -> impl Iterator<Item = &Script> {
+        let mut inputs: Vec<&str> = Vec::new();
+        for script in self.scripts.values() {
+            if !inputs.contains(&script.spec.input.as_str()) {
+                inputs.push(&script.spec.input);
+            }
+        }
+        inputs.into_iter().flat_map(|input| self.scripts.values().filter(move |script| script.spec.input == input))
+    }
+
+    /// A file without a collector may be a module of another script in the same root.
+    fn mark_siblings(&mut self) {
+        let mut in_root: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
+        for script in self.scripts.values() {
+            let root = script.spec.roots.first().cloned().unwrap_or_default();
+            in_root.entry(root).or_default().insert(script.spec.script.clone());
+        }
+        for script in self.scripts.values_mut() {
+            let root = script.spec.roots.first().cloned().unwrap_or_default();
+            script.has_siblings = in_root.get(&root).is_some_and(|scripts| scripts.len() > 1);
+        }
+    }
+
+    /// Forgets scripts that left, once nothing of them runs.
+    fn let_go(&mut self) {
+        self.scripts.retain(|_, script| !script.has_left());
+    }
+
     fn with_id(&mut self, id: &str, act: impl FnOnce(&mut Script, &mut Shared)) -> bool {
         // After the stop nothing starts any more.
-        let asked = self.scripts.iter_mut().find(|script| script.spec.id == id && self.stopping.is_none());
+        let asked = self.scripts.values_mut().find(|script| script.spec.id == id && self.stopping.is_none());
         asked.map(|script| act(script, &mut self.shared)).is_some()
     }
 
     /// Hands an event to its script, unless it belongs to an incarnation that is over.
     fn of(&mut self, script: usize, incarnation: u64, act: impl FnOnce(&mut Script, &mut Shared)) {
-        let script = &mut self.scripts[script];
-        if script.incarnation() == incarnation {
+        if let Some(script) = self.scripts.get_mut(&script).filter(|script| script.incarnation() == incarnation) {
             act(script, &mut self.shared);
         }
     }
 
     fn all(&mut self, input: Input, now: Instant) {
-        for script in &mut self.scripts {
+        for script in self.scripts.values_mut() {
             script.step(input.clone(), &mut self.shared, now);
         }
     }
@@ -313,8 +476,8 @@ impl Supervisor {
         }
         let slots = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
         let now = Instant::now();
-        let mut starting = self.scripts.iter().filter(|script| script.life.is_starting(now)).count();
-        for script in &mut self.scripts {
+        let mut starting = self.scripts.values().filter(|script| script.life.is_starting(now)).count();
+        for script in self.scripts.values_mut() {
             if starting >= slots {
                 return;
             }
@@ -328,14 +491,27 @@ impl Supervisor {
     /// Looks off this thread at orphans, and at the files of scripts that wait: a file may lie on a disk that hangs.
     fn look(&mut self) {
         if self.tending.as_ref().is_none_or(JoinHandle::is_finished) {
-            let tokens: HashSet<String> = self.scripts.iter().filter_map(Script::token).collect();
+            let tokens: HashSet<String> = self.scripts.values().filter_map(Script::token).collect();
             let run_dir = self.shared.settings.run_dir.clone();
             self.tending = Some(tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &tokens)));
         }
-        for script in &mut self.scripts {
+        for script in self.scripts.values_mut() {
             script.look_at_file(&self.shared.events);
         }
     }
+}
+
+/// Fills in what is on disk now, as far as [`plan::plan`] wants to know it. Blocks.
+pub fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let mut look = Look::default();
+    let mut interpreters: HashMap<(String, Vec<(String, String)>), Option<PathBuf>> = HashMap::new();
+    for one in &mut wanted {
+        let parts: Vec<Part> = plan::parts(running, one).collect();
+        one.now = look.print(&parts);
+        let cmd = (one.spec.cmd.clone(), one.spec.envs.clone());
+        one.interpreter = interpreters.entry(cmd).or_insert_with(|| interpreter(&one.spec)).clone();
+    }
+    wanted
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {

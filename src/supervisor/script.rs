@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::incarnation::{Incarnation, Output};
+use super::plan::{Refusal, RunState, Runs, Wanted};
 use super::repeats::Repeats;
 use super::stack::{name_of, user_frame};
+use super::version::{self, Before, Version};
 use super::view::{JobView, LastError, LastRun, WorkerView};
-use super::{Event, Shared, Stamp};
+use super::{Event, Outcome as Settled, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
-use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
 use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
+use crate::worker::lastgood::Kept;
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
 use crate::worker::roster::Member;
@@ -40,6 +42,11 @@ pub(super) struct Script {
     index: usize,
     pub spec: WorkerSpec,
     pub life: Life,
+    version: Version,
+    /// It is no longer wanted.
+    leaves: bool,
+    /// Who waits for the end of a change.
+    settling: Vec<oneshot::Sender<Settled>>,
     member: Arc<Member>,
     output: Output,
     incarnation: u64,
@@ -77,20 +84,18 @@ pub(super) struct Script {
 }
 
 impl Script {
-    pub fn new(
-        index: usize,
-        spec: WorkerSpec,
-        limits: &Limits,
-        logs: &ScriptLogs,
-        counters: &Counters,
-        now: Instant,
-    ) -> Self {
-        let limits = Limits { run_timeout: spec.run_timeout, stop_grace: spec.stop_grace, ..limits.clone() };
+    pub fn new(index: usize, wanted: Wanted, shared: &Shared, now: Instant) -> Self {
+        let Wanted { spec, home, .. } = wanted;
+        let (logs, counters) = (&shared.logs, &shared.counters);
         let member = Member::new(&spec);
         let output = Output::new(&spec.id, &spec.input, Arc::clone(&member), logs.clone(), counters.clone());
+        let seed = u64::from(crc32c::crc32c(spec.id.as_bytes())) + 1;
         Self {
             index,
-            life: Life::new(limits, u64::from(crc32c::crc32c(spec.id.as_bytes())) + 1, now),
+            life: Life::new(limits(&spec, shared), seed, now),
+            version: Version::in_home(home),
+            leaves: false,
+            settling: Vec::new(),
             member,
             output,
             spec,
@@ -196,9 +201,157 @@ impl Script {
         self.step(Input::Changed, shared, now);
     }
 
+    // --- changes ---
+
+    /// What runs, or is about to.
+    pub fn runs(&self) -> Runs {
+        let refusal = self.version.refusal.clone();
+        let state = self.run_state();
+        let lives_in = self.version.lives_in.clone().filter(|_| self.life.has_process());
+        match &self.version.next {
+            Some(next) => Runs {
+                spec: next.spec.clone(),
+                home: next.home.clone(),
+                lives_in,
+                interpreter: next.interpreter.clone(),
+                print: next.now.clone(),
+                state,
+                refusal,
+            },
+            None => Runs {
+                spec: self.spec.clone(),
+                home: self.version.home.clone(),
+                lives_in,
+                interpreter: self.version.interpreter(),
+                print: self.version.print(),
+                state,
+                refusal,
+            },
+        }
+    }
+
+    fn run_state(&self) -> RunState {
+        match self.life.state() {
+            _ if self.leaves => RunState::Leaves,
+            _ if self.version.next.is_some() => RunState::Starts,
+            State::Blocked if self.is_helper => RunState::Helps,
+            State::Backoff | State::Blocked | State::Tripped | State::Stopped | State::Unkillable => RunState::Fails,
+            _ if self.version.is_ready => RunState::Works,
+            _ => RunState::Starts,
+        }
+    }
+
+    /// Starts another version once the worker of this one has ended its run.
+    pub fn replace(&mut self, wanted: Wanted, shared: &mut Shared, now: Instant) {
+        self.leaves = false;
+        self.version.refusal = None;
+        self.version.next = Some(wanted);
+        self.step(Input::Restart, shared, now);
+    }
+
+    /// Starts the version on disk, also one that was refused before.
+    pub fn restart(&mut self, shared: &mut Shared, now: Instant) {
+        self.version.refusal = None;
+        self.step(Input::Restart, shared, now);
+    }
+
+    /// Obeys settings that its worker has not to be restarted for.
+    pub fn update(&mut self, wanted: Wanted, shared: &Shared) {
+        self.version.refusal = None;
+        match &mut self.version.next {
+            Some(next) => *next = wanted,
+            None => self.obey_settings(wanted, shared),
+        }
+    }
+
+    /// Notes a version that is not run.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        let id = &self.spec.id;
+        self.output.logs.cli(&format!("{id}: its new version is refused, the one before runs on: {}", refusal.why));
+        self.version.refusal = Some(refusal);
+    }
+
+    /// Ends for good, all steps within `patience`.
+    pub fn leave(&mut self, patience: Duration, shared: &mut Shared, now: Instant) {
+        self.leaves = true;
+        self.version.next = None;
+        self.hurry(patience, now);
+        self.step(Input::Stop, shared, now);
+    }
+
+    pub fn has_left(&self) -> bool {
+        self.leaves && self.life.state() == State::Stopped
+    }
+
+    fn obey_settings(&mut self, wanted: Wanted, shared: &Shared) {
+        let Wanted { spec, home, .. } = wanted;
+        if spec.input != self.spec.input {
+            self.member = self.member.renamed(&spec);
+            let (logs, counters) = (shared.logs.clone(), shared.counters.clone());
+            self.output = Output::new(&spec.id, &spec.input, Arc::clone(&self.member), logs, counters);
+        }
+        self.member.set_tags(&spec.tags);
+        self.life.set_limits(limits(&spec, shared));
+        self.version.home = home;
+        self.spec = spec;
+    }
+
+    /// Tells the end of the change under way.
+    pub fn settles(&mut self, who: oneshot::Sender<Settled>) {
+        self.settling.push(who);
+    }
+
+    /// Tells those who wait, if there is something to tell.
+    pub fn settle(&mut self) {
+        if self.settling.is_empty() || self.version.next.is_some() && self.life.state() != State::Unkillable {
+            return;
+        }
+        let fails = |why: Option<String>| Settled::Fails { why: why.unwrap_or_default() };
+        let outcome = match self.life.state() {
+            State::Idle | State::Running | State::Overdue => match &self.version.refusal {
+                Some(refusal) => fails(Some(refusal.why.clone())),
+                None => Settled::Runs { pid: self.pid() },
+            },
+            State::Blocked if self.is_helper => Settled::Helps,
+            State::Backoff | State::Blocked | State::Tripped => fails(self.why()),
+            State::Unkillable => fails(Some("its old worker does not end even with KILL".to_owned())),
+            State::Stopped => Settled::Stopped,
+            State::Waiting | State::Spawning | State::Loading | State::Stopping(_) => return,
+        };
+        for who in self.settling.drain(..) {
+            // Whoever asked may have stopped waiting.
+            let _ = who.send(outcome.clone());
+        }
+    }
+
+    /// The files that its worker has loaded were kept.
+    pub fn kept(&mut self, kept: Result<Kept, String>) {
+        match kept {
+            Ok(kept) => self.version.kept(kept),
+            Err(why) => {
+                tracing::warn!(target: "worker", "{}: what it runs could not be kept for bad times: {why}", self.spec.id)
+            }
+        }
+    }
+
+    fn keep(&self, shared: &Shared) {
+        let Some(loaded) = self.version.to_keep() else { return };
+        let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
+        let (spec, last_good) = (self.spec.clone(), shared.settings.last_good.clone());
+        tokio::task::spawn_blocking(move || {
+            let kept = version::keep(&last_good, &spec, &loaded);
+            // The loop may have ended meanwhile.
+            let _ = events.blocking_send(Event::Kept { script, incarnation, kept });
+        });
+    }
+
     // --- start ---
 
     fn spawn(&mut self, shared: &mut Shared) {
+        if let Some(next) = self.version.next.take() {
+            self.obey_settings(next, shared);
+        }
+        let ask = self.version.begin(&self.spec);
         self.incarnation += 1;
         self.is_helper = false;
         self.warnings.clear();
@@ -208,18 +361,20 @@ impl Script {
         self.pending_token = Some(token.clone());
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
         let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned();
-        let (spec, settings, spawner) = (self.spec.clone(), shared.settings.clone(), shared.spawner.clone());
+        let (settings, spawner) = (shared.settings.clone(), shared.spawner.clone());
         tokio::spawn(async move {
             // Looking at files may block: they can lie on a disk that hangs.
             let looked = tokio::task::spawn_blocking(move || {
-                let file = super::stamp(&spec.script);
+                let before = Before::look(&ask, &settings.last_good);
+                let spec = ask.spec;
                 let program = known.filter(|path| path.exists());
                 let program = program.map_or_else(|| find_program(&spec.cmd, &spec.envs), Ok);
                 let launch = |program| Launch::new(&spec, program, &settings.core, &settings.run_dir, &token);
-                (file, program.map(launch))
+                (before, program.map(launch))
             });
-            let (file, launch) =
-                looked.await.unwrap_or_else(|gone| (None, Err(StartError::Permanent(gone.to_string()))));
+            let (before, launch) =
+                looked.await.unwrap_or_else(|gone| (Before::default(), Err(StartError::Permanent(gone.to_string()))));
+            let before = Box::new(before);
             let program = launch.as_ref().map(|launch| launch.program.clone()).unwrap_or_default();
             let result = match launch {
                 Ok(launch) => {
@@ -232,14 +387,16 @@ impl Script {
                 Err(error) => Err(error),
             };
             // The loop may have ended meanwhile; then the process ends with the agent.
-            let _ = events.send(Event::Started { script, incarnation, program, file, result: Box::new(result) }).await;
+            let _ =
+                events.send(Event::Started { script, incarnation, program, before, result: Box::new(result) }).await;
         });
     }
 
     /// What a start found before it.
-    pub fn starts_with(&mut self, program: PathBuf, file: Option<Stamp>) {
+    pub fn starts_with(&mut self, program: PathBuf, before: Before) {
         self.program = program;
-        self.file = file;
+        self.file = before.stamp;
+        self.version.starts_with(before);
     }
 
     pub fn started(&mut self, result: Result<Parts, StartError>, shared: &mut Shared, now: Instant) {
@@ -262,7 +419,10 @@ impl Script {
         };
         let process =
             Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
-        let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        let mut spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        if let Some(kept) = self.version.runs_kept() {
+            (spec.kept, spec.script, spec.roots) = (Some(kept.manifest.as_path()), &kept.script, &kept.roots);
+        }
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
         if let Err(error) = sent
@@ -287,6 +447,10 @@ impl Script {
     pub fn frame(&mut self, frame: Up, shared: &mut Shared, now: Instant) {
         match frame {
             Up::Hello(hello) => self.hello(&hello, shared, now),
+            Up::Loaded { files } => {
+                self.version.loads(files);
+                self.keep(shared);
+            }
             Up::Ready { jobs } => self.ready(jobs, shared, now),
             Up::Run { i, .. } => {
                 self.next_run.remove(&i);
@@ -314,6 +478,7 @@ impl Script {
         if !hello.exe.is_empty() && is_shim(&self.program) {
             shared.interpreters.insert((self.spec.cmd.clone(), self.spec.envs.clone()), hello.exe.clone().into());
         }
+        self.version.heard_hello = true;
         self.step(Input::Hello, shared, now);
     }
 
@@ -328,6 +493,8 @@ impl Script {
         }
         self.jobs = jobs;
         self.silent_runs = 0;
+        self.version.ready();
+        self.keep(shared);
         self.step(Input::Ready(intervals), shared, now);
     }
 
@@ -421,7 +588,7 @@ impl Script {
     }
 
     fn fatal(&mut self, fatal: &Fatal, shared: &mut Shared, now: Instant) {
-        self.is_helper = fatal.is_helper() && self.has_siblings;
+        self.is_helper = fatal.is_helper() && self.has_siblings && !self.version.is_emptied(&self.spec.script);
         let place = match (&fatal.file, fatal.line) {
             (Some(file), Some(line)) => format!("{}:{line}: ", name_of(file, &self.spec)),
             (Some(file), None) => format!("{}: ", name_of(file, &self.spec)),
@@ -492,6 +659,18 @@ impl Script {
             self.output.logs.cli(&format!("{}: {why}\n{}", self.spec.id, stack.trim_end()));
         }
         self.step(Input::Exited { why }, shared, now);
+        self.fall_back(shared, now);
+    }
+
+    /// A version on disk that cannot be loaded leaves the last good one its place.
+    fn fall_back(&mut self, shared: &mut Shared, now: Instant) {
+        let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped);
+        let why = self.why().unwrap_or_default();
+        if waits && !self.is_helper && self.version.falls_back(&self.spec, &why) {
+            tracing::warn!(target: "worker", "{}: its last good version is started instead", self.spec.id);
+            self.output.logs.cli(&format!("{}: its last good version is started instead", self.spec.id));
+            self.step(Input::Changed, shared, now);
+        }
     }
 
     fn count_end(&self, result: &str) {
@@ -578,6 +757,11 @@ impl Script {
 
     pub fn view(&self, now: Instant) -> WorkerView {
         let (state, why) = self.state_and_why(now);
+        let refused = self.version.trouble();
+        let why = match (why, &refused) {
+            (Some(why), Some(refused)) => Some(format!("{why}; {refused}")),
+            (why, refused) => why.or(refused.clone()),
+        };
         WorkerView {
             id: self.spec.id.clone(),
             input: self.spec.input.clone(),
@@ -585,6 +769,7 @@ impl Script {
             state,
             since: self.life.since(),
             why,
+            refused,
             next: self.next(),
             pid: self.pid(),
             restarts: self.life.restarts(),
@@ -682,6 +867,11 @@ impl Outcome {
             Self::Ok | Self::Raised => 0,
         }
     }
+}
+
+fn limits(spec: &WorkerSpec, shared: &Shared) -> Limits {
+    let limits = shared.settings.limits.clone();
+    Limits { run_timeout: spec.run_timeout, stop_grace: spec.stop_grace, ..limits }
 }
 
 /// The other end is closed: the process ends by itself, and its end says more.

@@ -14,6 +14,8 @@ pub struct WorkerView {
     pub since: Instant,
     /// What happened, in plain words; `None` when all is well.
     pub why: Option<String>,
+    /// The version on disk is not what runs, and why; part of `why` too.
+    pub refused: Option<String>,
     /// What comes next, and when.
     pub next: Option<(&'static str, Instant)>,
     pub pid: Option<u32>,

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::net::SendFlags;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixDatagram;
 
 use super::WorkerSpec;
+use super::files::Sum;
 
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -55,6 +56,9 @@ pub struct Spec<'a> {
     pub token: &'a str,
     pub config: &'a serde_json::Value,
     pub times: u32,
+    /// The manifest of the last good version, where that is to run in place of the files on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<&'a Path>,
 }
 
 /// Where reports go, as the worker is told.
@@ -89,6 +93,7 @@ impl<'a> Spec<'a> {
             token,
             config: &spec.config,
             times,
+            kept: None,
         }
     }
 }
@@ -107,6 +112,10 @@ fn reachable_ip(listen: IpAddr) -> IpAddr {
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum Up {
     Hello(Hello),
+    /// Files of the user that were loaded since the last such frame.
+    Loaded {
+        files: Vec<Loaded>,
+    },
     Ready {
         jobs: Vec<Job>,
     },
@@ -130,6 +139,17 @@ pub struct Hello {
     pub pid: u32,
     pub py: String,
     pub exe: String,
+}
+
+/// A file of the user as the worker has loaded it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    pub file: PathBuf,
+    pub sum: Sum,
+    /// The name of the module.
+    pub name: String,
+    /// It is the `__init__.py` of a package.
+    pub package: bool,
 }
 
 /// One collector class.

@@ -282,6 +282,11 @@ impl Life {
         }
     }
 
+    /// Obeys other limits from the next step on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Shortens the steps of a stop, also of one under way, so that all of them fit into `within`.
     pub fn hurry(&mut self, within: Duration, now: Instant) {
         let forced = (within / 4).min(FORCED);

@@ -5,6 +5,8 @@
 
 pub mod control;
 pub mod discover;
+pub mod files;
+pub mod lastgood;
 pub mod life;
 pub mod output;
 pub mod process;

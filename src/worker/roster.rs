@@ -18,7 +18,7 @@ pub struct Roster {
 pub struct Member {
     pub id: String,
     pub input: String,
-    pub tags: BTreeMap<String, String>,
+    tags: RwLock<Arc<BTreeMap<String, String>>>,
     born: Instant,
     /// Milliseconds after `born`.
     last_activity: AtomicU64,
@@ -59,13 +59,32 @@ impl Member {
         Arc::new(Self {
             id: spec.id.clone(),
             input: spec.input.clone(),
-            tags: spec.tags.clone(),
+            tags: RwLock::new(Arc::new(spec.tags.clone())),
             born: Instant::now(),
             last_activity: AtomicU64::new(0),
             points_accepted: AtomicU64::new(0),
             points_refused: AtomicU64::new(0),
             last_refusal: Mutex::new(None),
         })
+    }
+
+    /// The same script under another input, with the counts that it has.
+    pub fn renamed(&self, spec: &WorkerSpec) -> Arc<Self> {
+        let member = Self::new(spec);
+        member.points_accepted.store(self.points_accepted(), Ordering::Relaxed);
+        member.points_refused.store(self.points_refused(), Ordering::Relaxed);
+        *member.refusal() = self.last_refusal();
+        member
+    }
+
+    /// Added to its points where absent.
+    pub fn tags(&self) -> Arc<BTreeMap<String, String>> {
+        Arc::clone(&self.tags.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on its points get these tags.
+    pub fn set_tags(&self, tags: &BTreeMap<String, String>) {
+        *self.tags.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tags.clone());
     }
 
     /// Notes a sign of life.

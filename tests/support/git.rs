@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use pythond::config::repos::RepoUrl;
-use pythond::config::{Diagnostic, GitRepos, Repo, Surroundings};
+use pythond::config::{GitRepos, Repo, Surroundings};
 use pythond::git::{self, Adopter, Adoption, Candidate, Handle, Held, View};
 
 /// Far more than anything takes, even on two busy cores.
@@ -203,8 +203,9 @@ impl Adopter for Taker {
         Box::pin(async move { adoption })
     }
 
-    fn in_use(&self) -> Vec<PathBuf> {
-        self.used.lock().unwrap().clone()
+    fn in_use(&self) -> BoxFuture<'_, Vec<PathBuf>> {
+        let used = self.used.lock().unwrap().clone();
+        Box::pin(async move { used })
     }
 }
 
@@ -217,7 +218,7 @@ pub fn held(script: &str, why: &str) -> Adoption {
 }
 
 pub fn refused(message: &str) -> Adoption {
-    Adoption::Refused { faults: vec![Diagnostic::error("PD0103", message)] }
+    Adoption::Refused { why: vec![message.to_owned()] }
 }
 
 /// `code message` and the notes and help of the fault, or nothing.

@@ -104,6 +104,7 @@ impl Lab {
             run_dir: self.path().join("run"),
             socket: self.path().join("no.sock"),
             address: ([127, 0, 0, 1], 9).into(),
+            last_good: self.path().join("last-good"),
             limits: self.limits.clone(),
         };
         let handle = supervisor::start(specs, settings, Roster::default(), logs.clone(), Counters::default()).unwrap();

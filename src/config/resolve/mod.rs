@@ -16,15 +16,17 @@ use super::diagnostic::Diagnostic;
 use super::listing;
 use super::quantity::show_size;
 use super::raw::{Entry, Files, Node, Table, Value};
-use super::section::{self, Reading, Section, Taken, because, filled_text, listed, must_be, nearest, size, word};
+use super::section::{
+    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, size, word, yes_or_no,
+};
 use super::{
-    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Repo, RepoRoot,
+    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Repo, RepoRoot,
     Surroundings, Sync,
 };
 
 /// The tables of the vocabulary.
-const TABLES: [&str; 9] =
-    ["inputs", "http_api", "ingest", "events", "buffer", "logging", "global_tags", "sinks", "git_repos"];
+const TABLES: [&str; 10] =
+    ["inputs", "http_api", "ingest", "events", "buffer", "logging", "reload", "global_tags", "sinks", "git_repos"];
 
 /// Beneath this a segment of the buffer could not be closed and freed in time.
 const SMALLEST_BUFFER: u64 = 16 << 20;
@@ -130,6 +132,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     let events_table = open("events", reading);
     let buffer_table = open("buffer", reading);
     let logging_table = open("logging", reading);
+    let reload_table = open("reload", reading);
     let tags_table = open("global_tags", reading);
     let sinks_table = open("sinks", reading);
     let inputs = inputs_table.map_or_else(Vec::new, |table| inputs::read(table, reading));
@@ -142,6 +145,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
         events: events(events_table, reading),
         buffer: buffer(buffer_table, reading),
         logging: logging(logging_table, reading),
+        reload: reload(reload_table, reading),
         global_tags: global_tags(tags_table, reading),
         sinks,
         default_sink,
@@ -237,6 +241,16 @@ fn logging(table: Option<Section>, reading: &mut Reading<'_>) -> Logging {
         table.finish(reading);
     }
     logging
+}
+
+fn reload(table: Option<Section>, reading: &mut Reading<'_>) -> Reload {
+    let mut reload = Reload::default();
+    if let Some(mut table) = table {
+        table.set(reading, "watch", yes_or_no, &mut reload.watch);
+        table.set(reading, "poll", duration(Duration::from_secs(1)..=DAY), &mut reload.poll);
+        table.finish(reading);
+    }
+    reload
 }
 
 fn global_tags(table: Option<Section>, reading: &mut Reading<'_>) -> BTreeMap<String, String> {

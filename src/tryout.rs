@@ -1,4 +1,4 @@
-//! Runs a script in a throw-away worker whose reports go to memory: what `run` and `check` are made of.
+//! Runs a script in a throw-away worker whose reports go to memory: what `run` and `check` are made of, and how a reload tries a new version.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,15 +19,23 @@ use crate::ingest::{self, Ingest, Keep, server};
 use crate::point::record::Header;
 use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
-use crate::worker::control::{Address, Channel, Down, Fatal, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
+use crate::worker::control::{
+    Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, Refused, RunEnded, Spec, Up, Warn,
+};
 use crate::worker::output::{Said, drain};
 use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Spawner, StartError};
 use crate::worker::roster::{Member, Roster};
 use crate::worker::{WorkerSpec, sdk};
 
+/// A script must be loaded within this time, as in the agent.
+pub const LOAD: Duration = Duration::from_secs(30);
+
 /// A place to run scripts in: the Python package, an endpoint, and the thread that starts workers. Gone without a trace when dropped.
-pub(super) struct Tryout {
-    dir: tempfile::TempDir,
+pub struct Tryout {
+    /// Holds the socket.
+    _dir: tempfile::TempDir,
+    core: PathBuf,
+    run_dir: PathBuf,
     spawner: Spawner,
     roster: Roster,
     kept: Arc<Kept>,
@@ -37,8 +45,10 @@ pub(super) struct Tryout {
 
 /// Everything that a script did.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub struct Outcome {
     pub python: Option<Hello>,
+    /// The files of the user that were loaded, also before a failure.
+    pub loaded: Vec<Loaded>,
     pub jobs: Option<Vec<Job>>,
     pub runs: Vec<RunEnded>,
     pub fatal: Option<Fatal>,
@@ -53,7 +63,7 @@ pub(super) struct Outcome {
 }
 
 #[derive(Debug)]
-pub(super) enum End {
+pub enum End {
     Ended(Ended),
     TimedOut(Duration),
     NotStarted(String),
@@ -61,7 +71,7 @@ pub(super) enum End {
 
 /// One accepted report.
 #[derive(Debug)]
-pub(super) struct Captured {
+pub struct Captured {
     pub category: Category,
     pub lines: Vec<u8>,
     pub points: Vec<Point>,
@@ -91,9 +101,22 @@ impl Tryout {
     /// # Errors
     /// When there is no room for a temporary directory, a socket or a thread.
     pub async fn new() -> anyhow::Result<Self> {
-        let dir =
-            tempfile::Builder::new().prefix("pythond-").tempdir().context("could not make a temporary directory")?;
-        sdk::write(&dir.path().join("core")).context("could not write the Python package")?;
+        let dir = temporary()?;
+        let core = dir.path().join("core");
+        sdk::write(&core).context("could not write the Python package")?;
+        let run_dir = dir.path().to_owned();
+        Self::open(dir, core, run_dir).await
+    }
+
+    /// One within an agent: with its Python package, and what scripts leave behind is found as that of its workers.
+    ///
+    /// # Errors
+    /// When there is no room for a temporary directory, a socket or a thread.
+    pub async fn within(core: PathBuf, run_dir: PathBuf) -> anyhow::Result<Self> {
+        Self::open(temporary()?, core, run_dir).await
+    }
+
+    async fn open(dir: tempfile::TempDir, core: PathBuf, run_dir: PathBuf) -> anyhow::Result<Self> {
         let (roster, kept, stop) = (Roster::default(), Arc::new(Kept::default()), CancellationToken::new());
         let settings = ingest::Settings {
             max_body: 32 << 20,
@@ -118,7 +141,7 @@ impl Tryout {
         let address = Address { socket, tcp: tcp.local_addr()? };
         tokio::spawn(server::serve_unix(unix, router.clone(), stop.clone()));
         tokio::spawn(server::serve_tcp(tcp, router, 64, stop.clone()));
-        Ok(Self { dir, spawner: Spawner::start()?, roster, kept, address, stop })
+        Ok(Self { _dir: dir, core, run_dir, spawner: Spawner::start()?, roster, kept, address, stop })
     }
 
     /// Runs one script to its end, or for `timeout`.
@@ -140,7 +163,7 @@ impl Tryout {
 
     async fn start(&self, spec: &WorkerSpec, token: &str) -> Result<Parts, StartError> {
         let program = process::find_program(&spec.cmd, &spec.envs)?;
-        let launch = Launch::new(spec, program.clone(), &self.dir.path().join("core"), self.dir.path(), token);
+        let launch = Launch::new(spec, program.clone(), &self.core, &self.run_dir, token);
         let started = self.spawner.spawn(launch).await?;
         started.into_parts().map_err(|source| StartError::Passing { program, source })
     }
@@ -189,6 +212,10 @@ impl Tryout {
             })
             .collect()
     }
+}
+
+fn temporary() -> anyhow::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("pythond-").tempdir().context("could not make a temporary directory")
 }
 
 impl Drop for Tryout {
@@ -270,6 +297,7 @@ impl Outcome {
             Heard::Stack(text) => self.trace.push_str(&text),
             Heard::Frame(frame) => match *frame {
                 Up::Hello(hello) => self.python = Some(hello),
+                Up::Loaded { files } => self.loaded.extend(files),
                 Up::Ready { jobs } => self.jobs = Some(jobs),
                 Up::End(end) => self.runs.push(end),
                 Up::Fatal(fatal) => self.fatal = Some(fatal),
@@ -365,9 +393,9 @@ fn died_loading(spec: &WorkerSpec, end: &End, output: &[String], trace: &str) ->
 
 /// The stable codes that a worker may send.
 fn known_code(code: &str) -> &'static str {
-    const CODES: [&str; 12] = [
+    const CODES: [&str; 13] = [
         "PD0107", "PD0201", "PD0202", "PD0203", "PD0204", "PD0205", "PD0206", "PD0207", "PD0208", "PD0209", "PD0210",
-        "PD0310",
+        "PD0214", "PD0310",
     ];
     CODES.into_iter().find(|known| *known == code).unwrap_or("PD0203")
 }

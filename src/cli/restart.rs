@@ -1,0 +1,55 @@
+//! `pythond restart NAME` and `pythond run-now NAME`: tell one script something.
+
+use std::path::Path;
+
+use super::status::{escaped, exchange, message, no_agent, pick, socket_of};
+use super::{Exit, say, small_runtime, warn};
+use crate::control::views::Status;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The script: its name as in `pythond status`, or the end of it
+    name: String,
+}
+
+pub(super) fn restart(root: &Path, args: &Args) -> Exit {
+    tell(root, &args.name, "restart", "ends its run and is started anew")
+}
+
+pub(super) fn run_now(root: &Path, args: &Args) -> Exit {
+    tell(root, &args.name, "run-now", "runs now")
+}
+
+fn tell(root: &Path, name: &str, what: &str, done: &str) -> Exit {
+    let socket = socket_of(root);
+    let runtime = small_runtime();
+    let status: Status = match runtime.block_on(exchange(&socket, "GET", "/api/v1/status", Vec::new())) {
+        Ok((_, body)) => match serde_json::from_slice(&body) {
+            Ok(status) => status,
+            Err(error) => {
+                warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
+                return Exit::Failed;
+            }
+        },
+        Err(error) => return no_agent(&socket, root, &error),
+    };
+    let id = match pick(&status, name) {
+        Ok(script) => &script.id,
+        Err(text) => {
+            warn(&text);
+            return Exit::Usage;
+        }
+    };
+    let path = format!("/api/v1/scripts/{}/{what}", escaped(id));
+    match runtime.block_on(exchange(&socket, "POST", &path, Vec::new())) {
+        Ok((status, _)) if status.is_success() => {
+            say(&format!("{id} {done}\n"));
+            Exit::Ok
+        }
+        Ok((_, body)) => {
+            warn(&format!("error: the agent refused: {}\n", message(&body)));
+            Exit::Failed
+        }
+        Err(error) => no_agent(&socket, root, &error),
+    }
+}

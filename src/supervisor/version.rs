@@ -1,0 +1,214 @@
+//! Which version of its files a script runs, which one was refused, and which one is kept for bad times.
+//!
+//! A version that cannot be loaded never takes the place of one that can. Before a worker is ended for a new version somebody tries that
+//! in a throw-away worker; what fails there is noted as the [`Refusal`]. Where a worker has to start all the same (it died, the agent was
+//! started anew, the file changed after the trial) and the version on disk fails, the copies of the last good one are started instead.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::plan::{Refusal, Wanted};
+use super::{Stamp, stamp};
+use crate::worker::WorkerSpec;
+use crate::worker::control::Loaded;
+use crate::worker::files::{Look, Part, Print, Sum};
+use crate::worker::lastgood::{self, Kept};
+use crate::worker::process::find_program;
+
+#[derive(Default)]
+pub(super) struct Version {
+    pub home: Option<PathBuf>,
+    /// The exported tree that the last worker was started in.
+    pub lives_in: Option<PathBuf>,
+    /// Ordered, but not started yet.
+    pub next: Option<Wanted>,
+    pub refusal: Option<Refusal>,
+    /// What was found before the last start.
+    before: Before,
+    /// What the last worker has loaded.
+    loaded: BTreeMap<PathBuf, Loaded>,
+    pub heard_hello: bool,
+    /// The last worker has loaded its script.
+    pub is_ready: bool,
+    /// The next start is one of the copies, whatever lies on disk.
+    falls_back: bool,
+    /// When what runs was loaded for the first time.
+    since: Option<SystemTime>,
+}
+
+/// What a look at the files found just before a start.
+#[derive(Default)]
+pub(super) struct Before {
+    pub stamp: Option<Stamp>,
+    print: Print,
+    interpreter: Option<PathBuf>,
+    kept: Option<Kept>,
+    /// What is kept is not what lies on disk.
+    kept_differs: bool,
+    /// The copies are started.
+    pub uses_kept: bool,
+}
+
+impl Before {
+    /// Looks at what a start depends on. Blocks.
+    pub fn look(ask: &Ask, last_good: &Path) -> Self {
+        let Ask { spec, home, refusal, falls_back } = ask;
+        let mut look = Look::default();
+        let mut parts = vec![Part::File(spec.script.clone())];
+        parts.extend(spec.roots.iter().cloned().map(Part::Names));
+        parts.extend(data_of(spec, home.as_deref()));
+        let print = look.print(&parts);
+        let kept = lastgood::find(last_good, &spec.id);
+        let files = kept.iter().flat_map(|kept| &kept.files);
+        let mut files = files.map(|(file, sum)| (Part::File(file.clone()), *sum));
+        let kept_differs = files.any(|(part, sum)| look.at(&part) != Some(sum));
+        let still_refused = refusal.as_ref().is_some_and(|refused| look.print(refused.keys()) == *refused);
+        Self {
+            stamp: stamp(&spec.script),
+            print,
+            interpreter: interpreter(spec),
+            uses_kept: kept.is_some() && (*falls_back || still_refused),
+            kept,
+            kept_differs,
+        }
+    }
+}
+
+/// What a look before a start has to know.
+pub(super) struct Ask {
+    pub spec: WorkerSpec,
+    home: Option<PathBuf>,
+    refusal: Option<Print>,
+    falls_back: bool,
+}
+
+/// What `cmd` is on this machine. Blocks.
+pub(super) fn interpreter(spec: &WorkerSpec) -> Option<PathBuf> {
+    find_program(&spec.cmd, &spec.envs).ok()?.canonicalize().ok()
+}
+
+fn data_of(spec: &WorkerSpec, home: Option<&Path>) -> Option<Part> {
+    home?;
+    spec.script.parent().map(|dir| Part::Data(dir.to_owned()))
+}
+
+impl Version {
+    pub fn in_home(home: Option<PathBuf>) -> Self {
+        Self { home, ..Self::default() }
+    }
+
+    /// A new worker is about to start; gives what a look before it needs.
+    pub fn begin(&mut self, spec: &WorkerSpec) -> Ask {
+        self.loaded.clear();
+        (self.heard_hello, self.is_ready) = (false, false);
+        self.lives_in.clone_from(&self.home);
+        Ask {
+            spec: spec.clone(),
+            home: self.home.clone(),
+            refusal: self.refusal.as_ref().map(|refusal| refusal.print.clone()),
+            falls_back: std::mem::take(&mut self.falls_back),
+        }
+    }
+
+    pub fn starts_with(&mut self, before: Before) {
+        self.before = before;
+    }
+
+    pub fn loads(&mut self, files: Vec<Loaded>) {
+        self.loaded.extend(files.into_iter().map(|loaded| (loaded.file.clone(), loaded)));
+    }
+
+    pub fn interpreter(&self) -> Option<PathBuf> {
+        self.before.interpreter.clone()
+    }
+
+    /// The copies that run in place of the files on disk.
+    pub fn runs_kept(&self) -> Option<&Kept> {
+        self.before.kept.as_ref().filter(|_| self.before.uses_kept)
+    }
+
+    /// The worker has loaded its script; gives the files to keep, if they are on disk as they run.
+    pub fn ready(&mut self) {
+        self.is_ready = true;
+        match self.runs_kept() {
+            Some(kept) => self.since = Some(kept.since),
+            None => self.refusal = None,
+        }
+    }
+
+    /// The files to keep, once they have shown that they can be loaded.
+    pub fn to_keep(&self) -> Option<Vec<Loaded>> {
+        (self.is_ready && !self.before.uses_kept).then(|| self.loaded.values().cloned().collect())
+    }
+
+    pub fn kept(&mut self, kept: Kept) {
+        self.since = Some(kept.since);
+        self.before.kept = Some(kept);
+    }
+
+    /// What the last worker has loaded, or tried to.
+    pub fn print(&self) -> Print {
+        let loaded = self.loaded.values().map(|loaded| (Part::File(loaded.file.clone()), Some(loaded.sum)));
+        let before = self.before.print.iter().filter(|(part, _)| match part {
+            // What it has loaded is known exactly.
+            Part::File(_) | Part::Names(_) => !self.is_ready,
+            Part::Data(_) => true,
+        });
+        let mut print: Print = before.map(|(part, sum)| (part.clone(), *sum)).collect();
+        print.extend(loaded);
+        print
+    }
+
+    /// An empty file says nothing of what its author wants; it is rather one that is being written.
+    pub fn is_emptied(&self, script: &Path) -> bool {
+        let is_empty = self.loaded.get(script).is_some_and(|loaded| loaded.sum == Sum::of(b""));
+        is_empty && self.before.kept.is_some()
+    }
+
+    /// The version on disk could not be loaded: says whether the last good one is to be started instead.
+    pub fn falls_back(&mut self, spec: &WorkerSpec, why: &str) -> bool {
+        if self.before.uses_kept {
+            // Both fail; the next attempt is for what lies on disk.
+            self.refusal = None;
+            return false;
+        }
+        let Some(kept) = self.before.kept.as_ref().filter(|_| self.heard_hello && !self.is_ready) else {
+            return false;
+        };
+        let is_other = |loaded: &Loaded| kept.files.get(&loaded.file) != Some(&loaded.sum);
+        if !self.before.kept_differs && !self.loaded.values().any(is_other) {
+            return false;
+        }
+        self.refusal = Some(Refusal {
+            why: why.to_owned(),
+            at: SystemTime::now(),
+            spec: spec.clone(),
+            home: self.home.clone(),
+            print: self.print(),
+        });
+        self.falls_back = true;
+        true
+    }
+
+    /// What is wrong with the version on disk, and which one runs.
+    pub fn trouble(&self) -> Option<String> {
+        let refusal = self.refusal.as_ref()?;
+        let copies = if self.before.uses_kept { ", from its copy" } else { "" };
+        let of = self.since.map_or(String::new(), |since| format!(" of {}", clock(since)));
+        Some(format!("last good version{of} runs{copies}; refused at {}: {}", clock(refusal.at), refusal.why))
+    }
+}
+
+/// `14:03`, with the date where it is another day.
+fn clock(at: SystemTime) -> String {
+    let Ok(at) = jiff::Timestamp::try_from(at) else { return "?".to_owned() };
+    let (at, now) = (at.to_zoned(jiff::tz::TimeZone::system()), jiff::Zoned::now());
+    let form = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    at.strftime(form).to_string()
+}
+
+/// Keeps what runs, so that it can be started again. Blocks.
+pub(super) fn keep(last_good: &Path, spec: &WorkerSpec, loaded: &[Loaded]) -> Result<Kept, String> {
+    lastgood::save(last_good, spec, loaded, SystemTime::now()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,269 @@
+//! Says that something below some folders may have changed; never what, for whoever is told looks for himself.
+//!
+//! Folders are watched, not files: editors and ConfigMaps replace a file by renaming. Writers pause between their writes, so a notice
+//! waits until nothing has happened for a moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
+use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// So long nothing may have happened before it is told.
+const QUIET: Duration = Duration::from_millis(300);
+/// Where there is never quiet it is told after this time.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What a folder is on its disk; the number alone may be given to the next one.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// Watches folders; ends when dropped.
+pub struct Watch {
+    watching: Mutex<Watching>,
+}
+
+struct Watching {
+    /// `None` where the system has no room for one.
+    watcher: Option<RecommendedWatcher>,
+    /// The folders by what they are on their disk: one that was made anew has to be watched anew.
+    folders: BTreeMap<PathBuf, Identity>,
+    /// Why not everything is watched.
+    problem: Option<String>,
+}
+
+impl Watch {
+    /// Starts without a folder; each notice comes through `notices`, which holds one at a time. Call it within a runtime.
+    pub fn start(notices: mpsc::Sender<()>) -> Self {
+        let (raw, seen) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| concerns(&event)) {
+                // One that waits says the same.
+                let _ = raw.try_send(());
+            }
+        });
+        tokio::spawn(debounce(seen, notices));
+        let (watcher, problem) = match watcher {
+            Ok(watcher) => (Some(watcher), None),
+            Err(error) => (None, Some(advice(&error))),
+        };
+        Self { watching: Mutex::new(Watching { watcher, folders: BTreeMap::new(), problem }) }
+    }
+
+    /// Watches these folders and no others; says whether there is one among them that was not watched before. Blocks.
+    pub fn follow(&self, folders: &BTreeSet<PathBuf>) -> bool {
+        let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
+        let Watching { watcher: Some(watcher), folders: known, problem } = &mut *watching else { return false };
+        let wanted: BTreeMap<PathBuf, Identity> =
+            folders.iter().filter_map(|folder| Some((folder.clone(), identity(folder)?))).collect();
+        for gone in known.iter().filter(|(folder, id)| wanted.get(*folder) != Some(id)) {
+            // The system may have done so already.
+            let _ = watcher.unwatch(gone.0);
+        }
+        known.retain(|folder, id| wanted.get(folder) == Some(id));
+        let before = known.len();
+        *problem = None;
+        for (folder, id) in wanted {
+            if known.contains_key(&folder) {
+                continue;
+            }
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    known.insert(folder, id);
+                }
+                Err(error) if is_gone(&error) => {}
+                Err(error) => *problem = Some(advice(&error)),
+            }
+        }
+        known.len() > before
+    }
+
+    /// Why not everything is watched, with what to do about it.
+    pub fn problem(&self) -> Option<String> {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
+    }
+}
+
+fn identity(folder: &Path) -> Option<Identity> {
+    let meta = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
+    Some((meta.dev(), meta.ino(), meta.created().ok()))
+}
+
+fn is_gone(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn advice(error: &notify::Error) -> String {
+    let no_room = |what: &str| {
+        format!(
+            "PD0703: the system's limit of inotify {what} is reached, so changed files are noticed only by looking at \
+             them from time to time; raise it with `sysctl fs.inotify.max_user_{what}=…`"
+        )
+    };
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => no_room("watches"),
+        ErrorKind::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
+            no_room("watches")
+        }
+        ErrorKind::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            no_room("instances")
+        }
+        _ => format!(
+            "PD0703: not all folders can be watched ({error}), so changed files are noticed only by looking at them from time to time"
+        ),
+    }
+}
+
+/// Passes notices on once there is quiet.
+async fn debounce(mut seen: mpsc::Receiver<()>, notices: mpsc::Sender<()>) {
+    while seen.recv().await.is_some() {
+        let latest = Instant::now() + LONGEST;
+        let mut due = Instant::now() + QUIET;
+        loop {
+            tokio::select! {
+                () = sleep_until(due.min(latest)) => break,
+                more = seen.recv() => match more {
+                    Some(()) => due = Instant::now() + QUIET,
+                    None => break,
+                }
+            }
+        }
+        match notices.try_send(()) {
+            // One that waits says the same.
+            Ok(()) | Err(mpsc::error::TrySendError::Full(())) => {}
+            Err(mpsc::error::TrySendError::Closed(())) => return,
+        }
+    }
+}
+
+/// Says whether an event can mean that code or settings changed. Scripts write files of their own beside themselves, all the time.
+fn concerns(event: &Event) -> bool {
+    match event.kind {
+        _ if event.need_rescan() => true,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => named_so(event, false),
+        EventKind::Access(_) => false,
+        EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => named_so(event, true),
+        EventKind::Modify(ModifyKind::Name(_)) => event.paths.iter().any(|path| is_ours(path, path.is_dir())),
+        _ => named_so(event, false),
+    }
+}
+
+fn named_so(event: &Event, are_folders: bool) -> bool {
+    event.paths.iter().any(|path| is_ours(path, are_folders))
+}
+
+fn is_ours(path: &Path, is_folder: bool) -> bool {
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy()) else { return true };
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match ending {
+        // `..data` and the folders behind it: a ConfigMap.
+        _ if name.starts_with("..") => true,
+        _ if name.starts_with('.') || name == "__pycache__" => false,
+        _ if is_folder => true,
+        Some(ending) => ["py", "conf", "so"].iter().any(|ours| ending == *ours),
+        // It can be a folder. Vim tries with this name whether it may write.
+        None => name != "4913",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_settings_and_folders_count_and_nothing_else() {
+        let ours = ["x.py", "X.PY", "a.conf", "lib.so", "folder", "..data", "..2026_11_21_15", "..data_tmp"];
+        let others = [
+            "x.py~",
+            ".x.py.swp",
+            ".#x.py",
+            "#x.py#",
+            "4913",
+            "__pycache__",
+            "state.json",
+            ".git",
+            "x.pyc",
+            ".hid.py",
+            "x.py___jb_tmp___",
+            "x.tmp",
+        ];
+        for name in ours {
+            assert!(is_ours(&Path::new("/d").join(name), false), "{name}");
+        }
+        for name in others {
+            assert!(!is_ours(&Path::new("/d").join(name), false), "{name}");
+        }
+        assert!(is_ours(Path::new("/d/my.scripts"), true) && !is_ours(Path::new("/d/.git"), true));
+    }
+
+    #[test]
+    fn reading_is_no_change_and_an_overflow_is_one() {
+        let event = |kind| Event::new(kind).add_path("/d/x.py".into());
+        assert!(!concerns(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)))));
+        assert!(!concerns(&event(EventKind::Access(AccessKind::Close(AccessMode::Read)))));
+        assert!(concerns(&event(EventKind::Access(AccessKind::Close(AccessMode::Write)))));
+        assert!(concerns(&Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan)));
+    }
+
+    #[test]
+    fn each_limit_of_the_system_is_told_with_its_cure() {
+        let io = |errno: rustix::io::Errno| notify::Error::io(errno.into());
+        assert!(advice(&io(rustix::io::Errno::MFILE)).contains("fs.inotify.max_user_instances"));
+        assert!(advice(&io(rustix::io::Errno::NOSPC)).contains("fs.inotify.max_user_watches"));
+        assert!(advice(&notify::Error::new(ErrorKind::MaxFilesWatch)).contains("fs.inotify.max_user_watches"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_waits_for_quiet_but_not_for_ever() {
+        let (raw, seen) = mpsc::channel(1);
+        let (notices, mut told) = mpsc::channel(1);
+        tokio::spawn(debounce(seen, notices));
+        let start = Instant::now();
+        for _ in 0..3 {
+            raw.send(()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        told.recv().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_millis(700), "300 ms after the last one");
+        let start = Instant::now();
+        let writes = tokio::spawn(async move {
+            for _ in 0..30 {
+                raw.send(()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        told.recv().await.unwrap();
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+        writes.await.unwrap();
+        assert!(told.recv().await.is_some(), "what came after it is told too");
+        assert!(told.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_happens_in_a_folder_that_is_made_anew_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("my");
+        let (notices, mut told) = mpsc::channel(1);
+        let watch = Watch::start(notices);
+        let folders = BTreeSet::from([dir.path().to_owned(), folder.clone()]);
+        for round in 0..3 {
+            std::fs::create_dir(&folder).unwrap();
+            assert!(watch.follow(&folders), "round {round}: a new folder");
+            assert!(!watch.follow(&folders), "round {round}: nothing new");
+            while tokio::time::timeout(Duration::from_millis(600), told.recv()).await.is_ok() {}
+            std::fs::write(folder.join("x.py"), "").unwrap();
+            tokio::time::timeout(Duration::from_secs(60), told.recv()).await.unwrap().unwrap();
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        assert_eq!(watch.problem(), None);
+    }
+}

@@ -1,0 +1,279 @@
+//! The last version of each script that could be loaded: `data/last-good/<script>/`, copies of its files and a manifest.
+//!
+//! A file that is saved broken overwrites the one that runs, so the copies are made while a version is loaded. The manifest is replaced
+//! by rename after its copies are there, and a copy is used only if its bytes have the hash that the worker told; so a kill half-way
+//! leaves the version before or the new one, never a mixture.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::WorkerSpec;
+use super::control::Loaded;
+use super::files::Sum;
+
+/// A version that can be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// What a worker is told.
+    pub manifest: PathBuf,
+    /// When it was loaded for the first time.
+    pub since: SystemTime,
+    pub script: PathBuf,
+    pub roots: Vec<PathBuf>,
+    pub files: BTreeMap<PathBuf, Sum>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    id: String,
+    /// Seconds of the Unix epoch.
+    since: u64,
+    script: PathBuf,
+    roots: Vec<PathBuf>,
+    files: Vec<Copy>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Copy {
+    file: PathBuf,
+    sum: Sum,
+    name: String,
+    package: bool,
+    copy: String,
+}
+
+const MANIFEST: &str = "manifest.json";
+/// A file name that needs no hash to be one.
+const PLAIN: usize = 120;
+
+/// Keeps the files of a script as they were loaded; does nothing where just that is kept already. Blocks.
+///
+/// # Errors
+/// When one of the files is no longer as it was loaded (`InvalidData`), or the disk says no; then what was kept before stays.
+pub fn save(dir: &Path, spec: &WorkerSpec, loaded: &[Loaded], now: SystemTime) -> io::Result<Kept> {
+    let id = spec.id.as_str();
+    let folder = dir.join(folder_name(id));
+    let files: BTreeMap<PathBuf, Sum> = loaded.iter().map(|one| (one.file.clone(), one.sum)).collect();
+    let before = find(dir, id);
+    let is_same = |before: &&Kept| before.files == files && before.roots == spec.roots;
+    if let Some(before) = before.as_ref().filter(is_same) {
+        return Ok(before.clone());
+    }
+    fs::create_dir_all(&folder)?;
+    let copies = loaded.iter().map(|one| copy(&folder, one)).collect::<io::Result<Vec<_>>>()?;
+    // A version that only loads more than it did is the same version.
+    let grew = before.filter(|before| before.files.iter().all(|(file, sum)| files.get(file) == Some(sum)));
+    let since = grew.map_or(now, |before| before.since);
+    let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let names: BTreeSet<String> = copies.iter().map(|copy| copy.copy.clone()).collect();
+    let (script, roots) = (spec.script.clone(), spec.roots.clone());
+    let manifest =
+        Manifest { id: id.to_owned(), since: seconds, script: script.clone(), roots: roots.clone(), files: copies };
+    let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
+    replace(&folder.join(MANIFEST), &text, |new| fs::set_permissions(new, fs::Permissions::from_mode(0o644)))?;
+    for entry in fs::read_dir(&folder)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != MANIFEST && !names.contains(&name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(Kept { manifest: folder.join(MANIFEST), since, script, roots, files })
+}
+
+/// Finds the version that is kept of a script, if every byte of it is as it was. Blocks.
+pub fn find(dir: &Path, id: &str) -> Option<Kept> {
+    let folder = dir.join(folder_name(id));
+    let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
+    let is_whole = |copy: &Copy| {
+        !copy.copy.contains('/') && Sum::of_file(&folder.join(&copy.copy)).is_ok_and(|sum| sum == copy.sum)
+    };
+    if manifest.id != id || !manifest.files.iter().all(is_whole) {
+        return None;
+    }
+    let (script, roots) = (manifest.script, manifest.roots);
+    let files = manifest.files.into_iter().map(|copy| (copy.file, copy.sum)).collect();
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(manifest.since);
+    Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files })
+}
+
+/// Forgets what is kept of a script. Blocks.
+///
+/// # Errors
+/// What the disk says.
+pub fn forget(dir: &Path, id: &str) -> io::Result<()> {
+    match fs::remove_dir_all(dir.join(folder_name(id))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn copy(folder: &Path, loaded: &Loaded) -> io::Result<Copy> {
+    let base = loaded.file.file_name().unwrap_or_default().to_string_lossy();
+    let name: String =
+        base.chars().filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter)).collect();
+    let name = format!("{}-{}", loaded.sum, &name[name.len().saturating_sub(PLAIN)..]);
+    let path = folder.join(&name);
+    if !Sum::of_file(&path).is_ok_and(|sum| sum == loaded.sum) {
+        let bytes = fs::read(&loaded.file)?;
+        if Sum::of(&bytes) != loaded.sum {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is no longer as it was loaded", loaded.file.display()),
+            ));
+        }
+        replace(&path, &bytes, |new| readable_like(new, &loaded.file))?;
+    }
+    let Loaded { file, sum, name: module, package } = loaded.clone();
+    Ok(Copy { file, sum, name: module, package, copy: name })
+}
+
+/// Lets those read the copy who may read the file, and nobody else.
+fn readable_like(copy: &Path, file: &Path) -> io::Result<()> {
+    let there = fs::metadata(file)?;
+    // Only a privileged agent can give files away; then it must, for scripts may run as somebody else.
+    if fs::metadata(copy)?.uid() != there.uid() {
+        std::os::unix::fs::chown(copy, Some(there.uid()), Some(there.gid())).or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => Ok(()),
+            _ => Err(error),
+        })?;
+    }
+    fs::set_permissions(copy, there.permissions())
+}
+
+/// Puts a file in place whole; until `open_up` it is readable for nobody else.
+fn replace(path: &Path, bytes: &[u8], open_up: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let temporary = PathBuf::from(format!("{}.new", path.display()));
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    open_up(&temporary)?;
+    fs::rename(&temporary, path)
+}
+
+/// The script's name where that can be a folder's, with a hash behind it otherwise.
+fn folder_name(id: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-@~".contains(letter);
+    if id.len() <= PLAIN && !id.starts_with('.') && id.chars().all(is_plain) {
+        return id.to_owned();
+    }
+    let plain: String = id.chars().filter(|letter| letter.is_ascii_alphanumeric()).take(PLAIN / 2).collect();
+    format!("{plain},{}", Sum::of(id.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Lab {
+        dir: tempfile::TempDir,
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap() }
+        }
+
+        fn kept(&self) -> PathBuf {
+            self.dir.path().join("last-good")
+        }
+
+        fn loaded(&self, name: &str, text: &str) -> Loaded {
+            let file = self.dir.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(&file, text).unwrap();
+            Loaded { file, sum: Sum::of(text.as_bytes()), name: "x".to_owned(), package: false }
+        }
+
+        fn save(&self, id: &str, loaded: &[Loaded], second: u64) -> io::Result<Kept> {
+            let input = crate::config::Input::plain("in", "python3", self.dir.path().to_owned());
+            let mut spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
+            spec.id = id.to_owned();
+            save(&self.kept(), &spec, loaded, SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+        }
+    }
+
+    #[test]
+    fn what_was_loaded_is_found_again_after_the_files_are_gone() {
+        let lab = Lab::new();
+        let loaded = [lab.loaded("my/x.py", "one"), lab.loaded("my/sub.py", "two")];
+        let kept = lab.save("my.x", &loaded, 5).unwrap();
+        fs::remove_dir_all(lab.dir.path().join("my")).unwrap();
+        assert_eq!(find(&lab.kept(), "my.x"), Some(kept.clone()));
+        assert_eq!(kept.files.len(), 2);
+        assert_eq!(find(&lab.kept(), "my.y"), None);
+    }
+
+    #[test]
+    fn the_same_version_keeps_its_time_and_a_new_one_replaces_it() {
+        let lab = Lab::new();
+        let one = lab.loaded("x.py", "one");
+        let first = lab.save("x", std::slice::from_ref(&one), 5).unwrap();
+        assert_eq!(lab.save("x", std::slice::from_ref(&one), 9).unwrap(), first);
+        let more = [one, lab.loaded("late.py", "late")];
+        assert_eq!(lab.save("x", &more, 11).unwrap().since, first.since, "it only loaded more");
+        let kept = lab.save("x", &[lab.loaded("x.py", "two")], 20).unwrap();
+        assert_eq!(kept.since, SystemTime::UNIX_EPOCH + Duration::from_secs(20));
+        let left = fs::read_dir(lab.kept().join("x")).unwrap().count();
+        assert_eq!(left, 2, "the manifest and one copy");
+    }
+
+    #[test]
+    fn a_file_that_was_overwritten_meanwhile_costs_nothing_that_was_kept() {
+        let lab = Lab::new();
+        let first = lab.save("x", &[lab.loaded("x.py", "one")], 5).unwrap();
+        let second = lab.loaded("x.py", "two");
+        fs::write(&second.file, "thr").unwrap();
+        assert_eq!(lab.save("x", &[second], 6).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(find(&lab.kept(), "x"), Some(first));
+    }
+
+    #[test]
+    fn a_damaged_copy_is_never_run() {
+        let lab = Lab::new();
+        lab.save("x", &[lab.loaded("x.py", "one")], 5).unwrap();
+        let folder = lab.kept().join("x");
+        let copy =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(MANIFEST));
+        fs::write(copy.unwrap(), "half").unwrap();
+        assert_eq!(find(&lab.kept(), "x"), None);
+        lab.save("x", &[lab.loaded("x.py", "one")], 5).unwrap();
+        assert!(find(&lab.kept(), "x").is_some(), "and is mended by the next save");
+        fs::write(folder.join(MANIFEST), "{").unwrap();
+        assert_eq!(find(&lab.kept(), "x"), None);
+    }
+
+    #[test]
+    fn a_copy_is_no_more_readable_than_its_file() {
+        let lab = Lab::new();
+        let secret = lab.loaded("x.py", "token = 1");
+        fs::set_permissions(&secret.file, fs::Permissions::from_mode(0o600)).unwrap();
+        lab.save("x", &[secret], 5).unwrap();
+        for entry in fs::read_dir(lab.kept().join("x")).unwrap().map(|entry| entry.unwrap()) {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert!(entry.file_name() == MANIFEST || mode == 0o600, "{entry:?} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn any_name_has_a_folder_of_its_own() {
+        let lab = Lab::new();
+        let long = "x".repeat(300);
+        let ids = ["..", ".", "a/b", "äöü", "äöö", long.as_str(), "a.b@c~2"];
+        for id in ids {
+            lab.save(id, &[lab.loaded("x.py", id)], 5).unwrap();
+        }
+        for id in ids {
+            assert!(find(&lab.kept(), id).is_some(), "{id}");
+        }
+        for id in ["..", "äöü", "not kept"] {
+            forget(&lab.kept(), id).unwrap();
+        }
+        assert_eq!(ids.map(|id| find(&lab.kept(), id).is_some()), [false, true, true, false, true, true, true]);
+    }
+}
