@@ -201,12 +201,15 @@ impl Reloader {
     // --- one reload ---
 
     async fn reload(&mut self, wish: Wish) {
+        let began = Instant::now();
         let Wish { by, asking, repos, answers } = wish;
         let repos = repos.unwrap_or_else(|| self.repos.clone());
         let config = match self.read(&repos).await {
             Ok(config) => config,
             Err(error) => return self.refuse_settings(&error, by, asking, answers),
         };
+        let had_faults = self.shown.now().reload.is_some_and(|last| !last.outcome.faults.is_empty());
+        self.shown.change(|now| now.reload.iter_mut().for_each(|last| last.outcome.faults.clear()));
         let Some(mut compared) = self.compare(&config, &repos, asking).await else { return };
         if asking == Asking::Noticed && compared.plan.iter().any(|(_, step)| *step == Step::Stop) {
             tokio::time::sleep(BACK).await;
@@ -223,7 +226,6 @@ impl Reloader {
             || !answers.is_empty()
             || lines.iter().any(|line| !matches!(line, Line::Same(_)))
             || asking == Asking::Asked;
-        let had_faults = self.shown.now().reload.is_some_and(|last| !last.outcome.faults.is_empty());
         self.config = config;
         self.shown.change(|now| {
             now.sinks = self.pumps.shown();
@@ -242,7 +244,8 @@ impl Reloader {
             problems: compared.problems,
             ..Reloaded::default()
         };
-        tokio::spawn(tell(outcome, lines, answers, self.shown.clone()));
+        let last = LastReload { at: began, outcome };
+        tokio::spawn(tell(last, lines, answers, self.shown.clone()));
     }
 
     async fn read(&self, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
@@ -575,18 +578,23 @@ impl Line {
 }
 
 /// Waits for the end of every change, tells those who wait, and writes what is new to the log.
-async fn tell(mut outcome: Reloaded, lines: Vec<Line>, answers: Vec<oneshot::Sender<Reloaded>>, shown: Shown) {
+async fn tell(mut last: LastReload, lines: Vec<Line>, answers: Vec<oneshot::Sender<Reloaded>>, shown: Shown) {
+    let outcome = &mut last.outcome;
     outcome.scripts = futures_util::future::join_all(lines.into_iter().map(Line::settle)).await;
     outcome.scripts.sort_by(|one, other| one.id.cmp(&other.id));
-    log(&outcome);
-    let mut kept = outcome.clone();
-    // The status shows every script anyway.
-    kept.scripts.retain(|line| !matches!(line.outcome.as_str(), "unchanged" | "helper"));
-    shown.change(|now| now.reload = Some(LastReload { at: Instant::now(), outcome: kept }));
+    log(outcome);
     for answer in answers {
         // Whoever asked may have stopped waiting.
         let _ = answer.send(outcome.clone());
     }
+    // The status shows every script anyway.
+    outcome.scripts.retain(|line| !matches!(line.outcome.as_str(), "unchanged" | "helper"));
+    shown.change(|now| {
+        // A later one may have settled before.
+        if now.reload.as_ref().is_none_or(|shown| shown.at <= last.at) {
+            now.reload = Some(last);
+        }
+    });
 }
 
 fn log(outcome: &Reloaded) {
@@ -614,5 +622,5 @@ fn log(outcome: &Reloaded) {
         tracing::warn!(target: "agent", "reload ({by}): {name} changed, which takes effect when the agent is started again");
     }
     let unchanged = outcome.scripts.iter().filter(|line| line.outcome == "unchanged").count();
-    tracing::info!(target: "agent", "reload ({by}) done, {unchanged} scripts unchanged");
+    tracing::info!(target: "agent", "reload ({by}) done, unchanged scripts: {unchanged}");
 }

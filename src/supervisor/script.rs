@@ -348,10 +348,12 @@ impl Script {
     // --- start ---
 
     fn spawn(&mut self, shared: &mut Shared) {
-        if let Some(next) = self.version.next.take() {
+        let next = self.version.next.take();
+        let now = next.as_ref().map(|next| next.now.clone());
+        if let Some(next) = next {
             self.obey_settings(next, shared);
         }
-        let ask = self.version.begin(&self.spec);
+        let ask = self.version.begin(&self.spec, now);
         self.incarnation += 1;
         self.is_helper = false;
         self.warnings.clear();

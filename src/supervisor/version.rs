@@ -98,8 +98,10 @@ impl Version {
         Self { home, ..Self::default() }
     }
 
-    /// A new worker is about to start; gives what a look before it needs.
-    pub fn begin(&mut self, spec: &WorkerSpec) -> Ask {
+    /// A new worker is about to start; gives what a look before it needs. `now`: the files as somebody has seen them who wants it started.
+    pub fn begin(&mut self, spec: &WorkerSpec, now: Option<Print>) -> Ask {
+        // Until that look is done.
+        self.before.print = now.unwrap_or_else(|| self.print());
         self.loaded.clear();
         (self.heard_hello, self.is_ready) = (false, false);
         self.lives_in.clone_from(&self.home);
