@@ -1,8 +1,8 @@
 //! An agent that follows a repository: a push changes what it touches and nothing else, and a bad one keeps what runs.
 
-mod support;
 #[path = "support/git.rs"]
 mod git;
+mod support;
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,9 @@ fn fleet(count: usize) -> Origin {
 /// A root whose agent pulls every second.
 fn following(url: &str) -> Root {
     let root = Root::new();
-    let text = format!("[git_repos]\npull_interval = \"1s\"\n[[git_repos.repo]]\nenable = true\nname = \"ops\"\nurl = \"{url}\"\n");
+    let text = format!(
+        "[git_repos]\npull_interval = \"1s\"\n[[git_repos.repo]]\nenable = true\nname = \"ops\"\nurl = \"{url}\"\n"
+    );
     root.conf("git.conf", &text);
     root
 }
@@ -71,7 +73,11 @@ fn wait_for_version(root: &Root, n: usize, version: u32) {
     wait_for(&format!("version {version} of m{n}"), || {
         let points = root.points("metric");
         let found = points.lines().rev().any(|line| line.starts_with(&start) && line.contains(&end));
-        if found { Ok(()) } else { Err(points.lines().rev().find(|line| line.starts_with(&start)).unwrap_or("none").to_owned()) }
+        if found {
+            Ok(())
+        } else {
+            Err(points.lines().rev().find(|line| line.starts_with(&start)).unwrap_or("none").to_owned())
+        }
     });
 }
 
@@ -152,13 +158,17 @@ fn settings_with_a_fault_change_nothing_and_name_the_place() {
     let first = origin.head();
     wait_for_commit(&agent, &first);
     let before = pids(&agent, 2);
-    let bad = origin.commit(&[("conf.d/fleet.conf", &CONF.replace("dirs", "dris")), (&name(0), &script(0, 2))], "refactor");
+    let bad =
+        origin.commit(&[("conf.d/fleet.conf", &CONF.replace("dirs", "dris")), (&name(0), &script(0, 2))], "refactor");
     let repo = wait_for("the refusal", || {
         let repo = repo(&agent);
         if repo["refused"].is_object() { Ok(repo) } else { Err(format!("{repo:#}")) }
     });
     assert_eq!((&repo["commit"]["id"], &repo["refused"]["commit"]["id"]), (&Value::from(first), &Value::from(bad)));
-    assert!(repo["refused"]["why"][0].as_str().unwrap().starts_with("conf.d/fleet.conf:4: PD0102 unknown key `dris`"), "{repo:#}");
+    assert!(
+        repo["refused"]["why"][0].as_str().unwrap().starts_with("conf.d/fleet.conf:4: PD0102 unknown key `dris`"),
+        "{repo:#}"
+    );
     assert_eq!(pids(&agent, 2), before);
     let mended = origin.commit(&[("conf.d/fleet.conf", CONF)], "mended");
     wait_for_commit(&agent, &mended);

@@ -25,7 +25,10 @@ pub(super) fn main(root: &Path) -> Exit {
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
     // A stop that comes during the start is one too.
-    let stop = runtime.block_on(async { asked_to_stop() });
+    let stop = {
+        let _inside = runtime.enter();
+        asked_to_stop()
+    };
     match runtime.block_on(app::run(config, Surroundings::of_this_process(), stop)) {
         Ok(()) => Exit::Ok,
         Err(error) => {
