@@ -1,10 +1,11 @@
 //! Builds all parts from the settings, starts them, and stops them in order; the only module that knows all of them.
 //!
-//! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: workers (they may end their run and
+//! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: pulls, workers (they may end their run and
 //! report), ingest refuses, pumps until the grace ends, cursors saved. Whatever is not delivered stays in the buffer.
 
 mod pumps;
 mod reload;
+pub mod repos;
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, Write};
@@ -121,6 +122,7 @@ struct Agent {
     logs: ScriptLogs,
     ingest: Arc<Ingest>,
     scripts: supervisor::Handle,
+    git: crate::git::Handle,
     control: Arc<Control>,
     stop_reloads: CancellationToken,
     /// Gives the pumps back at its end.
@@ -184,6 +186,7 @@ impl Agent {
         let shown = Shown::default();
         shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
         let (asks, asked) = mpsc::channel(ASKS);
+        let git = repos::start(&config, &run_dir, &ingest.host, repos::Reloads::new(asks.clone(), scripts.clone()));
         let control = Arc::new(Control {
             started: Instant::now(),
             root: config.root.clone(),
@@ -197,6 +200,7 @@ impl Agent {
             dead,
             last_errors: ingest.last_errors.clone(),
             counters,
+            git: git.clone(),
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
         let stop_listeners = CancellationToken::new();
@@ -215,9 +219,9 @@ impl Agent {
             asks: asked,
             hangups,
             at_start: config.clone(),
+            repos: crate::git::roots_at_start(&config.git_repos),
             config,
             around,
-            repos: Vec::new(),
             scripts: scripts.clone(),
             ingest: Arc::clone(&ingest),
             pumps,
@@ -233,6 +237,7 @@ impl Agent {
             logs,
             ingest,
             scripts,
+            git,
             control,
             stop_reloads,
             reloads,
@@ -243,6 +248,7 @@ impl Agent {
     }
 
     async fn stop(self) {
+        self.git.stop().await;
         self.stop_reloads.cancel();
         let pumps = self.reloads.await;
         self.scripts.stop(STOP_WORKERS).await;

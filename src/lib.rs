@@ -12,6 +12,7 @@ pub mod watch;
 pub mod buffer;
 pub mod deadletter;
 pub mod event;
+pub mod git;
 pub mod worker;
 
 pub mod ingest;

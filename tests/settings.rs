@@ -476,7 +476,8 @@ fn a_secret_that_cannot_be_had_is_a_fault() {
     );
     assert_eq!(fault("[http_api]\ntokens = [\"\"]"), "2:11 PD0103 the secret is empty");
     assert!(
-        fault("[logging]\ndir = \"${env:HOME}\"").contains("they work in the settings of sinks and in `tokens` only")
+        fault("[logging]\ndir = \"${env:HOME}\"")
+            .contains("they work in the settings of sinks and git repositories and in `tokens` only")
     );
 }
 
@@ -589,19 +590,6 @@ fn without_settings_the_defaults_stand() {
     let mut homeless = Root::with(&[("a.conf", "")]);
     homeless.around.env.remove("HOME");
     assert_eq!(homeless.config().logging.dir, homeless.path("data/log"));
-}
-
-#[test]
-fn git_repositories_are_checked_but_not_pulled_yet() {
-    let repo = "[git_repos]\npull_interval = \"1m\"\n[[git_repos.repo]]\nenable = false\nurl = \"\"\nssh_private_key_path = \"\"\n\
-                ssh_private_key_password = \"\"\nbranch = \"master\"\n";
-    config(repo);
-    assert!(
-        fault(&repo.replace("enable = false", "enable = true"))
-            .starts_with("4:10 PD0103 this version does not pull git repositories yet")
-    );
-    assert!(fault(&repo.replace("url = \"\"", "url = \"file:///x\"")).contains("it must be a URL that starts with"));
-    assert!(fault(&repo.replace("\"1m\"", "\"soon\"")).contains("`pull_interval` is `\"soon\"`"));
 }
 
 // --- sinks ---
@@ -837,7 +825,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
         assert!(text.lines().any(|line| line == table), "{table} is not in the sample");
     }
     let keys = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 33, "a key was added or removed: is it in the sample?");
+    assert_eq!(keys, 43, "a key was added or removed: is it in the sample?");
     let root = Root::with(&[("agent.conf", &text)]);
     let written = root.config();
     std::fs::write(root.path("conf.d/agent.conf"), "").unwrap();
@@ -849,6 +837,12 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     assert_eq!(written.logging, built_in.logging);
     assert_eq!(written.reload, built_in.reload);
     assert_eq!(written.global_tags, built_in.global_tags);
+    assert_eq!(written.git_repos, built_in.git_repos);
+    let enabled = text.replace("enable = false", "enable = true");
+    std::fs::write(root.path("conf.d/agent.conf"), enabled.replace("url = \"\"", "url = \"/srv/c.git\"")).unwrap();
+    let mut repo = root.config().git_repos.repos.remove(0);
+    repo.origin = config::Origin::default();
+    assert_eq!(repo, config::Repo::plain("collectors", config::repos::RepoUrl::parse("/srv/c.git").unwrap().0));
     let mut sink = written.sinks[0].clone();
     sink.origin = built_in.sinks[0].origin.clone();
     assert_eq!(vec![sink], built_in.sinks);
@@ -862,7 +856,7 @@ fn every_example_in_the_sample_is_accepted() {
     let sinks = lines.iter().position(|line| line.starts_with("[sinks.")).unwrap();
     let shared = lines.iter().position(|line| line.starts_with("categories")).unwrap();
     let (input_keys, sink_keys, examples) = (&lines[..shared], &lines[shared..sinks], &lines[sinks..]);
-    assert_eq!((input_keys.len(), sink_keys.len()), (15, 8));
+    assert_eq!((input_keys.len(), sink_keys.len()), (16, 8));
     let mut text = input(&input_keys.join("\n")) + &examples.join("\n") + "\n";
     text += &format!(
         "[sinks.influxdb.all]\nurl = \"https://h\"\ndatabase = \"d\"\n{}\n",
@@ -873,7 +867,7 @@ fn every_example_in_the_sample_is_accepted() {
         Root::with(&[("t.conf", &text)]).env("INFLUX_PASSWORD", "p").env("INFLUX_TOKEN", "t").env("DATAWAY_TOKEN", "t");
     root.file("influx.token", "t").file("ca.pem", "-----BEGIN CERTIFICATE-----\n").mode("influx.token", 0o600);
     let config = root.config();
-    assert_eq!((config.inputs.len(), config.sinks.len()), (1, 11));
+    assert_eq!((config.inputs.len(), config.sinks.len(), config.git_repos.repos.len()), (1, 11, 2));
 }
 
 #[test]

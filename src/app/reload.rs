@@ -249,8 +249,8 @@ impl Reloader {
     }
 
     async fn read(&self, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
-        let (root, around, _repos) = (self.config.root.clone(), self.around.clone(), repos.to_vec());
-        let read = tokio::task::spawn_blocking(move || config::read(&root, &around)).await;
+        let (root, around, repos) = (self.config.root.clone(), self.around.clone(), repos.to_vec());
+        let read = tokio::task::spawn_blocking(move || config::read_with(&root, &around, &repos)).await;
         read.unwrap_or_else(|gone| {
             let fault = Diagnostic::error("PD0101", format!("the settings could not be read: {gone}"));
             Err(ConfigError { faults: vec![fault], warnings: Vec::new(), inputs: Vec::new() })
@@ -457,6 +457,7 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
         ("[buffer] at_cap", buffer.at_cap != new_buffer.at_cap),
         ("[buffer] sync", buffer.sync != new_buffer.sync),
         ("[logging] level", at_start.logging.level != now.logging.level),
+        ("[git_repos]", !at_start.git_repos.is_same_as(&now.git_repos)),
         ("[logging] dir", at_start.logging.dir != now.logging.dir),
     ];
     keys.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect()

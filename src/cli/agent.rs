@@ -25,8 +25,12 @@ pub(super) fn main(root: &Path) -> Exit {
         .enable_all()
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
-    let around = Surroundings::of_this_process();
-    let ended = runtime.block_on(async { app::run(config, around, &manager, asked_to_stop()).await });
+    // A stop that comes during the start is one too.
+    let stop = {
+        let _inside = runtime.enter();
+        asked_to_stop()
+    };
+    let ended = runtime.block_on(app::run(config, Surroundings::of_this_process(), &manager, stop));
     // Everything is closed; a look at a disk that hangs is not waited for.
     runtime.shutdown_background();
     match ended {
@@ -85,7 +89,7 @@ fn log_to_stderr(level: Level) {
     // Other crates speak at this level only when they have something to say to an operator.
     let targets = tracing_subscriber::filter::Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_targets(["pythond", "ingest", "sink", "worker", "buffer", "agent"].map(|target| (target, level)));
+        .with_targets(["pythond", "ingest", "sink", "worker", "buffer", "agent", "git"].map(|target| (target, level)));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())

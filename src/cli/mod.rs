@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod deadletter;
+mod git;
 mod reload;
 mod restart;
 mod run;
@@ -17,7 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, Diagnostic, Surroundings};
+use crate::app;
+use crate::config::{Config, Diagnostic, Surroundings};
 
 /// Why a command ended (spec/experience 7.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +39,15 @@ pub enum Exit {
     Refused = 6,
     /// The agent does not answer.
     NoAgent = 7,
+    /// A git repository could not be pulled.
+    Git = 9,
     Interrupted = 130,
 }
 
 #[derive(Parser)]
 #[command(name = "pythond", version, about = "Runs Python collectors, supervises them and delivers what they report without losing a point", long_about = None)]
 #[command(
-    after_help = "Exit codes: 0 ok · 1 failed · 2 usage · 3 faults in settings or scripts · 4 script not loaded · 5 script raised, timed out or died ·\n6 data refused or none · 7 agent not reachable · 130 interrupted"
+    after_help = "Exit codes: 0 ok · 1 failed · 2 usage · 3 faults in settings or scripts · 4 script not loaded · 5 script raised, timed out or died ·\n6 data refused or none · 7 agent not reachable · 9 git operation failed · 130 interrupted"
 )]
 struct Cli {
     /// Directory with conf.d/, python.d/ and data/ [default: the current directory if it has conf.d, else /usr/local/pythond]
@@ -73,6 +77,8 @@ enum Command {
     RunNow(restart::Args),
     /// List the sinks, or give up what waits for one
     Sink(sink::Args),
+    /// Show and pull the git repositories that scripts come from
+    Git(git::Args),
     /// Show what was refused for good and why, or send it again
     Deadletter(deadletter::Args),
 }
@@ -91,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => restart::restart(&root, &args),
         Command::RunNow(args) => restart::run_now(&root, &args),
         Command::Sink(args) => sink::main(&root, &args),
+        Command::Git(args) => git::main(&root, &args),
         Command::Deadletter(args) => deadletter::main(&root, &args),
     };
     ExitCode::from(exit as u8)
@@ -136,7 +143,7 @@ fn show(diagnostics: &[Diagnostic]) {
 
 /// Reads the settings, or prints every fault.
 fn settings(root: &Path) -> Result<Config, Exit> {
-    config::read(root, &Surroundings::of_this_process()).map_err(|error| {
+    app::repos::settings(root, &Surroundings::of_this_process()).map_err(|error| {
         show(&error.faults);
         show(&error.warnings);
         let count = error.faults.len();

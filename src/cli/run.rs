@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::status;
 use super::table::layout;
 use super::{Exit, here, say, short, show, small_runtime, warn};
+use crate::app;
 use crate::config::diagnostic::Place;
-use crate::config::{self, Diagnostic, Input, Severity, Surroundings};
+use crate::config::{Diagnostic, Input, Severity, Surroundings};
 use crate::ingest::reply::RefusedAnswer;
 use crate::point::{Category, Point, Value};
 use crate::tryout::{Captured, End, Outcome, Tryout};
@@ -100,7 +101,7 @@ async fn run_all(root: &Path, args: &Args, specs: &[WorkerSpec]) -> Exit {
 // --- what to run ---
 
 fn find(root: &Path, args: &Args) -> Result<Vec<WorkerSpec>, Exit> {
-    let configured = config::read(root, &Surroundings::of_this_process())
+    let configured = app::repos::settings(root, &Surroundings::of_this_process())
         .map(|config| discover::scripts(&config.inputs).specs)
         .unwrap_or_default();
     let path = here().join(&args.target);

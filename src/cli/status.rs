@@ -205,6 +205,7 @@ fn all(status: &Status) -> String {
             out.push_str(&format!("\n  sink {}: {text}\n", sink.name));
         }
     }
+    out.push_str(&super::git::troubles(&status.repos));
     out.push_str(&footer(status));
     out
 }

@@ -42,6 +42,22 @@ pub fn read(conf_d: &Path) -> Listing {
     listing
 }
 
+/// Lists and reads the settings files of a directory that need not be there, such as that of a repository.
+pub fn read_if_there(conf_d: &Path) -> Listing {
+    let mut listing = Listing::default();
+    let mut paths = Vec::new();
+    if conf_d.is_dir() {
+        listing.walk(conf_d, &mut BTreeSet::new(), &mut paths);
+    }
+    paths.sort();
+    let mut real_paths = BTreeMap::new();
+    let mut contents = BTreeMap::new();
+    for path in paths {
+        listing.add(path, &mut real_paths, &mut contents);
+    }
+    listing
+}
+
 fn nothing_there(message: String, conf_d: &Path) -> Diagnostic {
     Diagnostic::error("PD0106", message).with_help(format!(
         "create `{}` with\n[[inputs.pythond]]\nname = \"my-inputs\"\ncmd  = \"python3\"\ndirs = [\"mytest\"]",

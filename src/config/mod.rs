@@ -12,6 +12,7 @@ pub mod glob;
 mod listing;
 pub mod quantity;
 mod raw;
+pub mod repos;
 mod resolve;
 mod section;
 pub mod sinks;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use quantity::Secret;
+pub use repos::{GitRepos, Repo, RepoRoot};
 pub use section::nearest;
 pub use sinks::SinkSettings;
 
@@ -43,6 +45,7 @@ pub struct Config {
     /// Never empty: without a `[sinks]` table it holds the default file sink, and `default_sink` is true.
     pub sinks: Vec<SinkSettings>,
     pub default_sink: bool,
+    pub git_repos: GitRepos,
     /// What is odd but not wrong, to be shown at start.
     pub warnings: Vec<Diagnostic>,
 }
@@ -318,17 +321,31 @@ impl Surroundings {
     }
 }
 
-/// The exported tree of a repository, with `conf.d/` and `python.d/` in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepoRoot {
-    pub name: String,
-    pub dir: PathBuf,
-}
-
 /// Reads and checks every `*.conf` below `<root>/conf.d`.
 ///
 /// # Errors
 /// All faults of all files at once.
 pub fn read(root: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
-    resolve::read(root, around)
+    read_with(root, around, &[])
+}
+
+/// Reads and checks every `*.conf` below `<root>/conf.d` and below the `conf.d` of each repository, which may hold inputs only.
+///
+/// A relative entry of `dirs` is looked up in the repository that the block stands in, in the other repositories in order, and last
+/// in the local `python.d`. While an enabled repository is not among `repos`, since it was never fetched, an entry that is nowhere
+/// is a warning and the input goes without it.
+///
+/// # Errors
+/// All faults of all files at once.
+pub fn read_with(root: &Path, around: &Surroundings, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
+    resolve::read(root, around, repos)
+}
+
+/// Reads and checks the `conf.d` of a repository by itself, as for its own CI: its inputs, or without any one for each folder of its
+/// `python.d`. What only the hosts have (interpreters, absolute paths) is a warning.
+///
+/// # Errors
+/// All faults of all files at once.
+pub fn read_repo(dir: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
+    resolve::read_repo(dir, around)
 }

@@ -97,6 +97,35 @@ impl Files {
         self.parse(file, around, tree)
     }
 
+    /// Reads a file of a repository into `tree`: it may hold inputs, and nothing else.
+    pub fn add_inputs(
+        &mut self,
+        path: PathBuf,
+        bytes: Vec<u8>,
+        around: &Surroundings,
+        tree: &mut Table,
+    ) -> Vec<Diagnostic> {
+        let mut own = Table::default();
+        let mut faults = self.add(path, bytes, around, &mut own);
+        let (inputs, others): (Vec<Entry>, Vec<Entry>) =
+            own.entries.into_iter().partition(|entry| entry.key == "inputs");
+        for other in others.iter().filter(|other| !self.is_in_broken_line(other.key_span)) {
+            let what = format!(
+                "`{}` has no place in a repository; its `conf.d` may hold `[[inputs.pythond]]` only",
+                other.key
+            );
+            let fault = Diagnostic::error("PD0103", what).at(self.place(other.key_span));
+            faults.push(fault.with_help("move it to the `conf.d` of the agent"));
+        }
+        self.merge(tree, Table { entries: inputs, header: None }, "", &mut faults);
+        faults
+    }
+
+    /// The path of the file in which a span stands.
+    pub fn path(&self, span: Span) -> &std::path::Path {
+        &self.files[span.file].path
+    }
+
     /// Where a span stands, with its line.
     pub fn place(&self, span: Span) -> Place {
         let file = &self.files[span.file];

@@ -11,11 +11,17 @@ use super::diagnostic::Diagnostic;
 use super::expand::{self, Reference};
 use super::quantity::{self, A_DURATION, A_SIZE, Secret};
 use super::raw::{Entry, Files, Node, Span, Value};
-use super::{Origin, Surroundings};
+use super::{Origin, RepoRoot, Surroundings};
 
 /// What goes along while the tables are read: what may be looked at, and what was found.
 pub struct Reading<'a> {
     pub root: &'a Path,
+    /// The exported repositories, in order.
+    pub repos: &'a [RepoRoot],
+    /// Enabled repositories that were never fetched.
+    pub pending: Vec<String>,
+    /// The settings are for other hosts: what is missing on this one is a warning.
+    pub is_elsewhere: bool,
     pub around: &'a Surroundings,
     pub files: &'a Files,
     pub faults: Vec<Diagnostic>,
@@ -275,7 +281,7 @@ pub fn text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
     if expand::has_reference(text) {
         return because_with_help(
             "PD0103",
-            "`${env:…}` and `${file:…}` stand for secrets; they work in the settings of sinks and in `tokens` only",
+            "`${env:…}` and `${file:…}` stand for secrets; they work in the settings of sinks and git repositories and in `tokens` only",
             "write `$NAME` for a variable that is no secret",
         );
     }

@@ -16,6 +16,11 @@ struct OfSink {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfRepo {
+    repo: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfScript {
     script: String,
 }
@@ -97,6 +102,20 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
         skipped,
     );
     registry.register("sink_oldest_seconds", "Age of the oldest point that the sink has not taken yet", oldest);
+
+    let (up, age) = (Family::<OfRepo, Gauge>::default(), Family::<OfRepo, Float>::default());
+    let refused = Family::<OfRepo, Gauge>::default();
+    for repo in &status.repos {
+        let of = OfRepo { repo: repo.name.clone() };
+        up.get_or_create(&of).set(i64::from(repo.fault.is_none()));
+        refused.get_or_create(&of).set(i64::from(repo.refused.is_some() || !repo.held.is_empty()));
+        if let Some(seconds) = repo.last_good_pull_ago_s {
+            age.get_or_create(&of).set(seconds);
+        }
+    }
+    registry.register("git_up", "1 while the repository can be pulled", up);
+    registry.register("git_refused", "1 while the newest commit is refused, whole or in part", refused);
+    registry.register("git_last_sync_age_seconds", "Since the repository was last pulled", age);
 
     let (up, restarts) = (Family::<OfScript, Gauge>::default(), Family::<OfScript, Gauge>::default());
     for script in &status.scripts {

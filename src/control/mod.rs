@@ -1,6 +1,7 @@
 //! What is shown: the status as JSON, the counters as Prometheus text, and the page; and what can be told: `skip` to a sink, `reload` to
-//! the agent.
+//! the agent, `sync` to a repository.
 
+mod git;
 mod metrics;
 mod page;
 pub mod reload;
@@ -42,6 +43,7 @@ pub struct Control {
     pub dead: DeadLetters,
     pub last_errors: LastErrors,
     pub counters: Counters,
+    pub git: crate::git::Handle,
 }
 
 /// What a reload may change; clones share it.
@@ -84,6 +86,8 @@ pub struct ShownSink {
 pub fn router(control: Arc<Control>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/git", get(git::git))
+        .route("/api/v1/git/sync", post(git::sync))
         .route("/metrics", get(metrics))
         .route("/api/v1/sinks/{name}/skip", post(skip::skip))
         .route("/api/v1/scripts/{id}/stack", get(stack::stack))

@@ -42,6 +42,7 @@ impl Control {
             mechanisms: self.scripts.mechanisms().iter().map(mechanism).collect(),
             needs_restart: shown.needs_restart,
             reload,
+            repos: self.git.views().iter().map(super::git::brief).collect(),
             buffer: Buffer {
                 bytes: buffer.bytes,
                 max_bytes: buffer.max_bytes,

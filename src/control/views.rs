@@ -35,6 +35,9 @@ pub struct Status {
     pub panics: BTreeMap<String, u64>,
     /// Folders without a script, unreadable files …
     pub problems: Vec<String>,
+    /// The enabled git repositories, in order.
+    #[serde(default)]
+    pub repos: Vec<Repo>,
     /// Settings that changed and take effect only when the agent is started again.
     #[serde(default)]
     pub needs_restart: Vec<String>,
@@ -286,4 +289,89 @@ impl Script {
     pub fn is_well(&self) -> bool {
         matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper" | "ended") && self.why.is_none()
     }
+}
+
+/// One git repository.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Repo {
+    pub name: String,
+    /// Free of secrets.
+    pub url: String,
+    /// The branch, tag or commit, in words.
+    pub follows: String,
+    /// The commit whose scripts run.
+    pub commit: Option<RepoCommit>,
+    /// Scripts that keep the version of an earlier commit.
+    pub held: Vec<HeldScript>,
+    /// What was left out of the commit: submodules, links that leave it …
+    pub notes: Vec<String>,
+    /// A newer commit that was refused whole.
+    pub refused: Option<RefusedCommit>,
+    /// Why the last pull failed; the code that runs goes on.
+    pub fault: Option<RepoFault>,
+    /// Pulls that failed in a row.
+    pub failures: u32,
+    pub is_pulling: bool,
+    pub last_pull_ago_s: Option<f64>,
+    pub last_good_pull_ago_s: Option<f64>,
+    pub next_pull_in_s: Option<f64>,
+    /// What the last commit started, restarted and stopped.
+    pub changes: Vec<String>,
+    /// What ran when, the newest last; empty in the status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<RepoEvent>,
+}
+
+impl Repo {
+    /// True while nobody has to look at it.
+    pub fn is_well(&self) -> bool {
+        self.fault.is_none() && self.refused.is_none() && self.held.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RepoCommit {
+    pub id: String,
+    pub title: String,
+    pub author: String,
+    pub ago_s: f64,
+}
+
+impl RepoCommit {
+    /// The first seven characters, as git shows it.
+    pub fn short(&self) -> &str {
+        self.id.get(..7).unwrap_or(&self.id)
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldScript {
+    pub script: String,
+    pub why: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefusedCommit {
+    pub commit: RepoCommit,
+    /// Each with file and line.
+    pub why: Vec<String>,
+    pub ago_s: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RepoFault {
+    pub code: String,
+    pub message: String,
+    pub notes: Vec<String>,
+    pub help: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RepoEvent {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// One of `active partly refused rewritten`.
+    pub what: String,
+    pub commit: RepoCommit,
+    pub before: Option<String>,
 }

@@ -26,7 +26,7 @@ use super::control::Channel;
 use super::lock::{self, Lock};
 
 /// In the environment of a worker and of everything it starts: whose run directory, and which worker.
-const RUN_COOKIE: &str = "PYTHOND_RUN";
+pub const RUN_COOKIE: &str = "PYTHOND_RUN";
 const WORKER_COOKIE: &str = "PYTHOND_WORKER";
 
 /// How long the end of an earlier agent's processes is waited for.

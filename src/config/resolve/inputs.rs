@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DAY, Reading, Section, Taken, no_input, tags_of};
+use crate::config::glob::Glob;
 use crate::config::raw::{Entry, Node, Value, as_list};
 use crate::config::section::{
-    At, Wrong, because, because_with_help, duration, filled_text, must_be, nearest, number, read_value, size, text,
-    word, yes_or_no,
+    At, Wrong, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, read_value, size,
+    text, word, yes_or_no,
 };
-use crate::config::{Input, Restart};
+use crate::config::{Input, RepoRoot, Restart};
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;
@@ -48,6 +49,20 @@ pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
     inputs
 }
 
+/// One input for each folder, as when nobody says which ones run.
+pub fn each_folder(python_d: &Path) -> Vec<Input> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(python_d)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir() && path.file_name().is_some_and(|name| name != "core"))
+        .collect();
+    folders.sort();
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let folders = folders.into_iter().filter(|path| !name(path).starts_with(['.', '_']));
+    folders.map(|path| Input::plain(&name(&path), "python3", path)).collect()
+}
+
 fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
     let message = format!("unknown input `{}`; this agent runs Python collectors only", entry.key);
     let help = match nearest(&entry.key, &["pythond"]) {
@@ -59,7 +74,8 @@ fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
 
 fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<String>>) -> Option<Input> {
     let origin = section.origin(reading);
-    let enabled = section.read(reading, "enabled", yes_or_no).is_none_or(|at| at.value);
+    let wanted = section.read(reading, "enabled", yes_or_no).is_none_or(|at| at.value);
+    let enabled = when(&mut section, reading) && wanted;
     let name = section.require(reading, "name", "\"my-inputs\"", name);
     if let Some(name) = &name {
         check_unique(name, names, reading);
@@ -172,6 +188,11 @@ fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Strin
     if !enabled || which::which_in(&cmd, Some(search), reading.root).is_ok() {
         return Ok(cmd);
     }
+    if reading.is_elsewhere {
+        let message = format!("the interpreter `{cmd}` is not on this machine; the scripts are checked with python3");
+        reading.warn("PD0107", node.span, message, "check on a host that has it, too");
+        return Ok("python3".to_owned());
+    }
     if path.is_absolute() {
         let state = if path.exists() { "is not a program that can be run" } else { "does not exist" };
         return because("PD0107", format!("the interpreter `{cmd}` {state}"));
@@ -195,9 +216,9 @@ fn dirs(section: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Opti
     })?;
     let given = before.value.len();
     let read = |node: &Node| read_value(reading, "dirs", node, |node, reading| dir(node, reading, enabled));
-    let found: Vec<PathBuf> = before.value.iter().filter_map(read).map(|at| at.value).collect();
+    let found: Vec<Option<PathBuf>> = before.value.iter().filter_map(read).map(|at| at.value).collect();
     let mut dirs: Vec<PathBuf> = Vec::new();
-    for dir in &found {
+    for dir in found.iter().flatten() {
         if !dirs.contains(dir) {
             dirs.push(dir.clone());
         }
@@ -205,25 +226,94 @@ fn dirs(section: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Opti
     (found.len() == given).then_some(dirs)
 }
 
-fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
+/// A folder or file; `None` while it may come with a repository that was never fetched.
+fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Option<PathBuf>> {
     let entry = filled_text(node, reading)?;
-    let python_d = reading.root.join("python.d");
-    let path = reading.path_below(&python_d, &entry);
-    if path.starts_with(python_d.join("core")) {
+    let places = places(&entry, node, reading);
+    let local = reading.path_below(&reading.root.join("python.d"), &entry);
+    if places.iter().any(|(base, path)| path.starts_with(base.join("core"))) {
         return because("PD0106", format!("`{entry}` holds the agent's own Python code and is no place for scripts"));
     }
-    if !enabled || path.is_dir() || (path.is_file() && path.extension().is_some_and(|ending| ending == "py")) {
-        return Ok(path);
+    let usable =
+        |path: &Path| path.is_dir() || (path.is_file() && path.extension().is_some_and(|ending| ending == "py"));
+    if let Some((_, path)) = places.iter().find(|(_, path)| usable(path)) {
+        return Ok(Some(path.clone()));
     }
-    if path.exists() {
+    if !enabled {
+        return Ok(Some(local));
+    }
+    if let Some((_, path)) = places.iter().find(|(_, path)| path.exists()) {
         return because("PD0106", format!("`{}` is neither a folder nor a `.py` file", path.display()));
     }
-    let message = format!("the folder `{entry}` does not exist; looked for {}", path.display());
-    let help = match in_other_case(&path) {
+    let searched: Vec<String> = places.iter().map(|(_, path)| path.display().to_string()).collect();
+    let message = format!("the folder `{entry}` does not exist; looked for {}", searched.join(" and "));
+    if reading.is_elsewhere && Path::new(&entry).is_absolute() {
+        reading.warn("PD0106", node.span, message, "check on a host that has it, too");
+        return Ok(None);
+    }
+    if !reading.pending.is_empty() && !Path::new(&entry).is_absolute() {
+        let help = format!("it may come with {}, which was not fetched yet", listed_names(&reading.pending));
+        reading.warn("PD0106", node.span, message, help);
+        return Ok(None);
+    }
+    let help = match places.iter().find_map(|(_, path)| in_other_case(path)) {
         Some(name) => format!("there is `{name}`; upper and lower case differ"),
-        None => format!("mkdir -p {}", path.display()),
+        None => format!("mkdir -p {}", local.display()),
     };
     because_with_help("PD0106", message, help)
+}
+
+/// Where an entry may lie, in order: the repository that the block stands in, the other repositories, the local `python.d`;
+/// each with the folder that a relative entry starts from.
+fn places(entry: &str, node: &Node, reading: &Reading<'_>) -> Vec<(PathBuf, PathBuf)> {
+    let file = reading.files.path(node.span);
+    let (own, others): (Vec<&RepoRoot>, Vec<&RepoRoot>) =
+        reading.repos.iter().partition(|repo| file.starts_with(&repo.dir));
+    let repos = own.into_iter().chain(others).map(|repo| repo.dir.join("python.d"));
+    let mut places: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for base in repos.chain([reading.root.join("python.d")]) {
+        let path = reading.path_below(&base, entry);
+        if !places.iter().any(|(_, known)| *known == path) {
+            places.push((base, path));
+        }
+    }
+    places
+}
+
+fn listed_names(names: &[String]) -> String {
+    listed(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Says whether `when` lets the input run on this host; without it every host does.
+fn when(section: &mut Section, reading: &mut Reading<'_>) -> bool {
+    let Some(Entry { node, .. }) = section.take("when") else {
+        return true;
+    };
+    let Some(mut table) = Section::open("when", node, reading) else {
+        return false;
+    };
+    let hosts = table.list(reading, "hosts", filled_text);
+    let is_host = hosts.is_none_or(|hosts| hosts.value.iter().any(|at| is_this_host(&at.value, reading)));
+    let mut is_env = true;
+    if let Some(Entry { node, .. }) = table.take("env")
+        && let Some(mut env) = Section::open("env", node, reading)
+    {
+        for Entry { key, node, .. } in env.take_rest() {
+            let Some(wanted) = read_value(reading, &key, &node, text) else { continue };
+            let value = reading.around.env.get(&key).map_or("", String::as_str);
+            is_env &= Glob::new(wanted.value).matches(value.as_bytes());
+        }
+    }
+    table.finish(reading);
+    is_host && is_env
+}
+
+/// A pattern fits the host name whole or up to its first dot, in any case.
+fn is_this_host(pattern: &str, reading: &Reading<'_>) -> bool {
+    let host = reading.around.hostname.to_lowercase();
+    let short = host.split('.').next().unwrap_or_default();
+    let pattern = Glob::new(pattern.to_lowercase());
+    pattern.matches(host.as_bytes()) || pattern.matches(short.as_bytes())
 }
 
 /// What lies there under the same name in other case.

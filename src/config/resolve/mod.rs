@@ -5,6 +5,7 @@
 
 mod http_api;
 mod inputs;
+mod repos;
 mod sinks;
 
 use std::collections::BTreeMap;
@@ -14,13 +15,13 @@ use std::time::Duration;
 use super::diagnostic::Diagnostic;
 use super::listing;
 use super::quantity::show_size;
-use super::raw::{Entry, Files, Node, Table, Value, as_list};
+use super::raw::{Entry, Files, Node, Table, Value};
 use super::section::{
-    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, size, text, word,
-    yes_or_no,
+    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, size, word, yes_or_no,
 };
 use super::{
-    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Surroundings, Sync,
+    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Repo, RepoRoot,
+    Surroundings, Sync,
 };
 
 /// The tables of the vocabulary.
@@ -32,19 +33,68 @@ const SMALLEST_BUFFER: u64 = 16 << 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads and checks the settings below `root`.
-pub fn read(root: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
+pub fn read(root: &Path, around: &Surroundings, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let listing = listing::read(&root.join("conf.d"));
     let (mut files, mut tree, mut faults) = (Files::default(), Table::default(), listing.faults);
+    let mut warnings = listing.warnings;
     let any_file = !listing.files.is_empty();
     for (path, bytes) in listing.files {
         faults.extend(files.add(path, bytes, around, &mut tree));
     }
-    let mut reading = Reading { root: &root, around, files: &files, faults, warnings: listing.warnings };
+    for repo in repos {
+        let listing = listing::read_if_there(&repo.dir.join("conf.d"));
+        faults.extend(listing.faults);
+        warnings.extend(listing.warnings);
+        for (path, bytes) in listing.files {
+            faults.extend(files.add_inputs(path, bytes, around, &mut tree));
+        }
+    }
+    let mut reading = Reading {
+        root: &root,
+        repos,
+        pending: Vec::new(),
+        is_elsewhere: false,
+        around,
+        files: &files,
+        faults,
+        warnings,
+    };
     let config = all_tables(tree, any_file, &mut reading);
-    let Reading { mut faults, mut warnings, .. } = reading;
-    in_file_order(&mut faults, &files);
-    in_file_order(&mut warnings, &files);
+    finished(config, reading)
+}
+
+/// Reads the settings of a repository by themselves.
+pub fn read_repo(dir: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
+    let root = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let listing = listing::read_if_there(&root.join("conf.d"));
+    let (mut files, mut tree, mut faults) = (Files::default(), Table::default(), listing.faults);
+    let any_file = !listing.files.is_empty();
+    for (path, bytes) in listing.files {
+        faults.extend(files.add_inputs(path, bytes, around, &mut tree));
+    }
+    let warnings = listing.warnings;
+    let mut reading = Reading {
+        root: &root,
+        repos: &[],
+        pending: Vec::new(),
+        is_elsewhere: true,
+        around,
+        files: &files,
+        faults,
+        warnings,
+    };
+    let mut config = all_tables(tree, any_file, &mut reading);
+    if !any_file {
+        config.inputs = inputs::each_folder(&root.join("python.d"));
+    }
+    finished(config, reading)
+}
+
+fn finished(config: Config, reading: Reading<'_>) -> Result<Config, ConfigError> {
+    let Reading { mut faults, mut warnings, files, .. } = reading;
+    in_file_order(&mut faults, files);
+    in_file_order(&mut warnings, files);
     if faults.is_empty() {
         Ok(Config { warnings, ..config })
     } else {
@@ -69,8 +119,12 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     let mut open = |name: &str, reading: &mut Reading<'_>| {
         tables.remove(name).and_then(|node| Section::open(&format!("[{name}]"), node, reading))
     };
+    let git_repos = repos::read(open("git_repos", reading), reading);
+    let is_pending = |repo: &&Repo| !reading.repos.iter().any(|root| root.name == repo.name);
+    reading.pending = git_repos.repos.iter().filter(is_pending).map(|repo| repo.name.clone()).collect();
     let inputs_table = open("inputs", reading);
-    if inputs_table.is_none() && any_file {
+    // What is not fetched yet may bring some.
+    if inputs_table.is_none() && any_file && reading.pending.is_empty() {
         reading.warnings.push(no_input());
     }
     let http_api = open("http_api", reading);
@@ -81,9 +135,6 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     let reload_table = open("reload", reading);
     let tags_table = open("global_tags", reading);
     let sinks_table = open("sinks", reading);
-    if let Some(table) = open("git_repos", reading) {
-        git_repos(table, reading);
-    }
     let inputs = inputs_table.map_or_else(Vec::new, |table| inputs::read(table, reading));
     let (sinks, default_sink) = sinks::read(sinks_table, reading);
     Config {
@@ -98,6 +149,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
         global_tags: global_tags(tags_table, reading),
         sinks,
         default_sink,
+        git_repos,
         warnings: Vec::new(),
     }
 }
@@ -228,36 +280,6 @@ fn tag_value(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
         Some("ip" | "id" | "uuid") => must_be("fixed text; of DataKit's words only `__datakit_hostname` is known here"),
         _ => Ok(text),
     }
-}
-
-/// DataKit's table is known and checked, so that a copied file says what will not happen.
-fn git_repos(mut table: Section, reading: &mut Reading<'_>) {
-    table.read(reading, "pull_interval", duration(Duration::from_secs(1)..=DAY));
-    if let Some(Entry { node, .. }) = table.take("repo") {
-        for node in as_list(node.value, node.span) {
-            if let Some(repo) = Section::open("[[git_repos.repo]]", node, reading) {
-                git_repo(repo, reading);
-            }
-        }
-    }
-    table.finish(reading);
-}
-
-fn git_repo(mut repo: Section, reading: &mut Reading<'_>) {
-    repo.read(reading, "enable", |node, reading| match yes_or_no(node, reading)? {
-        true => because("PD0103", "this version does not pull git repositories yet; `enable` must be false"),
-        false => Ok(()),
-    });
-    repo.read(reading, "url", |node, reading| {
-        let url = section::text_with_secrets(node, reading)?.to_ascii_lowercase();
-        let known = url.trim().is_empty()
-            || ["http://", "https://", "ssh://", "git@"].iter().any(|kind| url.trim().starts_with(kind));
-        if known { Ok(()) } else { must_be("a URL that starts with https://, http://, ssh:// or git@") }
-    });
-    repo.read(reading, "ssh_private_key_path", text);
-    repo.read(reading, "ssh_private_key_password", section::text_with_secrets);
-    repo.read(reading, "branch", text);
-    repo.finish(reading);
 }
 
 // --- shared by the tables ---

@@ -263,7 +263,7 @@ fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>
     (gzip, ca_file.map(|at| at.value))
 }
 
-fn certificates(node: &Node, reading: &mut Reading<'_>) -> Taken<PathBuf> {
+pub(super) fn certificates(node: &Node, reading: &mut Reading<'_>) -> Taken<PathBuf> {
     let path = path(node, reading)?;
     match std::fs::read_to_string(&path) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(path),

@@ -1,0 +1,90 @@
+//! Scripts from git: what the agent does with a commit that is offered, and the settings together with what is in force.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::config::{self, Config, ConfigError, Secret, Surroundings};
+use crate::control::reload::{self, Asks};
+use crate::control::views::{Fault, Reloaded, ReloadedScript};
+use crate::git::{self, Adopter, Adoption, Candidate, Held};
+use crate::supervisor;
+use crate::worker::process;
+
+/// Reads the settings below `root` and those of the commits that are in force.
+///
+/// # Errors
+/// All faults of all files at once.
+pub fn settings(root: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
+    let local = config::read(root, around)?;
+    match git::roots_at_start(&local.git_repos) {
+        roots if roots.is_empty() => Ok(local),
+        roots => config::read_with(root, around, &roots),
+    }
+}
+
+/// Starts the pulls. What git leaves behind when the agent is killed is found by the cookie of the run directory.
+pub(super) fn start(config: &Config, run_dir: &Path, host: &str, adopter: Reloads) -> git::Handle {
+    let mut repos = config.git_repos.clone();
+    let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
+    repos.env.push((process::RUN_COOKIE.to_owned(), Secret::new(run_dir.display().to_string())));
+    git::start(repos, host, Arc::new(adopter))
+}
+
+/// Takes a commit by a reload with its tree in place of the one before.
+pub(super) struct Reloads {
+    asks: Asks,
+    scripts: supervisor::Handle,
+}
+
+impl Reloads {
+    pub fn new(asks: Asks, scripts: supervisor::Handle) -> Self {
+        Self { asks, scripts }
+    }
+}
+
+impl Adopter for Reloads {
+    fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption> {
+        Box::pin(async move {
+            let by = format!("{} of repository {}", candidate.commit.short(), candidate.repo);
+            match reload::ask(&self.asks, &by, Some(candidate.roots)).await {
+                Some(outcome) => adoption(&outcome, &candidate.dir),
+                // The agent stops, and the pulls with it.
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn in_use(&self) -> BoxFuture<'_, Vec<PathBuf>> {
+        Box::pin(async { self.scripts.homes().await.into_iter().collect() })
+    }
+}
+
+/// What a reload means for the commit in `tree`; scripts from elsewhere are not its business.
+fn adoption(outcome: &Reloaded, tree: &Path) -> Adoption {
+    if !outcome.faults.is_empty() {
+        return Adoption::Refused { why: outcome.faults.iter().map(|fault| told(fault, tree)).collect() };
+    }
+    let of_tree = || outcome.scripts.iter().filter(|script| Path::new(&script.file).starts_with(tree));
+    let held = of_tree().filter(|script| script.outcome == "refused").map(|script| Held {
+        script: script.id.clone(),
+        why: script.why.clone().unwrap_or_else(|| "its new version does not load".to_owned()),
+    });
+    let is_change = |script: &&ReloadedScript| ["started", "restarted", "updated"].contains(&script.outcome.as_str());
+    let stopped = outcome.scripts.iter().filter(|script| script.outcome == "stopped");
+    let changes = of_tree().filter(is_change).chain(stopped);
+    Adoption::Taken {
+        held: held.collect(),
+        changes: changes.map(|script| format!("{} {}", script.outcome, script.id)).collect(),
+    }
+}
+
+/// A fault on one line, its file as it is called in the repository.
+fn told(fault: &Fault, tree: &Path) -> String {
+    let place = fault.file.as_ref().map_or_else(String::new, |file| {
+        let file = Path::new(file).strip_prefix(tree).unwrap_or(Path::new(file)).display().to_string();
+        if fault.line > 0 { format!("{file}:{}: ", fault.line) } else { format!("{file}: ") }
+    });
+    format!("{place}{} {}", fault.code, fault.message.replace(&format!("{}/", tree.display()), ""))
+}

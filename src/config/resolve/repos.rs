@@ -1,0 +1,284 @@
+//! `[git_repos]`: DataKit's keys and ours.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::sinks::certificates;
+use super::{DAY, Reading, Section, Taken};
+use crate::config::quantity::Secret;
+use crate::config::raw::{Entry, Node, Span, as_list};
+use crate::config::repos::{A_REPO_URL, GitRepos, Repo, RepoUrl, Scheme, Transport, UrlLogin};
+use crate::config::section::{
+    self, At, because, because_with_help, duration, filled_text, must_be, number, secret, size, word, yes_or_no,
+};
+
+/// The user name that goes with a token where none is given; GitHub and GitLab take any, some want this one.
+const TOKEN_USER: &str = "oauth2";
+const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+
+/// Reads the table; a repository with a fault, or one that is not enabled, is left out.
+pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> GitRepos {
+    let mut repos = GitRepos::default_in(reading.root, reading.around);
+    let Some(mut table) = table else {
+        return repos;
+    };
+    table.set(reading, "pull_interval", duration(Duration::from_secs(1)..=DAY), &mut repos.pull_interval);
+    let mut names: BTreeMap<String, Span> = BTreeMap::new();
+    if let Some(Entry { node, .. }) = table.take("repo") {
+        let mut read: Vec<(Repo, Option<Span>)> = Vec::new();
+        for node in as_list(node.value, node.span) {
+            if let Some(section) = Section::open("[[git_repos.repo]]", node, reading)
+                && let Some(repo) = repo(section, reading, &mut names)
+            {
+                read.push(repo);
+            }
+        }
+        repos.repos = named(read, &names, reading);
+    }
+    table.finish(reading);
+    repos
+}
+
+/// Gives a name to those that have none of their own; the second of two repositories called `conf` is `conf-2`.
+fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, reading: &mut Reading<'_>) -> Vec<Repo> {
+    let mut taken: Vec<String> = given.keys().cloned().collect();
+    let mut repos: Vec<Repo> = Vec::new();
+    for (mut repo, name_span) in read {
+        let key =
+            |repo: &Repo| (repo.url.as_str().to_owned(), repo.branch.clone(), repo.rev.clone(), repo.subdir.clone());
+        if let Some(first) = repos.iter().find(|first| key(first) == key(&repo)) {
+            let message = format!(
+                "the repository `{}` is given twice, the second time in line {}",
+                repo.url.as_str(),
+                repo.origin.line
+            );
+            reading.faults.push(crate::config::Diagnostic::error("PD0105", message).at(
+                crate::config::diagnostic::Place {
+                    file: first.origin.file.clone(),
+                    line: first.origin.line,
+                    column: first.origin.column,
+                    width: 1,
+                    source: "[[git_repos.repo]]".to_owned(),
+                    label: "first given here".to_owned(),
+                },
+            ));
+        }
+        if name_span.is_none() {
+            let base = repo.url.base_name();
+            let mut name = base.clone();
+            let mut number = 2;
+            while taken.contains(&name) {
+                name = format!("{base}-{number}");
+                number += 1;
+            }
+            taken.push(name.clone());
+            repo.name = name;
+        }
+        repos.push(repo);
+    }
+    repos
+}
+
+fn repo(
+    mut table: Section,
+    reading: &mut Reading<'_>,
+    names: &mut BTreeMap<String, Span>,
+) -> Option<(Repo, Option<Span>)> {
+    let faults_before = reading.faults.len();
+    let origin = table.origin(reading);
+    let enable = table.read(reading, "enable", yes_or_no).map(|at| at.value);
+    let is_enabled = enable == Some(true);
+    let url = url(&mut table, reading, is_enabled);
+    let mut repo = Repo { origin, ..Repo::plain("", url.as_ref().map_or_else(some_url, |at| at.value.0.clone())) };
+    let name = table.read(reading, "name", name);
+    repo.branch = optional(table.read(reading, "branch", reference));
+    let rev = table.read(reading, "rev", reference);
+    repo.subdir = optional(table.read(reading, "subdir", subdir));
+    table.set(reading, "depth", number(0..=1_000_000), &mut repo.depth);
+    repo.ssh_key = optional(table.read(reading, "ssh_private_key_path", optional_path));
+    repo.ssh_key_password = optional(table.read(reading, "ssh_private_key_password", optional_secret));
+    repo.known_hosts = optional(table.read(reading, "known_hosts", optional_path));
+    let ca_file = if is_enabled {
+        table.read(reading, "ca_file", certificates)
+    } else {
+        table.take("ca_file");
+        None
+    };
+    table.set(reading, "transport", transport, &mut repo.transport);
+    let username = table.read(reading, "username", section::text_with_secrets);
+    let password = table.read(reading, "password", secret);
+    let token = table.read(reading, "token", secret);
+    table.set(reading, "timeout", duration(TIMEOUT), &mut repo.timeout);
+    table.set(reading, "max_files", number(1..=10_000_000), &mut repo.max_files);
+    table.set(reading, "max_file_size", size(1..=1 << 40), &mut repo.max_file_size);
+    table.set(reading, "max_size", size(1..=1 << 40), &mut repo.max_size);
+    let span = table.span();
+    table.finish(reading);
+    if let (Some(branch), Some(rev)) = (&repo.branch, &rev)
+        && rev.value.is_some()
+    {
+        let message = format!("`rev` is given besides `branch = \"{branch}\"`; one of them must go");
+        reading.fault("PD0103", rev.span, message);
+    }
+    repo.rev = optional(rev);
+    let in_url = url.as_ref().and_then(|at| at.value.1.clone());
+    repo.login = login(in_url, username, password, token, reading);
+    if let (Some(ca_file), true) = (&ca_file, repo.url.scheme != Scheme::Https) {
+        reading.fault("PD0103", ca_file.span, "`ca_file` has a meaning for https:// only; it must go");
+    }
+    repo.ca_file = ca_file.map(|at| at.value);
+    let name_span = name.as_ref().map(|at| at.span);
+    if let Some(At { value, span }) = name {
+        match names.get(&value) {
+            Some(first) if is_enabled => reading.twice(&format!("name = \"{value}\""), *first, span),
+            _ if is_enabled => {
+                names.insert(value.clone(), span);
+            }
+            _ => {}
+        }
+        repo.name = value;
+    }
+    if enable.is_none() && url.is_some() {
+        let message = "this repository is not used, since `enable` is missing";
+        reading.warn("PD0104", span, message, "add `enable = true`");
+    }
+    (is_enabled && url.is_some() && reading.faults.len() == faults_before).then_some((repo, name_span))
+}
+
+fn some_url() -> RepoUrl {
+    RepoUrl::parse("/").expect("a path is a repository URL").0
+}
+
+fn optional<T>(at: Option<At<Option<T>>>) -> Option<T> {
+    at.and_then(|at| at.value)
+}
+
+/// A disabled repository may have an empty one, as in DataKit's sample.
+fn url(table: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<At<(RepoUrl, Option<UrlLogin>)>> {
+    let parse = |node: &Node, reading: &mut Reading<'_>| {
+        let text = section::text_with_secrets(node, reading)?;
+        if text.trim().is_empty() && !enabled {
+            return Ok(None);
+        }
+        if text.trim().to_ascii_lowercase().starts_with("git://") {
+            let message = "`url` starts with git://, which neither encrypts nor names the server";
+            return because_with_help("PD0103", message, "use https:// or ssh://");
+        }
+        let text = match text.trim().strip_prefix("~/") {
+            Some(_) => reading.path_below(reading.root, text.trim()).display().to_string(),
+            None => text,
+        };
+        RepoUrl::parse(&text).map_or_else(|| must_be(A_REPO_URL), |url| Ok(Some(url)))
+    };
+    let at = if enabled {
+        table.require(reading, "url", "\"https://git.example.com/ops/collectors.git\"", parse)?
+    } else {
+        table.read(reading, "url", parse)?
+    };
+    let (url, login) = at.value?;
+    if enabled && login.as_ref().is_some_and(|(_, password)| password.is_some()) {
+        let help = "use `username` and `password = \"${file:/etc/pythond/git.password}\"`";
+        reading.warn("PD0109", at.span, "`url` holds a password", help);
+    }
+    if enabled && url.scheme == Scheme::Http {
+        let message = "`url` starts with http://: whoever sits between can read and change the scripts";
+        reading.warn("PD0109", at.span, message, "use https:// or ssh://");
+    }
+    Some(At { value: (url, login), span: at.span })
+}
+
+fn login(
+    in_url: Option<UrlLogin>,
+    username: Option<At<String>>,
+    password: Option<At<Secret>>,
+    token: Option<At<Secret>>,
+    reading: &mut Reading<'_>,
+) -> Option<(String, Secret)> {
+    let (url_user, url_password) = in_url.map_or((None, None), |(user, password)| (Some(user), password));
+    if let (Some(password), Some(_)) = (&password, &token) {
+        reading.fault("PD0103", password.span, "`password` is given besides `token`; one of them must go");
+    }
+    let is_token = token.is_some();
+    let user = username.as_ref().map(|at| at.value.clone()).or(url_user).filter(|user| !user.trim().is_empty());
+    let secret = token.or(password).map(|at| at.value).or(url_password);
+    match (user, secret) {
+        (user, Some(secret)) if is_token => Some((user.unwrap_or_else(|| TOKEN_USER.to_owned()), secret)),
+        (Some(user), Some(secret)) => Some((user, secret)),
+        (None, Some(secret)) => Some((TOKEN_USER.to_owned(), secret)),
+        (Some(user), None) => {
+            if let Some(username) = username {
+                reading.fault("PD0104", username.span, "`username` is given without `password` or `token`");
+                None
+            } else {
+                // `https://TOKEN@host/…`: the token stands where the user should.
+                Some((user, Secret::new("")))
+            }
+        }
+        (None, None) => None,
+    }
+}
+
+/// A branch, a tag or a commit; empty is as good as absent.
+fn reference(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
+    let text = section::text(node, reading)?;
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
+    let is_sound =
+        !text.starts_with(['-', '/']) && !text.ends_with(['/', '.']) && !text.contains("..") && !text.contains("@{");
+    if is_sound && !text.contains(is_odd) {
+        Ok(Some(text.to_owned()))
+    } else {
+        must_be("the name of a branch, a tag or a commit")
+    }
+}
+
+fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+    let text = filled_text(node, reading)?;
+    let is_tame = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if is_tame && !text.starts_with(['.', '-']) && text.len() <= 100 && text != "known_hosts" {
+        Ok(text)
+    } else {
+        must_be("a name of letters, digits, `.`, `_` and `-`, since a folder is named after it")
+    }
+}
+
+fn subdir(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
+    let text = section::text(node, reading)?;
+    let path = text.trim().trim_matches('/');
+    if path.is_empty() || path == "." {
+        return Ok(None);
+    }
+    if path.split('/').any(|part| ["", ".", ".."].contains(&part)) {
+        return must_be("a folder inside the repository, such as \"team/web\"");
+    }
+    Ok(Some(path.to_owned()))
+}
+
+fn optional_path(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<PathBuf>> {
+    let text = section::text(node, reading)?;
+    Ok((!text.trim().is_empty()).then(|| reading.path_below(reading.root, text.trim())))
+}
+
+fn optional_secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<Secret>> {
+    let text = section::text_with_secrets(node, reading)?;
+    if text.contains(['\n', '\r', '\0']) {
+        return because("PD0103", "the secret has more than one line");
+    }
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
+}
+
+fn transport(node: &Node, reading: &mut Reading<'_>) -> Taken<Transport> {
+    let given = word(&[("system", Some(Transport::System)), ("libgit2", None)])(node, reading)?;
+    match given {
+        Some(transport) => Ok(transport),
+        None => because_with_help(
+            "PD0103",
+            "this build holds no libgit2",
+            "write `transport = \"system\"`, which runs the `git` program, or remove the line",
+        ),
+    }
+}

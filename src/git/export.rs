@@ -1,0 +1,460 @@
+//! A commit as a directory: written aside, brought to the disk, renamed into place, never changed after.
+//!
+//! `gitrepos/<name>/<commit>` is either whole or not there, whatever ends the agent in the middle. The tree is taken from the store as it
+//! is: no hook, filter, attribute or end-of-line rule has a say. Nothing is written through a link, since links come last, and a link
+//! that leaves the tree is not written at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Stdio};
+
+use super::fault::{Failure, local};
+use super::judge::tame;
+use super::program::Running;
+use super::store::{Store, is_commit_id, remove};
+use crate::config::quantity::show_size;
+use crate::config::{Diagnostic, Repo};
+
+/// Odd things that are named; the others are counted.
+const NAMED: usize = 5;
+/// What a pointer of Git LFS begins with, and its largest size.
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+const LFS_BYTES: u64 = 1024;
+/// Bytes of a link's target.
+const LINK_BYTES: u64 = 4096;
+
+/// A commit on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    pub dir: PathBuf,
+    /// What was left out or looks wrong, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// One file or link of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    kind: Kind,
+    id: String,
+    size: u64,
+    path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Program,
+    Link,
+    Submodule,
+}
+
+/// Gives the directory of a commit, and writes it if it is not there yet.
+///
+/// # Errors
+/// A tree that breaks a limit or is no tree that git would make; a store that is damaged; a disk that is full.
+pub fn export(store: &Store<'_>, commit: &str) -> Result<Exported, Failure> {
+    let repo = store.repo();
+    let dir = store.dir().join(folder(commit, repo.subdir.as_deref()));
+    let entries = list(store, commit)?;
+    check(repo, commit, &entries)?;
+    let mut notes = Notes::default();
+    notes.look(&entries);
+    if dir.is_dir() {
+        // Whole, since it was renamed into place; what was left out then is found again without writing.
+        notes.links_left_out(&dir, &entries);
+        notes.pointers(&dir, &entries);
+        return Ok(Exported { dir, notes: notes.sentences() });
+    }
+    let aside = store.dir().join("export.new");
+    let written = write(store, &entries, &aside).and_then(|()| {
+        notes.links_left_out(&aside, &entries);
+        notes.pointers(&aside, &entries);
+        fs::rename(&aside, &dir).and_then(|()| sync_dir(store.dir())).map_err(|error| cannot("keep", &dir, &error))
+    });
+    if written.is_err()
+        && let Err(error) = remove(&aside)
+    {
+        // It is tried again before the next export; until then it may fill the disk.
+        tracing::warn!(target: "git", repo = repo.name, "could not remove {}: {error}", aside.display());
+    }
+    written.map(|()| Exported { dir, notes: notes.sentences() })
+}
+
+/// Writes the tree to a new folder and brings it to the disk.
+fn write(store: &Store<'_>, entries: &[Entry], aside: &Path) -> Result<(), Failure> {
+    remove(aside).map_err(|error| cannot("remove", aside, &error))?;
+    fs::create_dir(aside).map_err(|error| cannot("make", aside, &error))?;
+    let mut tree = Tree { root: aside.to_owned(), dirs: BTreeSet::from([aside.to_owned()]), files: Vec::new() };
+    write_all(store, entries, &mut tree)?;
+    tree.drop_links_that_leave(entries).and_then(|()| tree.sync()).map_err(|error| cannot("write", aside, &error))
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    local(&format!("could not {what} {}", path.display()), error)
+}
+
+/// The name of a commit's directory; a part of a repository has its folder in it.
+pub fn folder(commit: &str, subdir: Option<&str>) -> String {
+    match subdir {
+        Some(subdir) => format!("{commit}+{}", subdir.replace('/', "+")),
+        None => commit.to_owned(),
+    }
+}
+
+/// Says whether a name may be that of an exported commit.
+pub fn is_folder(name: &str) -> bool {
+    is_commit_id(name.split('+').next().unwrap_or_default())
+}
+
+fn list(store: &Store<'_>, commit: &str) -> Result<Vec<Entry>, Failure> {
+    let tree = match &store.repo().subdir {
+        Some(subdir) => {
+            let tree = format!("{commit}:{subdir}");
+            if !store.local(&["cat-file", "-t", &tree]).is_ok_and(|ran| ran.stdout.starts_with(b"tree")) {
+                // A damaged store shows itself when the commit's own tree is asked for.
+                store.local(&["ls-tree", commit])?;
+                return Err(Failure::fault(
+                    Diagnostic::error("PD0605", format!("there is no folder `{subdir}` in commit {}", short(commit)))
+                        .with_help("check `subdir`"),
+                ));
+            }
+            tree
+        }
+        None => commit.to_owned(),
+    };
+    let listing = store.local(&["ls-tree", "-r", "-l", "-z", "--full-tree", &tree])?.stdout;
+    listing.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(|line| entry(line, commit)).collect()
+}
+
+/// `<mode> <type> <id> <size>\t<path>`
+fn entry(line: &[u8], commit: &str) -> Result<Entry, Failure> {
+    let odd = || refused(commit, format!("`{}` has no place in a tree", tame(&String::from_utf8_lossy(line))));
+    let tab = line.iter().position(|byte| *byte == b'\t').ok_or_else(odd)?;
+    let head = String::from_utf8_lossy(&line[..tab]).into_owned();
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let [mode, _, id, size] = words[..] else { return Err(odd()) };
+    let kind = match mode {
+        "120000" => Kind::Link,
+        "160000" => Kind::Submodule,
+        mode if mode.starts_with("100") && mode.contains("75") => Kind::Program,
+        mode if mode.starts_with("100") => Kind::File,
+        _ => return Err(odd()),
+    };
+    let path = sound_path(&line[tab + 1..]).ok_or_else(odd)?;
+    Ok(Entry { kind, id: id.to_owned(), size: size.parse().unwrap_or(0), path })
+}
+
+/// A path that stays inside: parts that are names, and none that git would keep for itself.
+fn sound_path(bytes: &[u8]) -> Option<PathBuf> {
+    let is_sound = |part: &[u8]| {
+        let is_name = !part.is_empty() && part != b"." && part != b".." && part.len() <= 255;
+        is_name && !part.eq_ignore_ascii_case(b".git")
+    };
+    let sound = bytes.split(|byte| *byte == b'/').all(is_sound) && bytes.len() <= 3000;
+    sound.then(|| PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+fn refused(commit: &str, why: String) -> Failure {
+    Failure::fault(Diagnostic::error("PD0609", format!("commit {} cannot be used: {why}", short(commit))))
+}
+
+/// Everything that can be said before a byte is written.
+fn check(repo: &Repo, commit: &str, entries: &[Entry]) -> Result<(), Failure> {
+    let limit = |why: String, key: &str| {
+        Failure::fault(
+            Diagnostic::error("PD0609", format!("commit {} cannot be used: {why}", short(commit)))
+                .with_help(format!("if that is meant, raise `{key}` of this repository")),
+        )
+    };
+    if entries.len() > repo.max_files {
+        return Err(limit(format!("it holds {} files, more than {}", entries.len(), repo.max_files), "max_files"));
+    }
+    if let Some(large) = entries.iter().find(|entry| entry.size > repo.max_file_size) {
+        let (path, size) = (tame(&large.path.to_string_lossy()), show_size(large.size));
+        let most = show_size(repo.max_file_size);
+        return Err(limit(format!("`{path}` has {size}, more than {most}"), "max_file_size"));
+    }
+    let total: u64 = entries.iter().map(|entry| entry.size).sum();
+    if total > repo.max_size {
+        let (total, most) = (show_size(total), show_size(repo.max_size));
+        return Err(limit(format!("its files have {total} together, more than {most}"), "max_size"));
+    }
+    let mut paths = BTreeSet::new();
+    for entry in entries {
+        if !paths.insert(&entry.path) {
+            return Err(refused(commit, format!("`{}` stands in it twice", tame(&entry.path.to_string_lossy()))));
+        }
+    }
+    let beneath = |entry: &Entry| entry.path.ancestors().skip(1).any(|above| paths.contains(&above.to_path_buf()));
+    match entries.iter().find(|entry| beneath(entry)) {
+        Some(entry) => {
+            let path = tame(&entry.path.to_string_lossy());
+            Err(refused(commit, format!("`{path}` lies below something that is no folder")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What was written so far, to be brought to the disk.
+struct Tree {
+    root: PathBuf,
+    dirs: BTreeSet<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Tree {
+    fn place(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let place = self.root.join(path);
+        let mut missing = Vec::new();
+        let mut dir = place.parent().unwrap_or(&self.root).to_owned();
+        while self.dirs.insert(dir.clone()) {
+            missing.push(dir.clone());
+            dir = dir.parent().unwrap_or(&self.root).to_owned();
+        }
+        for dir in missing.iter().rev() {
+            fs::create_dir(dir)?;
+        }
+        Ok(place)
+    }
+
+    fn drop_links_that_leave(&self, entries: &[Entry]) -> io::Result<()> {
+        let root = self.root.canonicalize()?;
+        for link in entries.iter().filter(|entry| entry.kind == Kind::Link) {
+            let place = self.root.join(&link.path);
+            let stays = place.canonicalize().is_ok_and(|target| target.starts_with(&root));
+            if !stays {
+                remove(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// First the files, then the folders that name them.
+    fn sync(&self) -> io::Result<()> {
+        for file in &self.files {
+            File::open(file)?.sync_all()?;
+        }
+        self.dirs.iter().try_for_each(|dir| sync_dir(dir))
+    }
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Writes files, then links, with what `git cat-file --batch` hands out.
+fn write_all(store: &Store<'_>, entries: &[Entry], tree: &mut Tree) -> Result<(), Failure> {
+    let mut command = store.git().in_store(&store.path(), &["cat-file", "--batch"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut running = Running::start(command).map_err(|error| store.asked.not_run(error))?;
+    let ask = running.child().stdin.take().expect("its input was asked for");
+    let answer = running.child().stdout.take().expect("its output was asked for");
+    let mut objects = Objects { ask, answer: BufReader::new(answer) };
+    let files = entries.iter().filter(|entry| matches!(entry.kind, Kind::File | Kind::Program));
+    let links = entries.iter().filter(|entry| entry.kind == Kind::Link);
+    for entry in files.chain(links) {
+        if store.git().stop.is_asked() {
+            return Err(Failure::Stopped);
+        }
+        let cannot = |error: io::Error| local(&format!("could not write {}", tree_path(entry)), &error);
+        let size = objects.open(&entry.id)?;
+        if size != entry.size {
+            return Err(Failure::Corrupt(format!("object {} has another size than its tree says", entry.id)));
+        }
+        let place = tree.place(&entry.path).map_err(cannot)?;
+        if entry.kind == Kind::Link {
+            let target = objects.read_link(size)?;
+            if is_inside(&entry.path, &target) {
+                std::os::unix::fs::symlink(&target, &place).map_err(cannot)?;
+            }
+            continue;
+        }
+        let mode = if entry.kind == Kind::Program { 0o755 } else { 0o644 };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&place).map_err(cannot)?;
+        objects.copy(size, &mut file, cannot)?;
+        tree.files.push(place);
+    }
+    Ok(())
+}
+
+fn tree_path(entry: &Entry) -> String {
+    tame(&entry.path.to_string_lossy())
+}
+
+/// Follows a link's target from its folder by the words alone: relative, and never above the root.
+fn is_inside(link: &Path, target: &Path) -> bool {
+    let mut depth = link.components().count().saturating_sub(1);
+    for part in target.components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir if depth > 0 => depth -= 1,
+            _ => return false,
+        }
+    }
+    !target.as_os_str().is_empty()
+}
+
+struct Objects {
+    ask: ChildStdin,
+    answer: BufReader<ChildStdout>,
+}
+
+impl Objects {
+    /// Asks for an object and gives its size; its bytes come next.
+    fn open(&mut self, id: &str) -> Result<u64, Failure> {
+        let gone = |error: io::Error| Failure::Corrupt(format!("git cat-file ended at object {id}: {error}"));
+        writeln!(self.ask, "{id}").map_err(gone)?;
+        let mut head = String::new();
+        self.answer.read_line(&mut head).map_err(gone)?;
+        let words: Vec<&str> = head.split_whitespace().collect();
+        match words[..] {
+            [_, "blob", size] => size.parse().map_err(|_| Failure::Corrupt(format!("object {id} has no size"))),
+            _ => Err(Failure::Corrupt(format!("object {id} is missing or damaged"))),
+        }
+    }
+
+    /// Copies the bytes of an object; what goes wrong with the store is told from what goes wrong with the disk.
+    fn copy(
+        &mut self,
+        mut size: u64,
+        to: &mut impl Write,
+        cannot: impl Fn(io::Error) -> Failure,
+    ) -> Result<(), Failure> {
+        let mut buffer = vec![0; 64 << 10];
+        while size > 0 {
+            let most = usize::try_from(size).unwrap_or(usize::MAX).min(buffer.len());
+            let got = self.answer.read(&mut buffer[..most]).map_err(|error| Failure::Corrupt(error.to_string()))?;
+            if got == 0 {
+                return Err(Failure::Corrupt("git cat-file ended in the middle of an object".to_owned()));
+            }
+            to.write_all(&buffer[..got]).map_err(&cannot)?;
+            size -= got as u64;
+        }
+        let mut newline = [0];
+        self.answer.read_exact(&mut newline).map_err(|error| Failure::Corrupt(error.to_string()))
+    }
+
+    fn read_link(&mut self, size: u64) -> Result<PathBuf, Failure> {
+        let mut target = Vec::new();
+        self.copy(size, &mut target, |error| Failure::Corrupt(error.to_string()))?;
+        // A path with a NUL, or longer than a path can be, is none; it leaves the tree as far as we are concerned.
+        let is_path = size <= LINK_BYTES && !target.contains(&0);
+        Ok(if is_path { PathBuf::from(std::ffi::OsStr::from_bytes(&target)) } else { PathBuf::new() })
+    }
+}
+
+/// What is odd in a commit that can be used all the same.
+#[derive(Default)]
+struct Notes {
+    submodules: Vec<PathBuf>,
+    pointers: Vec<PathBuf>,
+    links: Vec<PathBuf>,
+    alike: Vec<PathBuf>,
+}
+
+impl Notes {
+    fn look(&mut self, entries: &[Entry]) {
+        let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for entry in entries {
+            if entry.kind == Kind::Submodule {
+                self.submodules.push(entry.path.clone());
+            }
+            for path in entry.path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+                let lower = path.to_string_lossy().to_lowercase();
+                match seen.get(&lower) {
+                    Some(other) if other != path && !self.alike.iter().any(|known| known == path) => {
+                        self.alike.push(path.to_owned());
+                    }
+                    Some(_) => {}
+                    None => {
+                        seen.insert(lower, path.to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    fn links_left_out(&mut self, dir: &Path, entries: &[Entry]) {
+        let links = entries.iter().filter(|entry| entry.kind == Kind::Link);
+        let left_out = links.filter(|link| fs::symlink_metadata(dir.join(&link.path)).is_err());
+        self.links.extend(left_out.map(|link| link.path.clone()));
+    }
+
+    fn pointers(&mut self, dir: &Path, entries: &[Entry]) {
+        let small = entries.iter().filter(|entry| {
+            matches!(entry.kind, Kind::File | Kind::Program)
+                && entry.size >= LFS.len() as u64
+                && entry.size <= LFS_BYTES
+        });
+        let is_pointer = |entry: &&Entry| fs::read(dir.join(&entry.path)).is_ok_and(|bytes| bytes.starts_with(LFS));
+        self.pointers.extend(small.filter(is_pointer).map(|entry| entry.path.clone()));
+    }
+
+    fn sentences(&self) -> Vec<String> {
+        let kinds = [
+            (&self.submodules, "submodules are not fetched"),
+            (&self.pointers, "pointers of Git LFS, whose content is not fetched"),
+            (&self.links, "links that leave the repository or lead nowhere are left out"),
+            (&self.alike, "names that differ in upper and lower case only"),
+        ];
+        kinds.iter().filter(|(paths, _)| !paths.is_empty()).map(|(paths, what)| sentence(what, paths)).collect()
+    }
+}
+
+fn sentence(what: &str, paths: &[PathBuf]) -> String {
+    let named: Vec<String> =
+        paths.iter().take(NAMED).map(|path| format!("`{}`", tame(&path.to_string_lossy()))).collect();
+    let more = paths.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{what}: {}{more}", named.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_must_stay_inside_by_its_words() {
+        let inside = |link: &str, target: &str| is_inside(Path::new(link), Path::new(target));
+        assert!(inside("a", "b"));
+        assert!(inside("a/b/c", "../../d"));
+        assert!(!inside("a", "../d"));
+        assert!(!inside("a/b", "../../d"));
+        assert!(!inside("a", "/etc/passwd"));
+        assert!(!inside("a/b", "../x/../../.."));
+        assert!(!inside("a", ""));
+    }
+
+    #[test]
+    fn a_path_of_a_tree_must_be_names() {
+        for odd in [&b""[..], b"a//b", b"../a", b"a/../b", b"a/.", b".git/config", b"a/.GIT/hooks/x", b"/a"] {
+            assert_eq!(sound_path(odd), None, "{}", String::from_utf8_lossy(odd));
+        }
+        assert_eq!(sound_path(b"a/.gitignore"), Some(PathBuf::from("a/.gitignore")));
+    }
+
+    #[test]
+    fn lines_of_a_tree_are_read() {
+        let id = "0123456789012345678901234567890123456789";
+        let read = |line: &str| entry(line.as_bytes(), id).map(|entry| (entry.kind, entry.size, entry.path));
+        assert_eq!(
+            read(&format!("100644 blob {id}      12\ta b\n.py")).unwrap(),
+            (Kind::File, 12, PathBuf::from("a b\n.py"))
+        );
+        assert_eq!(read(&format!("100755 blob {id} 0\ta")).unwrap().0, Kind::Program);
+        assert_eq!(
+            read(&format!("160000 commit {id}       -\tsub")).unwrap(),
+            (Kind::Submodule, 0, PathBuf::from("sub"))
+        );
+        assert!(read("040000 tree x\ta").is_err());
+    }
+}

@@ -1,0 +1,280 @@
+//! What went wrong with a repository, in words for its owner: a code, what is known, and what to do.
+
+use crate::config::Diagnostic;
+use crate::config::repos::{Repo, Scheme};
+
+use super::hostkeys;
+use super::judge::{Trouble, judge};
+use super::program::{Git, NotRun};
+use super::ssh::{self, KeyFault};
+use crate::config::repos::GitRepos;
+
+/// Why a pull brought nothing.
+#[derive(Debug)]
+pub enum Failure {
+    /// To be shown; the code that runs goes on.
+    Fault(Box<Diagnostic>),
+    /// The store is damaged: it is set aside and cloned again.
+    Corrupt(String),
+    /// The agent stops.
+    Stopped,
+}
+
+impl Failure {
+    pub fn fault(diagnostic: Diagnostic) -> Self {
+        Self::Fault(Box::new(diagnostic))
+    }
+}
+
+/// A fault of the files on this machine.
+pub fn local(what: &str, error: &std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::StorageFull || error.kind() == std::io::ErrorKind::QuotaExceeded {
+        return Failure::fault(disk_full());
+    }
+    Failure::fault(Diagnostic::error("PD0702", format!("{what}: {error}")))
+}
+
+fn disk_full() -> Diagnostic {
+    Diagnostic::error("PD0704", "no space is left on the disk for the repository")
+        .with_help("make room; the next pull goes on by itself")
+}
+
+/// Whoever asks: settings and program, for the words that need a look at keys.
+pub struct Asked<'a> {
+    pub repos: &'a GitRepos,
+    pub repo: &'a Repo,
+    pub git: &'a Git,
+}
+
+impl Asked<'_> {
+    /// A program that was not run to its end.
+    pub fn not_run(&self, error: NotRun) -> Failure {
+        let repo = self.repo;
+        match error {
+            NotRun::Stopped => Failure::Stopped,
+            NotRun::TimedOut(after) => Failure::fault(
+                Diagnostic::error(
+                    "PD0608",
+                    format!("`{}` did not answer within {} s", repo.url.as_str(), after.as_secs_f64()),
+                )
+                .with_note("the code that runs goes on; the next pull tries again")
+                .with_help("a slow line or a large repository needs a longer `timeout`"),
+            ),
+            NotRun::Watched(why) => Failure::fault(Diagnostic::error("PD0609", why)),
+            NotRun::NotStarted { program, source } => Failure::fault(
+                Diagnostic::error("PD0107", format!("the program `{program}` cannot be started: {source}"))
+                    .with_help(format!("install it: apt-get install {}", package_of(&program))),
+            ),
+            NotRun::Io(error) => local("the output of git cannot be read", &error),
+        }
+    }
+
+    /// A program that ended and failed.
+    pub fn failed(&self, stderr: &str) -> Failure {
+        match judge(stderr) {
+            Trouble::Corrupt(why) => Failure::Corrupt(why),
+            trouble => Failure::fault(self.told(trouble)),
+        }
+    }
+
+    fn told(&self, trouble: Trouble) -> Diagnostic {
+        let url = self.repo.url.as_str();
+        match trouble {
+            Trouble::HostKeyUnknown => self.host_key_unknown(),
+            Trouble::HostKeyChanged { offered, known_at } => self.host_key_changed(offered, known_at),
+            Trouble::LoginRefused | Trouble::LoginMissing if self.repo.url.scheme == Scheme::Ssh => self.key_refused(),
+            Trouble::LoginRefused => self.login_refused(),
+            Trouble::LoginMissing => self.login_missing(),
+            Trouble::Key(said) => self.key_unusable(&said),
+            Trouble::NoRepository => self.no_repository(),
+            Trouble::NoSuchRef => Diagnostic::error("PD0605", format!("{} is not in `{url}`", follows(self.repo))),
+            Trouble::NoGitServer => Diagnostic::error(
+                "PD0605",
+                format!("`{url}` is not the URL of a git repository: something else answers, such as a web page"),
+            )
+            .with_help("take the URL that `git clone` is given, and check the login"),
+            Trouble::Certificate(said) => self.certificate(&said),
+            Trouble::Unreachable(said) => Diagnostic::error("PD0608", format!("`{}` cannot be reached", self.server()))
+                .with_note(without_prefix(&said)),
+            Trouble::Status(status) => {
+                Diagnostic::error("PD0608", format!("`{}` answers with the http status {status}", self.server()))
+            }
+            Trouble::DiskFull => disk_full(),
+            Trouble::Corrupt(said) | Trouble::Other(said) => {
+                Diagnostic::error("PD0600", format!("`{url}` could not be fetched: {said}"))
+            }
+        }
+    }
+
+    fn server(&self) -> String {
+        match self.repo.url.scheme {
+            Scheme::File => self.repo.url.as_str().to_owned(),
+            Scheme::Ssh => self.repo.url.known_host(),
+            Scheme::Http | Scheme::Https => self.repo.url.authority(),
+        }
+    }
+
+    fn searched(&self) -> String {
+        let files: Vec<String> =
+            ssh::known_hosts(self.repos, self.repo).iter().map(|file| file.display().to_string()).collect();
+        format!("searched: {}", files.join(", "))
+    }
+
+    fn host_key_unknown(&self) -> Diagnostic {
+        let host = self.repo.url.known_host();
+        let mut fault = Diagnostic::error("PD0601", format!("the host key of {host} is not known"));
+        let keys = hostkeys::offered(self.git, &self.repo.url).unwrap_or_default();
+        for key in &keys {
+            fault = fault.with_note(format!("key: {} {}", key.kind, key.fingerprint));
+        }
+        let trust = keys.iter().find(|key| key.kind == "ssh-ed25519").or(keys.first());
+        let command = match trust {
+            Some(key) => format!("pythond git trust '{host}' --fingerprint {}", key.fingerprint),
+            None => format!("pythond git trust '{host}'"),
+        };
+        fault
+            .with_note(self.searched())
+            .with_help(format!("compare the fingerprint with your server's, then: {command}"))
+    }
+
+    fn host_key_changed(&self, offered: Option<String>, known_at: Option<String>) -> Diagnostic {
+        let host = self.repo.url.known_host();
+        let mut fault = Diagnostic::error(
+            "PD0602",
+            format!("the host key of {host} has changed: the server was set up anew, or somebody stands in between"),
+        );
+        if let Some(offered) = offered {
+            fault = fault.with_note(format!("offered now: {offered}"));
+        }
+        if let Some(known_at) = known_at {
+            let old = hostkeys::fingerprint_at(self.git, &known_at);
+            let old = old.map_or_else(String::new, |old| format!("{old}, "));
+            fault = fault.with_note(format!("known so far: {old}{known_at}"));
+        }
+        fault.with_help(format!(
+            "ask whoever runs the server; if it is right: pythond git trust '{host}' --fingerprint …"
+        ))
+    }
+
+    fn key_refused(&self) -> Diagnostic {
+        let url = &self.repo.url;
+        let who = format!("{}@{}", url.user, url.known_host());
+        let Some(key) = &self.repo.ssh_key else {
+            let agent = if self.repos.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK") {
+                "the keys of the ssh agent and those in the user's .ssh were offered"
+            } else {
+                "there is no ssh agent (SSH_AUTH_SOCK is unset), and no key in the user's .ssh was accepted"
+            };
+            return Diagnostic::error("PD0603", format!("no key is accepted for {who}"))
+                .with_note(agent)
+                .with_help("set `ssh_private_key_path`");
+        };
+        if self.repo.ssh_key_password.is_some() && !hostkeys::opens(self.git, key) {
+            // ssh keeps to itself that the passphrase was wrong.
+            return self.key_unusable("incorrect passphrase");
+        }
+        let mut fault = Diagnostic::error("PD0603", format!("the key is not accepted for {who}"))
+            .with_note(format!("key: {}", key.display()));
+        if let Some(fingerprint) = hostkeys::fingerprint_of_key(self.git, key) {
+            fault = fault.with_note(format!("its fingerprint: {fingerprint}"));
+        }
+        fault.with_help(
+            "register the public key with the server as a read-only deploy key; was it removed, or did it expire?",
+        )
+    }
+
+    fn login_refused(&self) -> Diagnostic {
+        let server = self.server();
+        match &self.repo.login {
+            Some((user, _)) => Diagnostic::error("PD0603", format!("`{server}` refuses the login of `{user}`"))
+                .with_note("it was tried once; it is tried again at the next pull")
+                .with_help("check `username`, `password` or `token`; did the token expire?"),
+            None => self.login_missing(),
+        }
+    }
+
+    fn login_missing(&self) -> Diagnostic {
+        Diagnostic::error("PD0603", format!("`{}` wants a login", self.server()))
+            .with_help("add `username` and `password = \"${file:/etc/pythond/git.password}\"`, or `token`")
+    }
+
+    fn key_unusable(&self, said: &str) -> Diagnostic {
+        let key = self.repo.ssh_key.as_ref().map_or_else(String::new, |key| format!(" `{}`", key.display()));
+        if said.contains("passphrase") {
+            return Diagnostic::error(
+                "PD0604",
+                format!("the ssh key{key} is encrypted, and `ssh_private_key_password` does not open it"),
+            );
+        }
+        Diagnostic::error("PD0604", format!("the ssh key{key} cannot be used")).with_note(said)
+    }
+
+    fn no_repository(&self) -> Diagnostic {
+        let fault = Diagnostic::error("PD0605", format!("there is no repository at `{}`", self.repo.url.as_str()));
+        match (self.repo.url.scheme, &self.repo.login) {
+            (Scheme::Http | Scheme::Https, None) => {
+                fault.with_note("many servers answer so for a private repository while there is no login")
+            }
+            (Scheme::Http | Scheme::Https, Some(_)) => {
+                fault.with_note("many servers answer so for a private repository that the login may not read")
+            }
+            (Scheme::Ssh, _) => {
+                fault.with_note("many servers answer so for a private repository that the key may not read")
+            }
+            (Scheme::File, _) => {
+                fault.with_note("the agent's user must own the directory or be allowed to read it by git")
+            }
+        }
+    }
+
+    fn certificate(&self, said: &str) -> Diagnostic {
+        let fault = Diagnostic::error("PD0607", format!("the certificate of `{}` is not trusted", self.server()))
+            .with_note(without_prefix(said));
+        match &self.repo.ca_file {
+            Some(file) => fault.with_note(format!("trusted: {}", file.display())),
+            None => fault.with_help("if it is your own server: `ca_file = \"/etc/pythond/ca.pem\"`"),
+        }
+    }
+
+    /// The key file before ssh sees it.
+    pub fn check_key(&self) -> Result<(), Failure> {
+        let Some(key) = &self.repo.ssh_key else { return Ok(()) };
+        if self.repo.url.scheme != Scheme::Ssh {
+            return Ok(());
+        }
+        ssh::check_key(key, self.repo.ssh_key_password.is_some()).map_err(|fault| {
+            let diagnostic = Diagnostic::error("PD0604", fault.to_string());
+            Failure::fault(match fault {
+                KeyFault::TooOpen { path, .. } => diagnostic.with_help(format!("chmod 600 {path}")),
+                KeyFault::Encrypted { .. } => {
+                    diagnostic.with_help("set `ssh_private_key_password = \"${file:/etc/pythond/git.passphrase}\"`")
+                }
+                KeyFault::Unreadable { .. } => {
+                    diagnostic.with_help("check `ssh_private_key_path`, the file's owner and mode")
+                }
+                KeyFault::NoKey { path } => diagnostic.with_help(if path.ends_with(".pub") {
+                    "name the private key, without `.pub`"
+                } else {
+                    "check `ssh_private_key_path`"
+                }),
+            })
+        })
+    }
+}
+
+/// What a repository follows, for messages.
+pub fn follows(repo: &Repo) -> String {
+    match (&repo.rev, &repo.branch) {
+        (Some(rev), _) => format!("the tag or commit `{rev}`"),
+        (None, Some(branch)) => format!("the branch `{branch}`"),
+        (None, None) => "the default branch".to_owned(),
+    }
+}
+
+fn package_of(program: &str) -> &str {
+    if program.starts_with("ssh") { "openssh-client" } else { "git" }
+}
+
+fn without_prefix(said: &str) -> String {
+    said.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned()
+}

@@ -1,0 +1,512 @@
+//! Scripts from git: each repository is pulled in time, every new commit becomes a directory, and the agent is asked to take it.
+//!
+//! ```text
+//! gitrepos/known_hosts                 host keys that a person trusted (`pythond git trust`)
+//! gitrepos/<name>/store.git            what was fetched, bare (`store`)
+//! gitrepos/<name>/<commit>/            an exported commit, whole or not there (`export`)
+//! gitrepos/<name>/state.json           which commit is in force, which was refused, what happened (`state`)
+//! ```
+//!
+//! A pull asks the server for the commit (`ls-remote`), fetches it if the store lacks it, exports it and offers it to the [`Adopter`].
+//! What the adopter refuses whole changes nothing; where it takes a part, the other scripts keep their old version, whose directory
+//! stays as long as it is in use. Whatever fails on the way (server, key, disk) leaves the code that runs alone and is shown.
+//!
+//! This module knows directories, not workers: the adopter is the agent's.
+
+mod export;
+mod fault;
+pub mod hostkeys;
+mod judge;
+mod pace;
+pub mod program;
+pub mod ssh;
+pub mod state;
+pub mod store;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::fault::Failure;
+use self::program::{Git, Stop};
+use self::state::{Event, Happened, InForce, Refused, State};
+use self::store::{Pulled, Store};
+use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
+
+pub use self::state::Held;
+pub use self::store::Commit;
+
+/// A commit that the agent is asked to run.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub repo: String,
+    pub commit: Commit,
+    /// Its exported tree.
+    pub dir: PathBuf,
+    /// The tree that runs now.
+    pub previous: Option<PathBuf>,
+    /// The trees of all repositories in order, with this one in its place.
+    pub roots: Vec<RepoRoot>,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone)]
+pub enum Adoption {
+    /// It is in force; `held` scripts keep their old version, `changes` says what was started, restarted and stopped.
+    Taken { held: Vec<Held>, changes: Vec<String> },
+    /// Nothing was changed; each reason with its file and line in the repository.
+    Refused { why: Vec<String> },
+}
+
+/// Runs what a candidate holds, or says why not.
+pub trait Adopter: Send + Sync {
+    fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption>;
+
+    /// The files and folders that running scripts were loaded from.
+    fn in_use(&self) -> BoxFuture<'_, Vec<PathBuf>>;
+}
+
+/// How one repository is, free of secrets.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub name: String,
+    pub url: String,
+    /// ``the branch `main` `` …
+    pub follows: String,
+    /// The commit whose scripts run.
+    pub in_force: Option<InForce>,
+    pub refused: Option<Refused>,
+    /// Why the last pull failed.
+    pub fault: Option<Diagnostic>,
+    pub failures: u32,
+    pub is_pulling: bool,
+    pub last_pull: Option<SystemTime>,
+    pub last_good_pull: Option<SystemTime>,
+    pub next_pull: Option<Instant>,
+    /// What the last adoption changed.
+    pub changes: Vec<String>,
+    pub history: Vec<Event>,
+}
+
+/// The trees to start with, of the repositories that were ever fetched.
+pub fn roots_at_start(repos: &GitRepos) -> Vec<RepoRoot> {
+    let root = |repo: &Repo| {
+        let dir = repos.dir.join(&repo.name);
+        State::read(&dir).at_start(&dir).map(|dir| RepoRoot { name: repo.name.clone(), dir })
+    };
+    repos.repos.iter().filter_map(root).collect()
+}
+
+/// Starts one task for each repository; `host` is what spreads the pulls of a fleet.
+pub fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>) -> Handle {
+    let repos = Arc::new(repos);
+    let (stop, cancelled) = (Stop::default(), CancellationToken::new());
+    let shared = Arc::new(Shared {
+        keepers: repos.repos.iter().map(|repo| Mutex::new(Kept::at_start(&repos, repo))).collect(),
+        adopting: tokio::sync::Mutex::new(()),
+        adopter,
+        host: host.to_owned(),
+        repos: Arc::clone(&repos),
+        stop: stop.clone(),
+    });
+    let mut orders = Vec::new();
+    let mut tasks = Vec::new();
+    for index in 0..repos.repos.len() {
+        let (order, taken) = mpsc::channel(16);
+        orders.push(order);
+        let keeper = Keeper { shared: Arc::clone(&shared), index, offered: None, cancelled: cancelled.clone() };
+        tasks.push(tokio::spawn(keeper.run(taken)));
+    }
+    Handle { shared, orders, tasks: Arc::new(Mutex::new(tasks)), stop, cancelled }
+}
+
+/// The repositories at work.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    orders: Vec<mpsc::Sender<Order>>,
+    tasks: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+    stop: Stop,
+    cancelled: CancellationToken,
+}
+
+impl Handle {
+    pub fn names(&self) -> Vec<String> {
+        self.shared.repos.repos.iter().map(|repo| repo.name.clone()).collect()
+    }
+
+    pub fn views(&self) -> Vec<View> {
+        (0..self.orders.len()).map(|index| self.shared.view(index)).collect()
+    }
+
+    /// The trees whose scripts run, in order.
+    pub fn roots(&self) -> Vec<RepoRoot> {
+        self.shared.roots()
+    }
+
+    /// Pulls a repository now and offers its commit even if it was refused before; `None`: there is no such repository.
+    pub async fn sync(&self, name: &str) -> Option<View> {
+        let index = self.shared.repos.repos.iter().position(|repo| repo.name == name)?;
+        let (done, answer) = oneshot::channel();
+        if self.orders[index].send(Order::Sync(done)).await.is_ok() {
+            // A task that ends in between answers with what is known.
+            answer.await.unwrap_or_default();
+        }
+        Some(self.shared.view(index))
+    }
+
+    /// Ends every pull; what was not done is done after the next start.
+    pub async fn stop(&self) {
+        self.stop.ask();
+        self.cancelled.cancel();
+        let tasks = std::mem::take(&mut *locked(&self.tasks));
+        futures_util::future::join_all(tasks).await;
+    }
+}
+
+enum Order {
+    Sync(oneshot::Sender<()>),
+}
+
+struct Shared {
+    repos: Arc<GitRepos>,
+    keepers: Vec<Mutex<Kept>>,
+    /// One candidate at a time: each is offered together with what the other repositories have in force.
+    adopting: tokio::sync::Mutex<()>,
+    adopter: Arc<dyn Adopter>,
+    host: String,
+    stop: Stop,
+}
+
+/// What is known of one repository.
+struct Kept {
+    state: State,
+    /// The tree that runs.
+    running: Option<PathBuf>,
+    fault: Option<Diagnostic>,
+    failures: u32,
+    is_pulling: bool,
+    last_pull: Option<SystemTime>,
+    last_good_pull: Option<SystemTime>,
+    next_pull: Option<Instant>,
+    changes: Vec<String>,
+}
+
+impl Kept {
+    fn at_start(repos: &GitRepos, repo: &Repo) -> Self {
+        let dir = repos.dir.join(&repo.name);
+        let state = State::read(&dir);
+        let running = state.at_start(&dir);
+        Self {
+            state,
+            running,
+            fault: None,
+            failures: 0,
+            is_pulling: false,
+            last_pull: None,
+            last_good_pull: None,
+            next_pull: None,
+            changes: Vec::new(),
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept is replaced in whole steps, so a panic in between left nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn kept(&self, index: usize) -> MutexGuard<'_, Kept> {
+        locked(&self.keepers[index])
+    }
+
+    fn roots(&self) -> Vec<RepoRoot> {
+        let root = |(repo, kept): (&Repo, &Mutex<Kept>)| {
+            locked(kept).running.clone().map(|dir| RepoRoot { name: repo.name.clone(), dir })
+        };
+        self.repos.repos.iter().zip(&self.keepers).filter_map(root).collect()
+    }
+
+    fn view(&self, index: usize) -> View {
+        let repo = &self.repos.repos[index];
+        let kept = self.kept(index);
+        View {
+            name: repo.name.clone(),
+            url: repo.url.as_str().to_owned(),
+            follows: fault::follows(repo),
+            in_force: kept.state.in_force.clone(),
+            refused: kept.state.refused.clone(),
+            fault: kept.fault.clone(),
+            failures: kept.failures,
+            is_pulling: kept.is_pulling,
+            last_pull: kept.last_pull,
+            last_good_pull: kept.last_good_pull,
+            next_pull: kept.next_pull,
+            changes: kept.changes.clone(),
+            history: kept.state.history.clone(),
+        }
+    }
+}
+
+/// The task of one repository.
+struct Keeper {
+    shared: Arc<Shared>,
+    index: usize,
+    /// The folder that was offered last in this life: it is not offered again unless somebody asks.
+    offered: Option<String>,
+    cancelled: CancellationToken,
+}
+
+impl Keeper {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let cancelled = self.cancelled.clone();
+        self.tidy();
+        self.offer_again().await;
+        let phase = pace::phase(&self.shared.host, &self.repo().name);
+        let interval = self.shared.repos.pull_interval;
+        // At once, then after this host's part of the interval, then every interval.
+        let mut wait = Duration::ZERO;
+        let mut pulls = 0_u32;
+        loop {
+            self.shared.kept(self.index).next_pull = Some(Instant::now() + wait);
+            let order = tokio::select! {
+                () = cancelled.cancelled() => return,
+                () = tokio::time::sleep(wait) => None,
+                order = orders.recv() => match order {
+                    Some(order) => Some(order),
+                    None => return,
+                },
+            };
+            let failures = self.pull(order.is_some()).await;
+            if let Some(Order::Sync(done)) = order {
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+            pulls = pulls.saturating_add(1);
+            wait = match failures {
+                0 if pulls == 1 => pace::second(interval, phase),
+                0 => interval,
+                failures => pace::after_failures(interval, failures, phase),
+            };
+        }
+    }
+
+    fn repo(&self) -> &Repo {
+        &self.shared.repos.repos[self.index]
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.shared.repos.dir.join(&self.repo().name)
+    }
+
+    fn tidy(&self) {
+        let dir = self.dir();
+        if let Err(error) = state::remove_half_done(&dir) {
+            tracing::warn!(target: "git", repo = self.repo().name, "could not tidy {}: {error}", dir.display());
+        }
+    }
+
+    /// A commit that is in force in part: the agent began with the one before it.
+    async fn offer_again(&mut self) {
+        let candidate = {
+            let kept = self.shared.kept(self.index);
+            let current = kept.state.current(&self.dir());
+            let is_other = current.is_some() && current != kept.running;
+            kept.state.in_force.clone().zip(current).filter(|_| is_other)
+        };
+        if let Some((in_force, dir)) = candidate {
+            self.offer(&in_force.commit, dir, in_force.notes).await;
+        }
+    }
+
+    /// Pulls and offers; gives the number of failures in a row.
+    async fn pull(&mut self, is_asked: bool) -> u32 {
+        self.shared.kept(self.index).is_pulling = true;
+        let pulled = self.pull_aside().await;
+        let now = SystemTime::now();
+        let outcome = match pulled {
+            Ok(pulled) => {
+                {
+                    let mut kept = self.shared.kept(self.index);
+                    if kept.fault.is_some() {
+                        tracing::info!(target: "git", repo = self.repo().name, "pulled again after {} failures", kept.failures);
+                    }
+                    (kept.fault, kept.failures) = (None, 0);
+                    (kept.last_pull, kept.last_good_pull) = (Some(now), Some(now));
+                }
+                self.consider(pulled, is_asked).await;
+                0
+            }
+            Err(Failure::Stopped) => self.shared.kept(self.index).failures,
+            Err(Failure::Corrupt(why)) => self.failed(Diagnostic::error("PD0600", why), now),
+            Err(Failure::Fault(diagnostic)) => self.failed(*diagnostic, now),
+        };
+        self.shared.kept(self.index).is_pulling = false;
+        outcome
+    }
+
+    async fn pull_aside(&self) -> Result<Pulled, Failure> {
+        let (shared, index) = (Arc::clone(&self.shared), self.index);
+        let before = self.shared.kept(index).state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
+        let work = move || {
+            let repo = &shared.repos.repos[index];
+            let git = Git::new(&shared.repos, repo, &shared.repos.dir.join(&repo.name), shared.stop.clone());
+            Store::new(&shared.repos, repo, &git).pull(before.as_deref())
+        };
+        let panicked = |_| Failure::fault(Diagnostic::error("PD0600", "the pull broke off by a fault of the agent"));
+        tokio::task::spawn_blocking(work).await.map_err(panicked)?
+    }
+
+    fn failed(&self, diagnostic: Diagnostic, now: SystemTime) -> u32 {
+        let mut kept = self.shared.kept(self.index);
+        let is_new = kept.fault.as_ref().is_none_or(|known| known.message != diagnostic.message);
+        if is_new {
+            let notes: String =
+                diagnostic.notes.iter().chain(&diagnostic.help).map(|note| format!("; {note}")).collect();
+            tracing::warn!(target: "git", repo = self.repo().name, code = diagnostic.code, "{}{notes}", diagnostic.message);
+        }
+        kept.fault = Some(diagnostic);
+        kept.failures = kept.failures.saturating_add(1);
+        kept.last_pull = Some(now);
+        kept.failures
+    }
+
+    /// Offers the commit unless it runs already, or was offered and nobody asked again.
+    async fn consider(&mut self, pulled: Pulled, is_asked: bool) {
+        let folder = folder_of(&pulled.exported.dir);
+        let runs = {
+            let mut kept = self.shared.kept(self.index);
+            let runs = kept.running.as_deref() == Some(&*pulled.exported.dir) && kept.state.runs_whole(&folder);
+            if runs && kept.state.refused.take().is_some() {
+                self.write(&mut kept);
+            }
+            runs
+        };
+        let was_offered = self.offered.as_ref() == Some(&folder) && !is_asked;
+        if runs || was_offered {
+            return;
+        }
+        if pulled.is_rewritten {
+            self.rewritten(&pulled.commit);
+        }
+        self.offer(&pulled.commit, pulled.exported.dir, pulled.exported.notes).await;
+    }
+
+    fn rewritten(&self, commit: &Commit) {
+        let mut kept = self.shared.kept(self.index);
+        let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
+        let before_short = before.as_deref().and_then(|id| id.get(..7)).unwrap_or_default().to_owned();
+        tracing::warn!(target: "git", repo = self.repo().name, code = "PD0610", "the history of {} was rewritten: {before_short} is no longer part of it; following {}", fault::follows(self.repo()), commit.short());
+        kept.state.remember(Event { at: seconds_now(), what: Happened::Rewritten, commit: commit.clone(), before });
+    }
+
+    async fn offer(&mut self, commit: &Commit, dir: PathBuf, notes: Vec<String>) {
+        self.offered = Some(folder_of(&dir));
+        let shared = Arc::clone(&self.shared);
+        let adopt = async {
+            let one = shared.adopting.lock().await;
+            let adoption = self.shared.adopter.adopt(self.candidate(commit, &dir)).await;
+            (one, adoption, self.shared.adopter.in_use().await)
+        };
+        // Whoever stops us may be the one that the adopter waits for. What was not recorded is offered again after the next start.
+        let (_one, adoption, in_use) = tokio::select! {
+            done = adopt => done,
+            () = self.cancelled.cancelled() => return,
+        };
+        let mut kept = self.shared.kept(self.index);
+        match adoption {
+            Adoption::Taken { held, changes } => self.taken(&mut kept, commit, dir, notes, held, changes),
+            Adoption::Refused { why } => self.refused(&mut kept, commit, &dir, why),
+        }
+        self.write(&mut kept);
+        if let Err(error) = kept.state.remove_old(&self.dir(), &in_use) {
+            tracing::warn!(target: "git", repo = self.repo().name, "could not remove an old commit: {error}");
+        }
+    }
+
+    fn candidate(&self, commit: &Commit, dir: &std::path::Path) -> Candidate {
+        let name = self.repo().name.clone();
+        let mut roots = Vec::new();
+        for (index, repo) in self.shared.repos.repos.iter().enumerate() {
+            let tree = if index == self.index { Some(dir.to_owned()) } else { self.shared.kept(index).running.clone() };
+            roots.extend(tree.map(|dir| RepoRoot { name: repo.name.clone(), dir }));
+        }
+        let previous = self.shared.kept(self.index).running.clone();
+        Candidate { repo: name, commit: commit.clone(), dir: dir.to_owned(), previous, roots }
+    }
+
+    fn taken(
+        &self,
+        kept: &mut Kept,
+        commit: &Commit,
+        dir: PathBuf,
+        notes: Vec<String>,
+        held: Vec<Held>,
+        changes: Vec<String>,
+    ) {
+        let folder = folder_of(&dir);
+        let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
+        let what = if held.is_empty() { Happened::Active } else { Happened::Partly };
+        tracing::info!(target: "git", repo = self.repo().name, "{} \"{}\" ({}) is in force{}", commit.short(), commit.title, commit.author, listed(&changes));
+        for note in &notes {
+            tracing::warn!(target: "git", repo = self.repo().name, "{}: {note}", commit.short());
+        }
+        for script in &held {
+            tracing::error!(target: "git", repo = self.repo().name, code = "PD0606", script = script.script, "keeps its version of before {}: {}", commit.short(), script.why);
+        }
+        kept.state.url = self.repo().url.as_str().to_owned();
+        kept.state.follows = fault::follows(self.repo());
+        if held.is_empty() {
+            kept.state.good = Some(folder.clone());
+        }
+        let is_again =
+            before.as_ref() == Some(&commit.id) && kept.state.history.last().is_some_and(|last| last.what == what);
+        if !is_again {
+            kept.state.remember(Event { at: seconds_now(), what, commit: commit.clone(), before });
+        }
+        kept.state.refused = None;
+        kept.state.in_force = Some(InForce { commit: commit.clone(), folder, held, notes });
+        kept.running = Some(dir);
+        kept.changes = changes;
+    }
+
+    fn refused(&self, kept: &mut Kept, commit: &Commit, dir: &std::path::Path, why: Vec<String>) {
+        let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
+        let still = before.as_deref().and_then(|id| id.get(..7)).unwrap_or("nothing of this repository").to_owned();
+        tracing::error!(target: "git", repo = self.repo().name, code = "PD0606", "{} \"{}\" ({}) does not pass the checks; still running {still}: {}", commit.short(), commit.title, commit.author, why.join(" · "));
+        let is_known = kept.state.refused.as_ref().is_some_and(|known| known.commit == *commit && known.why == why);
+        if !is_known {
+            let event = Event { at: seconds_now(), what: Happened::Refused, commit: commit.clone(), before };
+            kept.state.remember(event);
+        }
+        kept.state.refused = Some(Refused { commit: commit.clone(), folder: folder_of(dir), why, at: seconds_now() });
+    }
+
+    /// A record that cannot be written is shown; the code that runs is not touched by it.
+    fn write(&self, kept: &mut Kept) {
+        let dir = self.dir();
+        if let Err(error) = kept.state.write(&dir) {
+            let message = format!("could not record in {} which commit runs: {error}", dir.display());
+            tracing::error!(target: "git", repo = self.repo().name, "{message}");
+            kept.fault = Some(Diagnostic::error("PD0704", message));
+        }
+    }
+}
+
+fn folder_of(dir: &std::path::Path) -> String {
+    dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn listed(changes: &[String]) -> String {
+    if changes.is_empty() { String::new() } else { format!(": {}", changes.join("; ")) }
+}
+
+fn seconds_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

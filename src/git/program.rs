@@ -1,0 +1,320 @@
+//! Runs the `git` program: with an environment of our own, within a time, its output bounded, and ended with all its children.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::ssh;
+use crate::config::repos::{GitRepos, Repo, Scheme};
+
+/// How much of an output is kept; a list of a hundred thousand files fits.
+const OUTPUT: u64 = 64 << 20;
+/// How much of the messages is kept.
+const MESSAGES: u64 = 64 << 10;
+/// How often a running program is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Says to running programs that the agent stops.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a program that ended by itself left.
+#[derive(Debug)]
+pub struct Ran {
+    pub is_ok: bool,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum NotRun {
+    #[error("the program `{program}` cannot be started")]
+    NotStarted { program: String, source: io::Error },
+    #[error("there was no end within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    #[error("{0}")]
+    Watched(String),
+    #[error("the agent stops")]
+    Stopped,
+    #[error("the program's output cannot be read")]
+    Io(#[from] io::Error),
+}
+
+/// Runs git for one repository until a point in time.
+#[derive(Debug, Clone)]
+pub struct Git {
+    env: Vec<(String, String)>,
+    config: Vec<String>,
+    /// What no message may show.
+    secrets: Vec<String>,
+    timeout: Duration,
+    until: Instant,
+    pub stop: Stop,
+}
+
+impl Git {
+    /// Prepares what the repository needs; `dir` is its folder, which git takes for its home so that nobody's settings come in.
+    pub fn new(repos: &GitRepos, repo: &Repo, dir: &Path, stop: Stop) -> Self {
+        let mut env: Vec<(String, String)> =
+            repos.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
+        let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
+        set("HOME", &dir.display().to_string());
+        set("XDG_CONFIG_HOME", &dir.join("no-config").display().to_string());
+        set("LC_ALL", "C");
+        set("GIT_CONFIG_NOSYSTEM", "1");
+        set("GIT_TERMINAL_PROMPT", "0");
+        set("GIT_NO_REPLACE_OBJECTS", "1");
+        set("GIT_OPTIONAL_LOCKS", "0");
+        let scheme = repo.url.scheme.as_str();
+        let mut config: Vec<String> = [
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "core.askPass=",
+            "credential.helper=",
+            "credential.useHttpPath=false",
+            "protocol.allow=never",
+            "http.sslVerify=true",
+            "http.lowSpeedLimit=1",
+            "http.lowSpeedTime=30",
+            "gc.auto=0",
+            "maintenance.auto=false",
+            "fetch.unpackLimit=1",
+            "fetch.writeCommitGraph=false",
+            "submodule.recurse=false",
+            "init.templateDir=",
+            "init.defaultBranch=main",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        config.push(format!("protocol.{scheme}.allow=always"));
+        let mut secrets = Vec::new();
+        if let Some((user, password)) = &repo.login {
+            set("PYTHOND_GIT_HOST", &repo.url.authority());
+            set("PYTHOND_GIT_PROTOCOL", scheme);
+            set("PYTHOND_GIT_USER", user);
+            set("PYTHOND_GIT_PASSWORD", password.expose());
+            config.push(CREDENTIALS.to_owned());
+            secrets.push(password.expose().to_owned());
+        }
+        if let Some(ca_file) = &repo.ca_file {
+            config.push(format!("http.sslCAInfo={}", ca_file.display()));
+        }
+        if repo.url.scheme == Scheme::Ssh {
+            set("GIT_SSH_COMMAND", &ssh::command(repos, repo));
+            set("GIT_SSH_VARIANT", "ssh");
+            if let Some(password) = &repo.ssh_key_password {
+                for (name, value) in ssh::askpass_env(dir, password) {
+                    set(&name, &value);
+                }
+                secrets.push(password.expose().to_owned());
+            }
+        }
+        secrets.retain(|secret| !secret.is_empty());
+        Self { env, config, secrets, timeout: repo.timeout, until: Instant::now() + repo.timeout, stop }
+    }
+
+    /// Gives the work that follows the whole time again.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self { until: Instant::now() + self.timeout, ..self.clone() }
+    }
+
+    /// A git command in a store.
+    pub fn in_store(&self, store: &Path, args: &[&str]) -> Command {
+        let mut command = self.command();
+        command.arg("--git-dir").arg(store).args(args);
+        command
+    }
+
+    /// A git command without a repository.
+    pub fn anywhere(&self, args: &[&str]) -> Command {
+        let mut command = self.command();
+        command.args(args);
+        command
+    }
+
+    /// Any other program with the same environment.
+    pub fn program(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(name);
+        command.args(args).env_clear().envs(self.env.iter().cloned()).current_dir("/");
+        command.process_group(0);
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.program("git", &[]);
+        for entry in &self.config {
+            command.arg("-c").arg(entry);
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, command: Command) -> Result<Ran, NotRun> {
+        self.run_watched(command, || None)
+    }
+
+    /// Runs a command to its end, or until `watch` says why it must not go on.
+    pub fn run_watched(&self, command: Command, watch: impl FnMut() -> Option<String>) -> Result<Ran, NotRun> {
+        let mut ran = run(command, self.until, self.timeout, &self.stop, watch)?;
+        ran.stderr = self.without_secrets(&ran.stderr);
+        Ok(ran)
+    }
+
+    fn without_secrets(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+/// Gives the login to the server that it is for and to no other, such as one that the first sends us on to.
+const CREDENTIALS: &str = "credential.helper=!f() { test \"$1\" = get || exit 0; \
+     while IFS= read -r line; do case \"$line\" in \
+     \"host=$PYTHOND_GIT_HOST\") host=1;; \"protocol=$PYTHOND_GIT_PROTOCOL\") protocol=1;; esac; done; \
+     test \"$host$protocol\" = 11 && printf 'username=%s\\npassword=%s\\n' \"$PYTHOND_GIT_USER\" \"$PYTHOND_GIT_PASSWORD\"; }; f";
+
+/// A program with its output; whoever drops it ends it with all its children.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(mut command: Command) -> Result<Self, NotRun> {
+        let program = PathBuf::from(command.get_program()).display().to_string();
+        command.spawn().map(Self).map_err(|source| NotRun::NotStarted { program, source })
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(Some(_)) = self.0.try_wait() {
+            return;
+        }
+        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
+            // A group that ended in this moment is as good.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        // Killed: it ends at once.
+        let _ = self.0.wait();
+    }
+}
+
+fn run(
+    mut command: Command,
+    until: Instant,
+    timeout: Duration,
+    stop: &Stop,
+    mut watch: impl FnMut() -> Option<String>,
+) -> Result<Ran, NotRun> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::start(command)?;
+    let stdout = running.child().stdout.take().expect("its output was asked for");
+    let stderr = running.child().stderr.take().expect("its messages were asked for");
+    let stdout = std::thread::spawn(move || read_bounded(stdout, OUTPUT));
+    let stderr = std::thread::spawn(move || read_bounded(stderr, MESSAGES));
+    let status = loop {
+        if let Some(status) = running.child().try_wait()? {
+            break status;
+        }
+        if stop.is_asked() {
+            return Err(NotRun::Stopped);
+        }
+        if Instant::now() >= until {
+            return Err(NotRun::TimedOut(timeout));
+        }
+        if let Some(why) = watch() {
+            return Err(NotRun::Watched(why));
+        }
+        std::thread::sleep(LOOK);
+    };
+    let gone = || io::Error::other("the thread that reads it panicked");
+    let stdout = stdout.join().map_err(|_| gone())??;
+    let stderr = stderr.join().map_err(|_| gone())??;
+    Ok(Ran { is_ok: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+}
+
+/// Reads to the end so that the writer never waits, and keeps the beginning.
+fn read_bounded(mut from: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    from.by_ref().take(most).read_to_end(&mut kept)?;
+    io::copy(&mut from, &mut io::sink())?;
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).process_group(0);
+        command
+    }
+
+    fn run_for(script: &str, time: Duration, stop: &Stop) -> Result<Ran, NotRun> {
+        run(shell(script), Instant::now() + time, time, stop, || None)
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_its_children() {
+        let start = Instant::now();
+        let marker = tempfile::tempdir().unwrap();
+        let alive = marker.path().join("child");
+        let script = format!("sleep 3600 & echo $! > {}; wait", alive.display());
+        let ended = run_for(&script, Duration::from_millis(300), &Stop::default());
+        assert!(matches!(ended, Err(NotRun::TimedOut(_))), "{ended:?}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+        let pid: i32 = std::fs::read_to_string(&alive).unwrap().trim().parse().unwrap();
+        let gone = || {
+            !Path::new(&format!("/proc/{pid}")).exists() || {
+                std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z"))
+            }
+        };
+        let start = Instant::now();
+        while !gone() {
+            assert!(start.elapsed() < Duration::from_secs(30), "the child {pid} lives on");
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    #[test]
+    fn a_stop_and_a_watcher_end_it_at_once() {
+        let stop = Stop::default();
+        stop.ask();
+        assert!(matches!(run_for("sleep 3600", Duration::from_secs(3600), &stop), Err(NotRun::Stopped)));
+        let until = Instant::now() + Duration::from_secs(3600);
+        let ended =
+            run(shell("sleep 3600"), until, Duration::from_secs(3600), &Stop::default(), || Some("too much".into()));
+        assert!(matches!(ended, Err(NotRun::Watched(why)) if why == "too much"));
+    }
+
+    #[test]
+    fn output_and_messages_come_whole() {
+        let ran = run_for("head -c 300000 /dev/zero; echo bad >&2; exit 3", Duration::from_secs(60), &Stop::default());
+        let ran = ran.unwrap();
+        assert_eq!((ran.is_ok, ran.stdout.len(), ran.stderr.as_str()), (false, 300_000, "bad\n"));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let ended = run(Command::new("no-such-git"), Instant::now(), Duration::ZERO, &Stop::default(), || None);
+        assert_eq!(ended.unwrap_err().to_string(), "the program `no-such-git` cannot be started");
+    }
+}

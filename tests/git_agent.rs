@@ -1,0 +1,203 @@
+//! An agent that follows a repository: a push changes what it touches and nothing else, and a bad one keeps what runs.
+
+#[path = "support/git.rs"]
+mod git;
+mod support;
+
+use std::collections::BTreeMap;
+
+use git::Origin;
+use serde_json::Value;
+use support::{Agent, Root, wait_for};
+
+const CONF: &str = "[[inputs.pythond]]\nname = \"fleet\"\ncmd = \"python3\"\ndirs = [\"fleet\"]\n";
+
+fn script(n: usize, version: u32) -> String {
+    format!(
+        "from datakit_framework import DataKitFramework\n\n\nclass M{n}(DataKitFramework):\n    interval = 1\n\n    \
+         def run(self):\n        self.feed_metric(measurement=\"m{n}\", fields={{\"version\": {version}}})\n"
+    )
+}
+
+fn name(n: usize) -> String {
+    format!("python.d/fleet/m{n}.py")
+}
+
+/// A repository with so many scripts.
+fn fleet(count: usize) -> Origin {
+    let origin = Origin::new();
+    for n in 0..count {
+        origin.file(&name(n), &script(n, 1));
+    }
+    origin.commit(&[("conf.d/fleet.conf", CONF)], "first");
+    origin
+}
+
+/// A root whose agent pulls every second.
+fn following(url: &str) -> Root {
+    let root = Root::new();
+    let text = format!(
+        "[git_repos]\npull_interval = \"1s\"\n[[git_repos.repo]]\nenable = true\nname = \"ops\"\nurl = \"{url}\"\n"
+    );
+    root.conf("git.conf", &text);
+    root
+}
+
+fn repo(agent: &Agent) -> Value {
+    agent.status()["repos"][0].clone()
+}
+
+fn wait_for_commit(agent: &Agent, id: &str) -> Value {
+    wait_for("the commit to be in force", || {
+        let repo = repo(agent);
+        if repo["commit"]["id"] == id { Ok(repo) } else { Err(format!("{repo:#}")) }
+    })
+}
+
+/// Script and pid of every worker, once so many of them have reported.
+fn pids(agent: &Agent, count: usize) -> BTreeMap<String, u64> {
+    wait_for("every script to report", || {
+        let status = agent.status();
+        let scripts = status["scripts"].as_array().unwrap();
+        let reported = scripts.iter().filter(|script| script["points_accepted"].as_u64() > Some(0));
+        let pids: BTreeMap<String, u64> =
+            reported.filter_map(|script| Some((script["id"].as_str()?.to_owned(), script["pid"].as_u64()?))).collect();
+        if pids.len() == count { Ok(pids) } else { Err(format!("{} of {count}", pids.len())) }
+    })
+}
+
+/// Waits until a version's points are in the file.
+fn wait_for_version(root: &Root, n: usize, version: u32) {
+    let start = format!("m{n},");
+    let end = format!("version={version}");
+    wait_for(&format!("version {version} of m{n}"), || {
+        let points = root.points("metric");
+        let found = points.lines().rev().any(|line| line.starts_with(&start) && line.contains(&end));
+        if found {
+            Ok(())
+        } else {
+            Err(points.lines().rev().find(|line| line.starts_with(&start)).unwrap_or("none").to_owned())
+        }
+    });
+}
+
+#[test]
+fn a_push_restarts_the_one_worker_of_fifty_that_it_changes_and_a_readme_none() {
+    let origin = fleet(50);
+    let root = following(&origin.url());
+    let agent = root.agent();
+    wait_for_commit(&agent, &origin.head());
+    let before = pids(&agent, 50);
+
+    let commit = origin.commit(&[(&name(7), &script(7, 2))], "seven");
+    let repo = wait_for_commit(&agent, &commit);
+    assert_eq!(repo["changes"], serde_json::json!(["restarted fleet.m7"]));
+    wait_for_version(&root, 7, 2);
+    let after = pids(&agent, 50);
+    let changed: Vec<&String> = before.keys().filter(|id| before[*id] != after[*id]).collect();
+    assert_eq!(changed, ["fleet.m7"]);
+
+    let commit = origin.commit(&[("README.md", "what this is")], "readme");
+    let repo = wait_for_commit(&agent, &commit);
+    assert_eq!(repo["changes"], serde_json::json!([]));
+    assert_eq!(pids(&agent, 50), after);
+    let script = agent.script("fleet.m3");
+    assert_eq!(script["restarts"], 0, "{script:#}");
+}
+
+#[test]
+fn a_broken_script_keeps_its_old_version_while_the_good_change_beside_it_runs() {
+    let origin = fleet(3);
+    let root = following(&origin.url());
+    let agent = root.agent();
+    let first = origin.head();
+    wait_for_commit(&agent, &first);
+    let before = pids(&agent, 3);
+
+    let broken = script(0, 2).replace("def run(self):", "def run(self:");
+    let second = origin.commit(&[(&name(0), &broken), (&name(1), &script(1, 2))], "one good, one bad");
+    let repo = wait_for_commit(&agent, &second);
+    wait_for_version(&root, 1, 2);
+    let after = pids(&agent, 3);
+    assert_eq!((before["fleet.m0"], before["fleet.m2"]), (after["fleet.m0"], after["fleet.m2"]));
+    assert_ne!(before["fleet.m1"], after["fleet.m1"]);
+    assert_eq!(repo["held"][0]["script"], "fleet.m0");
+    let why = repo["held"][0]["why"].as_str().unwrap();
+    assert!(why.contains("fleet/m0.py:7") && why.contains("PD0201"), "{why}");
+    let (_, stdout, _) = root.run(&["git", "status"]);
+    for part in [&second[..7], "fleet.m0 runs on in its earlier version", "m0.py:7"] {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+    let history = root.run(&["git", "log"]).1;
+    assert!(history.contains(&first[..7]) && history.contains("partly") && history.contains(&second[..7]), "{history}");
+
+    // Killed in this state, the agent comes back with the old version of the broken script and the new one of the other.
+    agent.kill();
+    let seen = root.points("metric").lines().count();
+    let agent = root.agent();
+    wait_for_commit(&agent, &second);
+    wait_for("both versions after the start", || {
+        let points = root.points("metric");
+        let new: Vec<&str> = points.lines().skip(seen).collect();
+        let has = |start: &str, end: &str| new.iter().any(|line| line.starts_with(start) && line.contains(end));
+        if has("m0,", "version=1") && has("m1,", "version=2") { Ok(()) } else { Err(new.join("\n")) }
+    });
+    assert!(!root.points("metric").contains("m0,host=testhost version=2"));
+
+    let third = origin.commit(&[(&name(0), &script(0, 3))], "mended");
+    let repo = wait_for_commit(&agent, &third);
+    assert_eq!(repo["held"], serde_json::json!([]));
+    wait_for_version(&root, 0, 3);
+}
+
+#[test]
+fn settings_with_a_fault_change_nothing_and_name_the_place() {
+    let origin = fleet(2);
+    let root = following(&origin.url());
+    let agent = root.agent();
+    let first = origin.head();
+    wait_for_commit(&agent, &first);
+    let before = pids(&agent, 2);
+    let bad =
+        origin.commit(&[("conf.d/fleet.conf", &CONF.replace("dirs", "dris")), (&name(0), &script(0, 2))], "refactor");
+    let repo = wait_for("the refusal", || {
+        let repo = repo(&agent);
+        if repo["refused"].is_object() { Ok(repo) } else { Err(format!("{repo:#}")) }
+    });
+    assert_eq!((&repo["commit"]["id"], &repo["refused"]["commit"]["id"]), (&Value::from(first), &Value::from(bad)));
+    assert!(
+        repo["refused"]["why"][0].as_str().unwrap().starts_with("conf.d/fleet.conf:4: PD0102 unknown key `dris`"),
+        "{repo:#}"
+    );
+    assert_eq!(pids(&agent, 2), before);
+    let mended = origin.commit(&[("conf.d/fleet.conf", CONF)], "mended");
+    wait_for_commit(&agent, &mended);
+    wait_for_version(&root, 0, 2);
+}
+
+#[test]
+fn a_forced_push_is_followed_and_a_vanished_repository_changes_nothing_but_the_status() {
+    let origin = fleet(2);
+    let root = following(&origin.url());
+    let agent = root.agent();
+    wait_for_commit(&agent, &origin.head());
+    let second = origin.commit(&[(&name(0), &script(0, 2))], "second");
+    wait_for_commit(&agent, &second);
+    origin.git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    let forced = origin.commit(&[(&name(0), &script(0, 3))], "forced");
+    wait_for_commit(&agent, &forced);
+    wait_for_version(&root, 0, 3);
+    let before = pids(&agent, 2);
+
+    let away = origin.path().with_extension("away");
+    std::fs::rename(origin.path(), &away).unwrap();
+    let repo = wait_for("failures", || {
+        let repo = repo(&agent);
+        if repo["failures"].as_u64() >= Some(2) { Ok(repo) } else { Err(format!("{repo:#}")) }
+    });
+    assert_eq!((repo["fault"]["code"].as_str(), &repo["commit"]["id"]), (Some("PD0605"), &Value::from(forced)));
+    assert_eq!(pids(&agent, 2), before);
+    std::fs::rename(&away, origin.path()).unwrap();
+    assert_eq!(root.run(&["git", "sync"]).0, 0);
+    assert_eq!(pids(&agent, 2), before);
+}

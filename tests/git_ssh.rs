@@ -1,0 +1,301 @@
+//! A real sshd: keys, host keys known, unknown and changed, encrypted keys; each trouble has its own message, and the old code runs on.
+
+#[path = "support/git.rs"]
+mod git;
+#[path = "support/installed.rs"]
+mod installed;
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use git::*;
+use pythond::config::{Repo, Secret};
+use pythond::git::hostkeys::{self, HostKey, Trusted};
+use pythond::git::program::{Git, Stop};
+use pythond::git::{Handle, View};
+
+const SCRIPT: &str = "python.d/web/web.py";
+const PASSPHRASE: &str = "open \"sesame\" $(x)";
+
+/// An sshd that lets the current user in with `key`, `encrypted` and no other.
+struct Sshd {
+    binary: PathBuf,
+    dir: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Sshd {
+    fn start() -> Option<Self> {
+        let binary = installed::installed("sshd", "openssh-server")?;
+        let dir = tempfile::tempdir().unwrap();
+        // sshd looks at the owner and mode of every folder above the keys; a temporary one is open to all.
+        for (name, passphrase) in [("host", ""), ("key", ""), ("other", ""), ("expired", ""), ("encrypted", PASSPHRASE)]
+        {
+            keygen(&dir.path().join(name), passphrase);
+        }
+        let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
+        let keys = [public("key"), public("encrypted"), format!("expiry-time=\"20200101\" {}", public("expired"))];
+        std::fs::write(dir.path().join("authorized_keys"), keys.concat()).unwrap();
+        if rustix::process::geteuid().is_root() {
+            std::fs::create_dir_all("/run/sshd").unwrap();
+        }
+        let mut sshd = Self { binary, dir, port: 0, child: None };
+        sshd.up();
+        Some(sshd)
+    }
+
+    fn up(&mut self) {
+        let is_new = self.port == 0;
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            if self.child.is_none() {
+                if is_new {
+                    // Somebody may take it in the meantime; then another is tried.
+                    self.port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+                }
+                self.launch();
+            }
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+            } else if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("sshd did not start:\n{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
+    }
+
+    fn launch(&mut self) {
+        let config = format!(
+            "ListenAddress 127.0.0.1\nPort {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nLogLevel VERBOSE\n",
+            self.port,
+            self.path("host").display(),
+            self.path("authorized_keys").display(),
+        );
+        std::fs::write(self.path("config"), config).unwrap();
+        let mut command = Command::new(&self.binary);
+        command.args(["-D", "-f"]).arg(self.path("config")).arg("-E").arg(self.path("log"));
+        self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    }
+
+    fn down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn fingerprint(&self, name: &str) -> String {
+        let shown = Command::new("ssh-keygen").arg("-lf").arg(self.path(&format!("{name}.pub"))).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        shown.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap().to_owned()
+    }
+
+    /// A `known_hosts` file with the server's key, or another one.
+    fn known_hosts(&self, name: &str) -> PathBuf {
+        let key = std::fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        let words: Vec<&str> = key.split_whitespace().collect();
+        let file = self.path(&format!("known_hosts_{name}"));
+        std::fs::write(&file, format!("# a comment\n[127.0.0.1]:{} {} {}\n", self.port, words[0], words[1])).unwrap();
+        file
+    }
+
+    fn url(&self, path: &str) -> String {
+        let user = Command::new("id").arg("-un").output().unwrap();
+        format!("ssh://{}@127.0.0.1:{}{path}", String::from_utf8(user.stdout).unwrap().trim(), self.port)
+    }
+
+    fn repo(&self, path: &str, key: &str) -> Repo {
+        Repo {
+            ssh_key: Some(self.path(key)),
+            known_hosts: Some(self.known_hosts("host")),
+            timeout: Duration::from_secs(40),
+            ..repo("c", &self.url(path))
+        }
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+fn keygen(path: &Path, passphrase: &str) {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f"]).arg(path);
+    assert!(command.stdin(Stdio::null()).status().unwrap().success());
+}
+
+/// Starts with a repository that works, then with the same one changed; gives what is seen then.
+async fn after_a_good_pull(sshd: &Sshd, change: impl FnOnce(&mut Repo)) -> (View, Side, Handle, Origin) {
+    let origin = Origin::with(&[(SCRIPT, "a = 1")]);
+    let mut settings = sshd.repo(&origin.url(), "key");
+    let side = Side::of(vec![settings.clone()]);
+    let handle = side.start(&Taker::new());
+    let first = first_pull(&handle).await;
+    assert_eq!(
+        (fault(&first).as_str(), in_force(&first)),
+        ("", origin.head()),
+        "{}",
+        std::fs::read_to_string(sshd.path("log")).unwrap()
+    );
+    handle.stop().await;
+    change(&mut settings);
+    let side = Side { settings: pythond::config::GitRepos { repos: vec![settings], ..side.settings.clone() }, ..side };
+    let handle = side.start(&Taker::new());
+    let view = first_pull(&handle).await;
+    assert_eq!(in_force(&view), origin.head(), "the old code runs on");
+    assert_eq!(std::fs::read_to_string(handle.roots()[0].dir.join(SCRIPT)).unwrap(), "a = 1");
+    (view, side, handle, origin)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_cloned_and_pulled_with_a_key() {
+    let Some(sshd) = Sshd::start() else { return };
+    let origin = Origin::with(&[(SCRIPT, "a = 1")]);
+    let side = Side::of(vec![Repo { depth: 1, ..sshd.repo(&origin.url(), "key") }]);
+    let handle = side.start(&Taker::new());
+    assert_eq!(fault(&first_pull(&handle).await), "");
+    let second = origin.commit(&[(SCRIPT, "a = 2")], "second");
+    let view = handle.sync("c").await.unwrap();
+    assert_eq!((fault(&view).as_str(), in_force(&view)), ("", second));
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint() {
+    let Some(sshd) = Sshd::start() else { return };
+    for key in ["other", "expired"] {
+        let (view, _side, handle, _origin) = after_a_good_pull(&sshd, |repo| repo.ssh_key = Some(sshd.path(key))).await;
+        let told = fault(&view);
+        assert!(told.starts_with("PD0603 the key is not accepted for "), "{told}");
+        for part in [sshd.fingerprint(key), sshd.path(key).display().to_string(), "did it expire?".to_owned()] {
+            assert!(told.contains(&part), "{part} in {told}");
+        }
+        handle.stop().await;
+    }
+    // ssh itself tried the key once; nobody asked again.
+    let log = std::fs::read_to_string(sshd.path("log")).unwrap();
+    let tried = log.matches(&sshd.fingerprint("other")).count();
+    assert!(tried >= 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_host_key_is_shown_and_can_be_trusted() {
+    let Some(sshd) = Sshd::start() else { return };
+    let nothing = sshd.path("nothing/known_hosts");
+    let (view, side, handle, _origin) = after_a_good_pull(&sshd, |repo| repo.known_hosts = Some(nothing.clone())).await;
+    let told = fault(&view);
+    let host = format!("[127.0.0.1]:{}", sshd.port);
+    assert!(told.starts_with(&format!("PD0601 the host key of {host} is not known")), "{told}");
+    let fingerprint = sshd.fingerprint("host");
+    assert!(told.contains(&format!("key: ssh-ed25519 {fingerprint}")), "{told}");
+    assert!(told.contains(&format!("searched: {}, /etc/ssh/ssh_known_hosts", nothing.display())), "{told}");
+    assert!(told.contains(&format!("pythond git trust '{host}' --fingerprint {fingerprint}")), "{told}");
+
+    let repo = &side.settings.repos[0];
+    let git = Git::new(&side.settings, repo, side.dir.path(), Stop::default());
+    let keys: Vec<HostKey> = hostkeys::offered(&git, &repo.url).unwrap();
+    assert_eq!((keys.len(), keys[0].fingerprint.clone()), (1, fingerprint));
+    assert_eq!(hostkeys::trust(&nothing, &keys).unwrap(), Trusted::Added);
+    assert_eq!(fault(&handle.sync("c").await.unwrap()), "");
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_host_key_is_told_apart_from_an_unknown_one() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (view, ..) = after_a_good_pull(&sshd, |repo| repo.known_hosts = Some(sshd.known_hosts("other"))).await;
+    let told = fault(&view);
+    assert!(told.starts_with(&format!("PD0602 the host key of [127.0.0.1]:{} has changed", sshd.port)), "{told}");
+    assert!(told.contains(&format!("offered now: {}", sshd.fingerprint("host"))), "{told}");
+    let old = format!("known so far: {}, {}:2", sshd.fingerprint("other"), sshd.path("known_hosts_other").display());
+    assert!(told.contains(&old), "{old} in {told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_key_works_with_its_passphrase_only() {
+    let Some(sshd) = Sshd::start() else { return };
+    let encrypted = |repo: &mut Repo| repo.ssh_key = Some(sshd.path("encrypted"));
+    let (view, side, handle, _origin) = after_a_good_pull(&sshd, |repo| {
+        encrypted(repo);
+        repo.ssh_key_password = Some(Secret::new(PASSPHRASE));
+    })
+    .await;
+    assert_eq!(fault(&view), "");
+    handle.stop().await;
+    let grep = Command::new("grep").args(["-rlF", "sesame"]).arg(side.dir.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&grep.stdout), "", "the passphrase lies in no file");
+
+    let (view, ..) = after_a_good_pull(&sshd, |repo| encrypted(repo)).await;
+    let told = fault(&view);
+    assert!(told.starts_with("PD0604 the ssh key `") && told.contains("is encrypted"), "{told}");
+    assert!(told.contains("set `ssh_private_key_password"), "{told}");
+
+    let (view, ..) = after_a_good_pull(&sshd, |repo| {
+        encrypted(repo);
+        repo.ssh_key_password = Some(Secret::new("wrong"));
+    })
+    .await;
+    let told = fault(&view);
+    assert!(told.starts_with("PD0604") && told.contains("`ssh_private_key_password` does not open it"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked() {
+    let Some(sshd) = Sshd::start() else { return };
+    let open = sshd.path("open");
+    std::fs::copy(sshd.path("key"), &open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(sshd.path("key.pub"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    for (key, part) in [
+        ("none", "cannot be read: No such file"),
+        ("open", "chmod 600 "),
+        ("key.pub", "name the private key, without `.pub`"),
+    ] {
+        let (view, ..) = after_a_good_pull(&sshd, |repo| repo.ssh_key = Some(sshd.path(key))).await;
+        let told = fault(&view);
+        assert!(told.starts_with("PD0604") && told.contains(part), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_repository_and_a_server_that_is_gone_are_told() {
+    let Some(mut sshd) = Sshd::start() else { return };
+    let missing = sshd.url("/no/such/repo.git");
+    let (view, ..) = after_a_good_pull(&sshd, |settings| settings.url = repo("c", &missing).url).await;
+    let told = fault(&view);
+    assert!(told.starts_with(&format!("PD0605 there is no repository at `{missing}`")), "{told}");
+    let origin = Origin::with(&[(SCRIPT, "a = 1")]);
+    let side = Side::of(vec![sshd.repo(&origin.url(), "key")]);
+    sshd.down();
+    let handle = side.start(&Taker::new());
+    let told = fault(&first_pull(&handle).await);
+    assert!(told.starts_with(&format!("PD0608 `[127.0.0.1]:{}` cannot be reached", sshd.port)), "{told}");
+    sshd.up();
+    assert_eq!(fault(&handle.sync("c").await.unwrap()), "");
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ssh://git@{}/c.git", silent.local_addr().unwrap());
+    let side = Side::of(vec![Repo { timeout: Duration::from_secs(1), ..repo("c", &url) }]);
+    let start = Instant::now();
+    let handle = side.start(&Taker::new());
+    let told = fault(&first_pull(&handle).await);
+    assert!(told.starts_with("PD0608") && told.contains("did not answer within 1 s"), "{told}");
+    assert!(start.elapsed() < Duration::from_secs(30));
+    handle.stop().await;
+}
