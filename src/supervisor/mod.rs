@@ -403,21 +403,29 @@ impl Supervisor {
             return settling;
         }
         let shared = &mut self.shared;
-        match (self.scripts.values_mut().find(|script| script.spec.id == id), change) {
+        let script = self.scripts.values_mut().find(|script| script.spec.id == id);
+        match (script, change) {
             (Some(script), Change::Start(wanted) | Change::Restart(wanted)) => {
                 script.replace(wanted, shared, now);
                 script.settles(answer);
+                return settling;
             }
-            (None, Change::Start(wanted) | Change::Restart(wanted)) => self.add(wanted).settles(answer),
+            (None, Change::Start(wanted) | Change::Restart(wanted)) => {
+                self.add(wanted).settles(answer);
+                return settling;
+            }
             (Some(script), Change::Stop(_)) => {
                 script.leave(LEAVE, shared, now);
                 script.settles(answer);
+                return settling;
             }
             (Some(script), Change::Update(wanted)) => script.update(wanted, shared),
             (Some(script), Change::Refuse(_, refusal)) => script.refuse(refusal),
             // It has left meanwhile.
             (None, Change::Stop(_) | Change::Update(_) | Change::Refuse(..)) => {}
         }
+        // The receiver is in `settling`.
+        let _ = answer.send(Outcome::Done);
         settling
     }
 
