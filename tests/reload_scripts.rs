@@ -334,7 +334,7 @@ fn the_old_worker_ends_its_run_before_the_new_one_starts() {
     runs(&root, "slow", 2);
     runs(&root, "slow", 1);
     assert!(read().starts_with("begin 1\nend 1\nbegin 2\n"), "{}", read());
-    assert_eq!(agent.script("my.slow")["runs_ok"].as_u64() > Some(1), true);
+    assert!(agent.script("my.slow")["runs_ok"].as_u64() > Some(1));
 }
 
 #[test]

@@ -148,6 +148,9 @@ enum Event {
     Stop(Duration, oneshot::Sender<()>),
 }
 
+/// What an interpreter is looked up by: `cmd`, and the environment that may hold another PATH.
+type Cmd = (String, Vec<(String, String)>);
+
 /// Tells whether a file is the same as before.
 type Stamp = (SystemTime, u64);
 
@@ -263,7 +266,7 @@ struct Shared {
     spawner: Spawner,
     events: mpsc::Sender<Event>,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
-    interpreters: HashMap<(String, Vec<(String, String)>), PathBuf>,
+    interpreters: HashMap<Cmd, PathBuf>,
     logs: ScriptLogs,
     counters: Counters,
 }
@@ -512,7 +515,7 @@ impl Supervisor {
 /// Fills in what is on disk now, as far as [`plan::plan`] wants to know it. Blocks.
 pub fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
     let mut look = Look::default();
-    let mut interpreters: HashMap<(String, Vec<(String, String)>), Option<PathBuf>> = HashMap::new();
+    let mut interpreters: HashMap<Cmd, Option<PathBuf>> = HashMap::new();
     for one in &mut wanted {
         let parts: Vec<Part> = plan::parts(running, one).collect();
         one.now = look.print(&parts);
