@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind};
@@ -23,8 +23,18 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// What a folder is on its disk; the number alone may be given to the next one.
 type Identity = (u64, u64, Option<SystemTime>);
 
+/// What is looked out for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Code and settings in these folders, and folders that come into them.
+    pub folders: BTreeSet<PathBuf>,
+    /// Folders and files that may go and come back, wherever they lie.
+    pub comings: BTreeSet<PathBuf>,
+}
+
 /// Watches folders; ends when dropped.
 pub struct Watch {
+    places: Arc<RwLock<Places>>,
     watching: Mutex<Watching>,
 }
 
@@ -41,8 +51,11 @@ impl Watch {
     /// Starts without a folder; each notice comes through `notices`, which holds one at a time. Call it within a runtime.
     pub fn start(notices: mpsc::Sender<()>) -> Self {
         let (raw, seen) = mpsc::channel(1);
+        let places = Arc::new(RwLock::new(Places::default()));
+        let known = Arc::clone(&places);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| concerns(&event)) {
+            let places = known.read().unwrap_or_else(PoisonError::into_inner);
+            if event.is_ok_and(|event| places.concern(&event)) {
                 // One that waits says the same.
                 let _ = raw.try_send(());
             }
@@ -52,11 +65,14 @@ impl Watch {
             Ok(watcher) => (Some(watcher), None),
             Err(error) => (None, Some(advice(&error))),
         };
-        Self { watching: Mutex::new(Watching { watcher, folders: BTreeMap::new(), problem }) }
+        Self { places, watching: Mutex::new(Watching { watcher, folders: BTreeMap::new(), problem }) }
     }
 
-    /// Watches these folders and no others; says whether there is one among them that was not watched before. Blocks.
-    pub fn follow(&self, folders: &BTreeSet<PathBuf>) -> bool {
+    /// Watches these places and no others; says whether there is a folder among them that was not watched before. Blocks.
+    pub fn follow(&self, places: Places) -> bool {
+        let parents = places.comings.iter().filter_map(|path| path.parent().map(Path::to_owned));
+        let folders: BTreeSet<PathBuf> = places.folders.iter().cloned().chain(parents).collect();
+        *self.places.write().unwrap_or_else(PoisonError::into_inner) = places;
         let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         let Watching { watcher: Some(watcher), folders: known, problem } = &mut *watching else { return false };
         let wanted: BTreeMap<PathBuf, Identity> =
@@ -145,20 +161,28 @@ async fn debounce(mut seen: mpsc::Receiver<()>, notices: mpsc::Sender<()>) {
     }
 }
 
-/// Says whether an event can mean that code or settings changed. Scripts write files of their own beside themselves, all the time.
-fn concerns(event: &Event) -> bool {
-    match event.kind {
-        _ if event.need_rescan() => true,
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => named_so(event, false),
-        EventKind::Access(_) => false,
-        EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => named_so(event, true),
-        EventKind::Modify(ModifyKind::Name(_)) => event.paths.iter().any(|path| is_ours(path, path.is_dir())),
-        _ => named_so(event, false),
+impl Places {
+    /// Says whether an event can mean that code or settings changed. Scripts write files of their own beside themselves, all the time.
+    fn concern(&self, event: &Event) -> bool {
+        event.need_rescan() || may_change(&event.kind) && event.paths.iter().any(|path| self.has(path, &event.kind))
+    }
+
+    fn has(&self, path: &Path, kind: &EventKind) -> bool {
+        if self.comings.contains(path) || self.folders.contains(path) {
+            return true;
+        }
+        let is_folder = match kind {
+            EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => true,
+            EventKind::Modify(ModifyKind::Name(_)) => path.is_dir(),
+            _ => false,
+        };
+        path.parent().is_some_and(|folder| self.folders.contains(folder)) && is_ours(path, is_folder)
     }
 }
 
-fn named_so(event: &Event, are_folders: bool) -> bool {
-    event.paths.iter().any(|path| is_ours(path, are_folders))
+/// Reading, too, is told.
+fn may_change(kind: &EventKind) -> bool {
+    !matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write))
 }
 
 fn is_ours(path: &Path, is_folder: bool) -> bool {
@@ -207,11 +231,17 @@ mod tests {
 
     #[test]
     fn reading_is_no_change_and_an_overflow_is_one() {
-        let event = |kind| Event::new(kind).add_path("/d/x.py".into());
-        assert!(!concerns(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)))));
-        assert!(!concerns(&event(EventKind::Access(AccessKind::Close(AccessMode::Read)))));
-        assert!(concerns(&event(EventKind::Access(AccessKind::Close(AccessMode::Write)))));
-        assert!(concerns(&Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan)));
+        let places = Places { folders: BTreeSet::from(["/d".into()]), comings: BTreeSet::from(["/tmp/x".into()]) };
+        let event = |kind, path: &str| Event::new(kind).add_path(path.into());
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(!places.concern(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/d/x.py")));
+        assert!(!places.concern(&event(EventKind::Access(AccessKind::Close(AccessMode::Read)), "/d/x.py")));
+        assert!(places.concern(&event(written, "/d/x.py")));
+        assert!(places.concern(&Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan)));
+        // A folder whose parent is everybody's.
+        assert!(!places.concern(&event(EventKind::Create(CreateKind::Folder), "/tmp/y")));
+        assert!(places.concern(&event(EventKind::Create(CreateKind::Folder), "/tmp/x")));
+        assert!(places.concern(&event(EventKind::Remove(RemoveKind::Folder), "/d")));
     }
 
     #[test]
@@ -254,11 +284,12 @@ mod tests {
         let folder = dir.path().join("my");
         let (notices, mut told) = mpsc::channel(1);
         let watch = Watch::start(notices);
-        let folders = BTreeSet::from([dir.path().to_owned(), folder.clone()]);
+        let folders = BTreeSet::from([folder.clone()]);
+        let places = Places { comings: folders.clone(), folders };
         for round in 0..3 {
             std::fs::create_dir(&folder).unwrap();
-            assert!(watch.follow(&folders), "round {round}: a new folder");
-            assert!(!watch.follow(&folders), "round {round}: nothing new");
+            assert!(watch.follow(places.clone()), "round {round}: a new folder");
+            assert!(!watch.follow(places.clone()), "round {round}: nothing new");
             while tokio::time::timeout(Duration::from_millis(600), told.recv()).await.is_ok() {}
             std::fs::write(folder.join("x.py"), "").unwrap();
             tokio::time::timeout(Duration::from_secs(60), told.recv()).await.unwrap().unwrap();

@@ -202,6 +202,30 @@ fn a_forgotten_cursor_holds_nothing() {
     assert_eq!(disk.names(&Path::new(DIR).join("cursors")).len(), 1);
 }
 
+#[test]
+fn a_retired_cursor_is_shown_as_removed_and_goes_on_where_it_was_when_it_comes_back() {
+    let disk = FailingDisk::new();
+    let (log, _) = open(&small(Path::new(DIR)), &disk);
+    let mut cursor = log.cursor("sink", true).unwrap();
+    append(&log, 0..3);
+    drain(&mut cursor);
+    let place = cursor.position();
+    assert_eq!(log.retire("sink").unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+    drop(cursor);
+    log.retire("sink").unwrap();
+    log.retire("nobody").unwrap();
+    let stats = log.stats();
+    assert_eq!((stats.cursors.len(), stats.removed.len(), stats.removed[0].name.as_str()), (0, 1, "sink"));
+    append(&log, [3]);
+    let cursor = log.cursor("sink", true).unwrap();
+    assert_eq!(cursor.position(), place);
+    assert!(cursor.waiting() && log.stats().removed.is_empty());
+    drop(cursor);
+    log.retire("sink").unwrap();
+    log.forget("sink").unwrap();
+    assert!(log.stats().removed.is_empty());
+}
+
 /// Fills a small log to its cap; returns the numbers that were kept.
 fn fill(log: &Log) -> (u64, Option<AppendError>) {
     run(async {

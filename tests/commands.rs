@@ -233,7 +233,9 @@ fn help_names_only_what_is_there() {
     let root = Root::new();
     let (code, stdout, _) = finished(&mut root.command(&["--help"]));
     assert_eq!(code, 0);
-    for command in ["agent", "run", "check", "status", "deadletter", "sink", "git", "reload", "restart", "run-now"] {
+    let commands =
+        ["agent", "run", "check", "status", "stack", "reload", "restart", "run-now", "deadletter", "sink", "git"];
+    for command in commands {
         assert!(stdout.contains(&format!("\n  {command} ")), "{stdout}");
     }
     for absent in ["tap", "logs"] {

@@ -281,6 +281,24 @@ fn new_files_and_folders_are_found_and_removed_ones_leave() {
 }
 
 #[test]
+fn a_folder_that_is_swapped_as_a_whole_takes_effect() {
+    let root = Root::new();
+    save(&root, "x", 1);
+    root.input("in", &["my"], "");
+    let agent = root.agent();
+    all_run(&agent, 1);
+    let python_d = root.path().join("python.d");
+    for version in 2..4 {
+        root.script("next/x.py", &collector("x", version, 0.2));
+        fs::rename(python_d.join("my"), python_d.join(format!("old{version}"))).unwrap();
+        fs::rename(python_d.join("next"), python_d.join("my")).unwrap();
+        runs(&root, "x", version);
+    }
+    save(&root, "x", 9);
+    runs(&root, "x", 9);
+}
+
+#[test]
 fn what_a_script_writes_beside_itself_restarts_nobody() {
     let root = Root::new();
     let text_of = collector("x", 1, 0.05) + "        open(__file__ + '.state', 'a').write('.')\n";
@@ -316,7 +334,7 @@ fn the_old_worker_ends_its_run_before_the_new_one_starts() {
     runs(&root, "slow", 2);
     runs(&root, "slow", 1);
     assert!(read().starts_with("begin 1\nend 1\nbegin 2\n"), "{}", read());
-    assert_eq!(agent.script("my.slow")["runs_ok"].as_u64() > Some(1), true);
+    assert!(agent.script("my.slow")["runs_ok"].as_u64() > Some(1));
 }
 
 #[test]
@@ -339,6 +357,35 @@ fn without_watching_only_a_reload_takes_effect_and_a_look_from_time_to_time_find
     fs::write(&other, collector("x", 3, 0.2)).unwrap();
     runs(&root, "x", 3);
     assert!(agent.console().contains("reload (a changed file): my.x restarted"));
+}
+
+#[test]
+fn at_the_limits_of_inotify_changes_are_found_by_looking_and_the_cure_is_told() {
+    let may = std::process::Command::new("unshare").args(["-Ur", "true"]).status().is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("skipped: this system allows no user namespace, in which the limits could be set");
+        return;
+    }
+    for (limit, value) in [("max_inotify_instances", 0), ("max_inotify_watches", 1)] {
+        let root = Root::new();
+        save(&root, "x", 1);
+        root.input("in", &["my"], "[reload]\npoll = \"1s\"\n");
+        let agent = root.command(&["agent"]);
+        let mut limited = std::process::Command::new("unshare");
+        let set = format!("echo {value} > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
+        limited.args(["-Ur", "sh", "-c", &set]).arg(agent.get_program()).args(agent.get_args());
+        for (name, value) in agent.get_envs() {
+            limited.env(name, value.unwrap());
+        }
+        let agent = support::Agent::start(&root, limited);
+        all_run(&agent, 1);
+        let cure = limit.replace("max_inotify_", "fs.inotify.max_user_");
+        let (_, out, _) = root.run(&["status"]);
+        assert!(out.contains("PD0703") && out.contains(&cure), "{out}");
+        assert_eq!(agent.console().matches("PD0703").count(), 1, "it is told once");
+        save(&root, "x", 2);
+        runs(&root, "x", 2);
+    }
 }
 
 #[test]

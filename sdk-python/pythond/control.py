@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import threading
 
@@ -51,6 +52,12 @@ class Channel:
                 self.dropped += 1
                 return False
         return True
+
+    def wait_for_room(self, seconds: float) -> None:
+        """Waits until the agent has read what was sent, at most so long: for frames that come in numbers."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLOUT)
+        poll.poll(int(seconds * 1000))
 
     def receive(self) -> Frame:
         """Waits for the next frame.

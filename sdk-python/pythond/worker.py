@@ -36,6 +36,7 @@ _FIRST_OWN_FD = 100
 _TERM_GRACE = 5.0
 _EOF_GRACE = 2.0
 _LONGEST_WAIT = 3600.0
+_ROOM = 1.0
 
 
 def main() -> NoReturn:
@@ -197,6 +198,7 @@ class Worker:
         with self._telling:
             pieces, left_out = prepared.source.files.take_new()
             for piece in pieces:
+                self._channel.wait_for_room(_ROOM)
                 if not self._channel.send("loaded", files=piece):
                     prepared.source.files.forget_told(piece)
         if left_out:

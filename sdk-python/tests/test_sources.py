@@ -1,4 +1,4 @@
-"""The files of the user as a worker loads them: from source, told to the agent, in their last good version where asked."""
+"""The files of the user as a worker loads them: from source, told to the agent, and in their last good version."""
 
 import hashlib
 import json

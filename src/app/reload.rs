@@ -26,7 +26,7 @@ use crate::ingest::Ingest;
 use crate::supervisor::plan::{self, Asking, Plan, Refusal, RunState, Runs, Step, Wanted};
 use crate::supervisor::{self, Change, Handle, Outcome, Settling};
 use crate::tryout::{self, Tryout};
-use crate::watch::Watch;
+use crate::watch::{Places, Watch};
 use crate::worker::control::{Fatal, Mode};
 use crate::worker::discover;
 use crate::worker::files::{Look, Part, Print, Sum};
@@ -188,7 +188,7 @@ impl Reloader {
             self.config.inputs.iter().filter(|input| input.enabled).flat_map(|input| input.dirs.clone()).collect();
         let (conf_d, repos, watching) = (self.config.root.join("conf.d"), self.repos.clone(), Arc::clone(watch));
         let followed =
-            tokio::task::spawn_blocking(move || watching.follow(&folders(&conf_d, &dirs, &loaded, &repos))).await;
+            tokio::task::spawn_blocking(move || watching.follow(places(&conf_d, &dirs, &loaded, &repos))).await;
         let problem = watch.problem();
         let told = self.shown.now().unwatched;
         if let Some(problem) = problem.as_ref().filter(|problem| told.as_ref() != Some(problem)) {
@@ -226,6 +226,8 @@ impl Reloader {
             || !answers.is_empty()
             || lines.iter().any(|line| !matches!(line, Line::Same(_)))
             || asking == Asking::Asked;
+        let problems: Vec<String> =
+            config.warnings.iter().map(super::problem).chain(compared.problems.iter().cloned()).collect();
         self.config = config;
         self.shown.change(|now| {
             now.sinks = self.pumps.shown();
@@ -235,15 +237,7 @@ impl Reloader {
         if !is_news && !had_faults {
             return;
         }
-        let outcome = Reloaded {
-            schema: 1,
-            by,
-            sinks,
-            settings,
-            needs_restart,
-            problems: compared.problems,
-            ..Reloaded::default()
-        };
+        let outcome = Reloaded { schema: 1, by, sinks, settings, needs_restart, problems, ..Reloaded::default() };
         let last = LastReload { at: began, outcome };
         tokio::spawn(tell(last, lines, answers, self.shown.clone()));
     }
@@ -463,13 +457,13 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
     keys.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// The folders in which something can change: `conf.d`, those of the inputs one level deep, and those of the files that were loaded.
-fn folders(conf_d: &Path, dirs: &[PathBuf], loaded: &[PathBuf], repos: &[RepoRoot]) -> BTreeSet<PathBuf> {
+/// Where something can change: `conf.d`, the folders of the inputs one level deep, and those of the files that were loaded.
+fn places(conf_d: &Path, dirs: &[PathBuf], loaded: &[PathBuf], repos: &[RepoRoot]) -> Places {
+    // An exported tree never changes.
+    let is_local = |path: &PathBuf| !repos.iter().any(|repo| path.starts_with(&repo.dir));
     let mut folders = BTreeSet::from([conf_d.to_owned()]);
     folders.extend(below(conf_d));
     for dir in dirs {
-        // Its parent too: it may be taken away and come back.
-        folders.extend(dir.parent().map(Path::to_owned));
         folders.insert(dir.clone());
         folders.extend(below(dir));
     }
@@ -478,9 +472,8 @@ fn folders(conf_d: &Path, dirs: &[PathBuf], loaded: &[PathBuf], repos: &[RepoRoo
         // Where links lead.
         folders.extend(file.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)));
     }
-    // An exported tree never changes.
-    folders.retain(|folder| !repos.iter().any(|repo| folder.starts_with(&repo.dir)));
-    folders
+    folders.retain(is_local);
+    Places { folders, comings: dirs.iter().filter(|dir| is_local(dir)).cloned().collect() }
 }
 
 fn below(dir: &Path) -> Vec<PathBuf> {

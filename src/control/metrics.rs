@@ -63,6 +63,11 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
         registry.register(name, help, gauge);
     };
     single(registry, "uptime_seconds", "Since the agent was started", status.uptime_s);
+    if let Some(last) = &status.reload {
+        let success = f64::from(u8::from(!last.outcome.refused_something()));
+        single(registry, "config_last_reload_success", "1 if the last reload refused nothing", success);
+        single(registry, "config_last_reload_age_seconds", "Since the last reload", last.ago_s);
+    }
     single(registry, "buffer_bytes", "Bytes of the buffer on disk", status.buffer.bytes as f64);
     single(registry, "buffer_max_bytes", "The cap of the buffer", status.buffer.max_bytes as f64);
     single(

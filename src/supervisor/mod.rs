@@ -165,6 +165,9 @@ enum Event {
     Panic,
 }
 
+/// What an interpreter is looked up by: `cmd`, and the environment that may hold another PATH.
+type Cmd = (String, Vec<(String, String)>);
+
 /// Tells whether a file is the same as before.
 type Stamp = (SystemTime, u64);
 
@@ -302,9 +305,9 @@ struct Shared {
     spawner: Spawner,
     events: mpsc::Sender<Event>,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
+    interpreters: HashMap<Cmd, PathBuf>,
     locks: Locks,
     groups: Groups,
-    interpreters: HashMap<(String, Vec<(String, String)>), PathBuf>,
     logs: ScriptLogs,
     counters: Counters,
 }
@@ -467,21 +470,29 @@ impl Supervisor {
             return settling;
         }
         let shared = &mut self.shared;
-        match (self.scripts.values_mut().find(|script| script.spec.id == id), change) {
+        let script = self.scripts.values_mut().find(|script| script.spec.id == id);
+        match (script, change) {
             (Some(script), Change::Start(wanted) | Change::Restart(wanted)) => {
                 script.replace(wanted, shared, now);
                 script.settles(answer);
+                return settling;
             }
-            (None, Change::Start(wanted) | Change::Restart(wanted)) => self.add(wanted).settles(answer),
+            (None, Change::Start(wanted) | Change::Restart(wanted)) => {
+                self.add(wanted).settles(answer);
+                return settling;
+            }
             (Some(script), Change::Stop(_)) => {
                 script.leave(LEAVE, shared, now);
                 script.settles(answer);
+                return settling;
             }
             (Some(script), Change::Update(wanted)) => script.update(wanted, shared),
             (Some(script), Change::Refuse(_, refusal)) => script.refuse(refusal),
             // It has left meanwhile.
             (None, Change::Stop(_) | Change::Update(_) | Change::Refuse(..)) => {}
         }
+        // The receiver is in `settling`.
+        let _ = answer.send(Outcome::Done);
         settling
     }
 
@@ -572,7 +583,7 @@ impl Supervisor {
 /// Fills in what is on disk now, as far as [`plan::plan`] wants to know it. Blocks.
 pub fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
     let mut look = Look::default();
-    let mut interpreters: HashMap<(String, Vec<(String, String)>), Option<PathBuf>> = HashMap::new();
+    let mut interpreters: HashMap<Cmd, Option<PathBuf>> = HashMap::new();
     for one in &mut wanted {
         let parts: Vec<Part> = plan::parts(running, one).collect();
         one.now = look.print(&parts);

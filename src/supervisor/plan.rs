@@ -317,7 +317,8 @@ mod tests {
             change(&mut wanted.spec);
             assert_eq!(one(runs("x", "1"), wanted, Asking::Noticed), Step::Update);
         }
-        let others: [(fn(&mut WorkerSpec), &str); 6] = [
+        type Edit = fn(&mut WorkerSpec);
+        let others: [(Edit, &str); 6] = [
             (|spec| spec.cmd = "python3.9".to_owned(), "`cmd` changed"),
             (|spec| spec.envs = vec![("A".to_owned(), "1".to_owned())], "`envs` changed"),
             (|spec| spec.config = serde_json::json!({"a": 1}), "`config` changed"),

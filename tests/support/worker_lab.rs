@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pythond::config::Input;
+use pythond::supervisor::plan::Wanted;
 use pythond::supervisor::{self, Handle, Limits, Settings, WorkerView};
 use pythond::telemetry::counters::Counters;
 use pythond::telemetry::files::ScriptLogs;
@@ -103,11 +104,16 @@ impl Lab {
 
     /// Starts what the scripts need, each spec changed by `change`.
     pub fn start_with(&self, change: impl Fn(&mut WorkerSpec)) -> Running {
+        let mut specs = self.specs();
+        specs.iter_mut().for_each(change);
+        self.start_wanted(specs)
+    }
+
+    /// Starts these scripts.
+    pub fn start_wanted<W: Into<Wanted>>(&self, specs: Vec<W>) -> Running {
         if !self.core.exists() {
             sdk::write(&self.core).unwrap();
         }
-        let mut specs = self.specs();
-        specs.iter_mut().for_each(change);
         let logs = ScriptLogs::open(self.path().join("logs"), Counters::default());
         let settings = Settings {
             core: self.core.clone(),

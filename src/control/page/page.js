@@ -120,6 +120,10 @@ function show(status) {
     (buffer.poisoned ? `; no longer written: ${buffer.poisoned}` : "");
   const problems = [
     ...status.problems,
+    ...(status.needs_restart || []).map((name) => `${name} changed: it takes effect when the agent is started again`),
+    ...((status.reload && status.reload.outcome.faults) || []).map(
+      (fault) => `the settings have a fault, those of before are in force: ${fault.file || ""}:${fault.line}: ${fault.message}`,
+    ),
     ...status.dead_letters.filter((dead) => dead.points).map((dead) => `${dead.points} points in the dead-letter file of ${dead.who}` +
       (dead.dropped ? `, ${dead.dropped} older ones deleted at its cap` : "")),
     ...status.last_errors.map((error) => `${error.input}: ${error.text} (${duration(error.ago_s)} ago, ${error.times}×)`),
