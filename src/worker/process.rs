@@ -459,21 +459,21 @@ impl Leash {
 
     /// Kills everybody who is there now, and adds them to `known`; returns who still was, without the worker itself.
     fn kill_all(&self, known: &mut BTreeSet<u32>) -> Vec<u32> {
+        self.signal_group(Signal::KILL);
+        self.signal(Signal::KILL);
+        let seen = look_around();
+        // From here on its number is surely its own.
         let reaped = self.is_reaped();
         if *reaped {
             return Vec::new();
         }
-        // It may have ended already.
-        let _ = rustix::process::kill_process_group(raw(self.pid), Signal::KILL);
-        let _ = rustix::process::kill_process(raw(self.pid), Signal::KILL);
         if let Some(group) = &self.group {
             known.extend(group.kill().into_iter().filter(|pid| *pid != self.pid));
         }
         let is_mine =
             |pid: u32| is_running(pid) && (session_of(pid) == Some(self.pid) || environment_has(pid, &self.cookie));
-        // Other workers are not looked at: when hundreds end together, each look would be at all of them.
-        let others = processes().into_iter().filter(|pid| *pid != std::process::id() && !is_a_worker(*pid));
-        others.filter(|pid| is_mine(*pid) && kill_if(*pid, is_mine)).collect()
+        let candidates = seen.iter().filter(|one| one.session == Some(self.pid) || one.cookie == self.cookie);
+        candidates.map(|one| one.pid).filter(|pid| kill_if(*pid, is_mine)).collect()
     }
 
     fn is_reaped(&self) -> MutexGuard<'_, bool> {
@@ -484,6 +484,39 @@ impl Leash {
 /// Kills another process if it is still the one that was meant.
 pub(super) fn end_process(pid: u32, is_meant: impl Fn(u32) -> bool) {
     kill_if(pid, is_meant);
+}
+
+/// A process that is no worker, as a look through `/proc` saw it.
+struct Seen {
+    pid: u32,
+    session: Option<u32>,
+    /// The entry in its environment that tells whose it is; empty where there is none.
+    cookie: Arc<[u8]>,
+}
+
+/// Looks through `/proc`. One look serves all who asked before it began: when hundreds of workers end together, each would look for itself,
+/// and at all the others too.
+fn look_around() -> Arc<[Seen]> {
+    static LAST: Mutex<Option<(Instant, Arc<[Seen]>)>> = Mutex::new(None);
+    let asked = Instant::now();
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((began, seen)) = &*last
+        && *began > asked
+    {
+        return Arc::clone(seen);
+    }
+    let began = Instant::now();
+    let others = processes().into_iter().filter(|pid| *pid != std::process::id() && !is_a_worker(*pid));
+    let seen: Arc<[Seen]> =
+        others.map(|pid| Seen { pid, session: session_of(pid), cookie: worker_cookie_of(pid) }).collect();
+    *last = Some((began, Arc::clone(&seen)));
+    seen
+}
+
+fn worker_cookie_of(pid: u32) -> Arc<[u8]> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let prefix = format!("{WORKER_COOKIE}=").into_bytes();
+    environment.split(|byte| *byte == 0).find(|entry| entry.starts_with(&prefix)).unwrap_or_default().into()
 }
 
 /// Kills a process that is no child of ours if it is still the one that was meant: its number could have gone to another meanwhile.
@@ -579,9 +612,8 @@ pub fn tend_orphans(run_dir: &Path, live_tokens: &HashSet<String>) {
 }
 
 fn token_of(pid: u32) -> Option<String> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let prefix = format!("{WORKER_COOKIE}=").into_bytes();
-    let token = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_slice()))?;
+    let cookie = worker_cookie_of(pid);
+    let token = cookie.strip_prefix(format!("{WORKER_COOKIE}=").as_bytes())?;
     Some(String::from_utf8_lossy(token).into_owned())
 }
 

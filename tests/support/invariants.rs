@@ -24,6 +24,8 @@ const LONGEST_GAP: f64 = 15.0;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Until the agent has ended after TERM.
 const STOP: Duration = Duration::from_secs(9);
+/// The same where others keep the machine so busy that a bound on time says nothing about the agent.
+const STOP_IN_A_CROWD: Duration = Duration::from_secs(45);
 /// By which the agent may have grown: it is a debug build, and its allocator keeps some.
 const GROWTH_KIB: u64 = 32 * 1024;
 /// Descriptors of one worker: control socket, pidfd, three pipes; one more for its connection, and some that other layers may hold.
@@ -200,7 +202,8 @@ impl Watched {
         let Self { agent, root, .. } = self;
         let (code, took) = agent.stop();
         assert_eq!(code, 0, "I8\n{console}");
-        assert!(took < STOP, "I8: the stop took {took:?}");
+        let bound = if is_overloaded() { STOP_IN_A_CROWD } else { STOP };
+        assert!(took < bound, "I8: the stop took {took:?}");
         nobody_survives(&root, &family);
         no_script_ran_twice(&root);
         accepted_points_are_there(&root, &status);
@@ -248,6 +251,13 @@ impl Watched {
         self.agent.status();
         assert!(asked.elapsed() < ANSWER, "I6: the status took {:?}", asked.elapsed());
     }
+}
+
+/// True with more than four that want to run for each core.
+fn is_overloaded() -> bool {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    load.split(' ').next().unwrap().parse::<f64>().unwrap() > 4.0 * cores as f64
 }
 
 /// I4: everything that was there before the stop is gone, and nothing carries the cookie.
