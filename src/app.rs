@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::{AtCap, Config, Integers, Sync};
+use crate::config::{self, AtCap, Config, Integers, Sync};
 use crate::control::{self, Control, ShownSink};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
@@ -115,6 +115,7 @@ impl Agent {
                 socket: socket.clone(),
                 address: address.unwrap_or(config.http_api.listen),
                 limits: supervisor::Limits::default(),
+                zygote: (config.workers.zygote == config::Zygote::Auto).then(supervisor::ZygoteSettings::default),
             },
             roster.clone(),
             logs.clone(),

@@ -20,4 +20,8 @@ if __name__ == "__main__":
         sys.exit(1)
     from pythond import worker
 
+    if "PYTHOND_ZYGOTE" in os.environ:
+        from pythond import zygote
+
+        worker.serve(*zygote.main())
     worker.main()

@@ -45,13 +45,18 @@ def main() -> NoReturn:
     if not control_fd.isdigit():
         sys.stderr.write("this is the worker of pythond, started by it; to run a script by hand: pythond run FILE\n")
         sys.exit(2)
-    channel = control.Channel(_move_away(int(control_fd)))
-    _watch_for_crashes(_move_away(int(trace_fd)) if trace_fd.isdigit() else None)
+    serve(move_away(int(control_fd)), move_away(int(trace_fd)) if trace_fd.isdigit() else None)
+
+
+def serve(control_fd: int, trace_fd: int | None) -> NoReturn:
+    """Is the worker: serves the agent over descriptors that are out of the scripts' way."""
+    channel = control.Channel(control_fd)
+    _watch_for_crashes(trace_fd)
     logs.replace_streams()
     Worker(channel).serve()
 
 
-def _move_away(fd: int) -> int:
+def move_away(fd: int) -> int:
     """Moves a descriptor out of the way of scripts that close the low ones, and of the programs they start."""
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
     os.close(fd)
@@ -92,7 +97,7 @@ class Worker:
         self._reason = "done"
         self._kill_at: float | None = None
         self._serving: list[Serving] = []
-        self._signal_out, self._signal_in = (_move_away(fd) for fd in os.pipe())
+        self._signal_out, self._signal_in = (move_away(fd) for fd in os.pipe())
         os.set_blocking(self._signal_in, False)
 
     def serve(self) -> NoReturn:

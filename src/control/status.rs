@@ -6,7 +6,7 @@ use super::views::{Buffer, DeadLetters, Job, LastError, RemovedSink, Run, Script
 use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::sinks::State;
-use crate::supervisor::WorkerView;
+use crate::supervisor::{Way, WorkerView};
 
 const SCHEMA: u32 = 1;
 
@@ -132,5 +132,10 @@ fn script(view: &WorkerView, now: Instant) -> Script {
         stack: view.stack.clone(),
         output_dropped: view.output_dropped,
         memory_bytes: view.memory,
+        started_by: view.way.as_ref().map(|way| if *way == Way::Forked { "fork" } else { "exec" }.to_owned()),
+        exec_why: match &view.way {
+            Some(Way::Executed { why }) => Some(why.clone()),
+            Some(Way::Forked) | None => None,
+        },
     }
 }

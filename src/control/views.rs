@@ -66,6 +66,12 @@ pub struct Script {
     pub stack: Option<String>,
     pub output_dropped: u64,
     pub memory_bytes: Option<u64>,
+    /// `fork` (by a zygote) or `exec`; absent without a process.
+    #[serde(default)]
+    pub started_by: Option<String>,
+    /// Why it was not forked.
+    #[serde(default)]
+    pub exec_why: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -29,6 +29,8 @@ use crate::worker::roster::Roster;
 use script::Script;
 
 pub use crate::worker::life::Limits;
+pub use crate::worker::process::Way;
+pub use crate::worker::zygote::Settings as ZygoteSettings;
 pub use view::{JobView, LastError, LastRun, WorkerView};
 
 /// What all workers share.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub socket: PathBuf,
     pub address: SocketAddr,
     pub limits: Limits,
+    /// `None`: every worker is a program of its own.
+    pub zygote: Option<ZygoteSettings>,
 }
 
 /// Asks the loop; clones share it.
@@ -113,7 +117,11 @@ pub fn start(
     logs: ScriptLogs,
     counters: Counters,
 ) -> io::Result<Handle> {
-    let spawner = Spawner::start()?;
+    let mut spawner = Spawner::start()?;
+    if let Some(zygote) = &settings.zygote {
+        spawner = spawner.with_zygotes(zygote.clone());
+    }
+    spawner.know(&specs);
     // As the sweep at the next start will spell it.
     let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
     let settings = Settings { run_dir, ..settings };
@@ -227,6 +235,7 @@ impl Supervisor {
             }
             self.give_slots();
             if self.stopping.is_some() && !self.scripts.iter().any(|script| script.life.has_process()) {
+                self.shared.spawner.close().await;
                 let run_dir = self.shared.settings.run_dir.clone();
                 let looked =
                     tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &HashSet::new())).await;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
 use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
-use crate::worker::process::{self, Ended, Launch, Parts, StartError, find_program};
+use crate::worker::process::{self, Ended, Launch, Parts, StartError, Way, find_program};
 use crate::worker::roster::Member;
 
 /// Good runs without a point after which a script counts as silent.
@@ -62,6 +62,8 @@ pub(super) struct Script {
     stack_of: u64,
     /// Frames that could not be read, or were dropped by the worker.
     frames_lost: u64,
+    /// How the last worker came to be.
+    way: Option<Way>,
     /// What `cmd` was at the last start.
     program: PathBuf,
     file: Option<Stamp>,
@@ -110,6 +112,7 @@ impl Script {
             stack: None,
             stack_of: 0,
             frames_lost: 0,
+            way: None,
             program: PathBuf::new(),
             file: None,
             has_siblings: false,
@@ -224,7 +227,7 @@ impl Script {
             let result = match launch {
                 Ok(launch) => {
                     let program = program.clone();
-                    let started = spawner.spawn(launch).await;
+                    let started = spawner.launch(launch).await;
                     started.and_then(|process| {
                         process.into_parts().map_err(|source| StartError::Passing { program, source })
                     })
@@ -260,6 +263,7 @@ impl Script {
                 return;
             }
         };
+        self.way = Some(parts.way.clone());
         let process =
             Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
         let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
@@ -310,8 +314,13 @@ impl Script {
     }
 
     fn hello(&mut self, hello: &Hello, shared: &mut Shared, now: Instant) {
+        if self.way == Some(Way::Forked) && self.pid().is_some_and(|pid| pid != hello.pid) {
+            tracing::error!(target: "worker", "{}: says that it is process {}, which it is not", self.spec.id, hello.pid);
+            self.obey(Order::Kill, shared);
+            return;
+        }
         // A shim only finds the interpreter; any other wrapper may do more than that, so it stays.
-        if !hello.exe.is_empty() && is_shim(&self.program) {
+        if !hello.exe.is_empty() && process::is_shim(&self.program) {
             shared.interpreters.insert((self.spec.cmd.clone(), self.spec.envs.clone()), hello.exe.clone().into());
         }
         self.step(Input::Hello, shared, now);
@@ -607,6 +616,7 @@ impl Script {
             output_dropped: self.output.dropped(),
             frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
+            way: self.way.clone().filter(|_| self.process.is_some()),
         }
     }
 
@@ -692,11 +702,6 @@ fn has_gone(error: &io::Error) -> bool {
 /// A worker may claim any number.
 fn after(now: Instant, ms: u64) -> Instant {
     now.checked_add(Duration::from_millis(ms)).unwrap_or(now)
-}
-
-/// True for what pyenv and its kind put in the place of an interpreter.
-fn is_shim(program: &Path) -> bool {
-    program.parent().and_then(|dir| dir.file_name()).is_some_and(|name| name == "shims")
 }
 
 fn count(n: u64, word: &str) -> String {

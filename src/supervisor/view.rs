@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::worker::process::Way;
+
 /// A snapshot of one script.
 #[derive(Debug, Clone)]
 pub struct WorkerView {
@@ -37,6 +39,8 @@ pub struct WorkerView {
     /// Frames of the worker that nobody could read, or that it dropped because nobody read in time.
     pub frames_lost: u64,
     pub memory: Option<u64>,
+    /// How its process came to be; `None` where there is none.
+    pub way: Option<Way>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -288,6 +288,11 @@ impl Channel {
         Ok(Self { socket: UnixDatagram::from_std(socket)?, last: AtomicU64::new(0), missed: AtomicU64::new(0) })
     }
 
+    /// Gives the socket back, for whoever speaks another language over it.
+    pub fn into_socket(self) -> UnixDatagram {
+        self.socket
+    }
+
     /// How many frames the worker had to drop because nobody read them in time.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
