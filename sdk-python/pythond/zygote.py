@@ -16,6 +16,7 @@ zygote: a lock that the thread holds at the fork would stay locked in the worker
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` makes enum members of
 import errno
 import gc
 import json
@@ -27,11 +28,11 @@ import struct
 import sys
 import time
 
-from pythond import dialects, loader, worker
+from pythond import control, dialects, loader, logs, preload, warmup, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, NoReturn
+    from typing import Any, Callable, Dict, Iterable
 
     Message = Dict[str, Any]
 
@@ -40,42 +41,29 @@ MAX_REQUEST = 64 * 1024
 # control, stdout, stderr, trace
 DESCRIPTORS = 4
 _FD_BYTES = 4
+# As plain numbers: arithmetic with the members of an enum runs code whose memory every worker would copy.
+_CUT = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
+_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 # More than a request may carry, so that what comes too many is seen and closed.
 _MOST_FDS = 16
 _FIRST_OWN_FD = 100
 _ADOPTION = 1.0
 _TRIAL_SECONDS = 2.0
 _BOOT_SECONDS = 3.0
-_SCAN_SECONDS = 1.5
-_SCAN_BYTES = 1 << 20
-_SCAN_FILES = 2000
-_COLLECT_EVERY = 256
+# The exit status of a middle process that found the agent's end closed.
+_OVER = 3
 _COOKIE = b"PYTHOND_WORKER="
 _PR_SET_PDEATHSIG = 1
-_IGNORED = ("SIGINT", "SIGQUIT", "SIGHUP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2")
-
-# Loaded ahead where a script imports them. Not here: what starts threads or keeps keys and handles that workers must
-# not share (`multiprocessing` has one key per process, `ctypes` may keep its callbacks in memory that forks share).
-STANDARD = frozenset(
-    """
-    abc argparse array ast asyncio base64 bisect binascii bz2 calendar cmath codecs collections collections.abc
-    concurrent.futures configparser contextlib copy copyreg csv dataclasses datetime decimal difflib email
-    email.header email.message email.mime.multipart email.mime.text email.utils enum errno fcntl fnmatch fractions
-    ftplib functools gc getopt getpass gettext glob grp gzip hashlib heapq hmac html html.parser http http.client
-    http.cookiejar http.cookies imaplib importlib importlib.util inspect io ipaddress itertools json keyword linecache
-    locale logging logging.handlers lzma math mimetypes numbers operator os os.path pathlib pickle pkgutil platform
-    poplib pprint pwd queue quopri random re reprlib resource sched secrets select selectors shlex shutil signal
-    smtplib socket socketserver sqlite3 ssl stat statistics string struct subprocess sys syslog sysconfig tarfile
-    telnetlib tempfile textwrap threading time timeit token tokenize traceback types typing unicodedata urllib
-    urllib.error urllib.parse urllib.request uuid warnings weakref xml xml.dom xml.dom.minidom xml.etree
-    xml.etree.ElementTree xml.sax xmlrpc.client zipfile zlib zoneinfo
-    """.split()
-)
-PACKAGES = frozenset(
-    """
-    attr certifi chardet charset_normalizer dateutil idna jinja2 markupsafe packaging psutil pytz requests simplejson
-    six toml tomli typing_extensions urllib3 xmltodict yaml
-    """.split()
+# For a terminal's user and for workers; not for the zygote, whose children get back what they would have had.
+_HELD = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
 )
 
 
@@ -83,8 +71,8 @@ class Refusal(Exception):
     """Why there can be no zygote here."""
 
 
-def main() -> tuple[int, int]:
-    """Serves the agent; returns only in a forked worker, with its control and trace descriptors."""
+def main() -> worker.Worker:
+    """Serves the agent; returns only in a forked worker, which is to serve then."""
     gc.disable()
     channel = socket.socket(fileno=int(os.environ.pop("PYTHOND_CONTROL_FD")))
     trace_fd = os.environ.pop("PYTHOND_TRACE_FD", "")
@@ -109,40 +97,45 @@ class Zygote:
         self._agent = os.getppid()
         self._prctl = _find_prctl()
         self._cookie_at = _find_cookie()
-        self._handlers = {
-            number: signal.getsignal(number) for number in (getattr(signal, name) for name in _IGNORED)
-        }
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         self._packages: list[str] = []
-        # From the middle process: the worker's number, or the errno of a fork that failed.
-        self._told, self._tell = os.pipe()
-        os.set_blocking(self._told, False)
+        # What each worker needs is made once, on the numbers that it has in every worker.
+        placeholder, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control_fd = worker.move_away(placeholder.detach())
+        self._trace_fd = worker.move_away(os.open(os.devnull, os.O_WRONLY))
+        worker.watch_for_crashes(self._trace_fd)
+        self._frames = control.Channel(self._control_fd)
+        self._worker = worker.Worker(self._frames)
 
     # --- boot ---
 
     def boot(self) -> None:
         """Loads what the workers will need, and says `ready`. Raises `Refusal`."""
         _name_process("pythond-zygote")
-        for number in self._handlers:
-            signal.signal(number, signal.SIG_IGN)
         scripts, roots, boot = self._read_boot()
         self._agent = boot["agent"]
         dialect = dialects.get(boot.get("dialect", "datakit"))
         loader.arrange_path(dialect.SHADOW, [])
         deadline = time.monotonic() + _BOOT_SECONDS
-        wanted = self._in_child(lambda tell: tell(*scan(scripts, roots)), _SCAN_SECONDS)[0]
+        wanted = self._in_child(lambda tell: tell(*preload.scan(scripts, roots)), preload.SCAN_SECONDS)[0]
         before = set(sys.modules)
-        for name in [*_of_shadow(dialect.SHADOW), *sorted(STANDARD.intersection(wanted))]:
-            _import(name)
-        good, dropped = self._try(sorted(name for name in wanted if _top(name) in PACKAGES), deadline)
+        for name in [*preload.of_shadow(dialect.SHADOW), *sorted(preload.STANDARD.intersection(wanted))]:
+            preload.load(name)
+        good, dropped = self._try(sorted(name for name in wanted if preload.top(name) in preload.PACKAGES), deadline)
         for name in good:
-            _import(name)
+            preload.load(name)
         self._packages = sorted(
-            {top for top in map(_top, set(sys.modules) - before) if not loader.is_standard(top)}
-            - {"pythond", *_of_shadow(dialect.SHADOW)}
+            {top for top in map(preload.top, set(sys.modules) - before) if not loader.is_standard(top)}
+            - {"pythond", *preload.of_shadow(dialect.SHADOW)}
         )
-        if _threads() != 1:
-            raise Refusal(f"it has {_threads()} threads once its modules are loaded, and a fork would keep only one")
-        _flush()
+        logs.replace_streams()
+        warmup.run(dialect, self._frames, self._far)
+        self._far.close()
+        if preload.threads() != 1:
+            raise Refusal(
+                f"it has {preload.threads()} threads once its modules are loaded, and a fork would keep only one"
+            )
+        preload.flush()
         gc.collect()
         gc.freeze()
         version = ".".join(str(part) for part in sys.version_info[:3])
@@ -173,7 +166,7 @@ class Zygote:
             if seconds <= 0:
                 return good, dropped + [(name, "there was no time left to try it") for name in left]
             known, rest = list(good), list(left)
-            told, end = self._in_child(lambda tell, known=known, rest=rest: _trial(known, rest, tell), seconds)  # type: ignore[misc]
+            told, end = self._in_child(lambda tell, known=known, rest=rest: preload.trial(known, rest, tell), seconds)  # type: ignore[misc]
             for line in told:
                 kind, name, why = line.split("\t", 2)
                 left.remove(name)
@@ -186,9 +179,9 @@ class Zygote:
         return good, dropped
 
     def _in_child(self, act: Callable[[Callable[..., None]], None], seconds: float) -> tuple[list[str], str]:
-        """Does something in a child that is thrown away; returns the lines that it told, and how else than well it ended."""
+        """Does something in a child that is thrown away; returns what it told, and how else than well it ended."""
         out, tell_fd = os.pipe()
-        _flush()
+        preload.flush()
         pid = os.fork()
         if pid == 0:
             try:
@@ -196,7 +189,11 @@ class Zygote:
                 self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 os.close(out)
                 self._channel.close()
-                act(lambda *lines: _write_all(tell_fd, "".join(line + "\n" for line in lines).encode("utf-8", "replace")))
+                act(
+                    lambda *lines: _write_all(
+                        tell_fd, "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+                    )
+                )
                 os.write(tell_fd, b"\0")
             except BaseException as error:
                 _write_all(2, f"{type(error).__name__}: {error}\n".encode("utf-8", "replace"))
@@ -215,90 +212,84 @@ class Zygote:
             pass
         os.waitpid(pid, 0)
         text = data.decode("utf-8", "replace")
-        end = "" if text.endswith("\0") else ("it ends the process" if timely else f"it takes longer than {seconds:.0f} s")
+        end = (
+            ""
+            if text.endswith("\0")
+            else ("it ends the process" if timely else f"it takes longer than {seconds:.0f} s")
+        )
         return text.rstrip("\0").splitlines(), end
 
     # --- serve ---
 
-    def serve(self) -> tuple[int, int]:
-        """Forks on request until the agent closes its end; returns only in a worker."""
-        served = 0
-        while True:
-            try:
-                data, fds, whole = _receive(self._channel)
-            except OSError as error:
-                if error.errno == errno.EINTR:
-                    continue
-                os._exit(0)
-            if not data:
-                os._exit(0)
-            try:
-                request = _checked(data, fds, whole)
-            except ValueError as error:
-                _close(fds)
-                self._answer({"t": "failed", "id": _id_of(data), "errno": errno.EINVAL, "why": str(error)})
-                continue
-            got = self._fork(request, fds)
-            if got is not None:
-                return got
-            _close(fds)
-            served += 1
-            if served % _COLLECT_EVERY == 0:
-                gc.collect()
+    def serve(self) -> worker.Worker:
+        """Forks on request until the agent closes its end; returns only in a worker.
 
-    def _fork(self, request: Message, fds: list[int]) -> tuple[int, int] | None:
-        """Has a worker forked and says so; returns something in the worker only."""
-        _drain(self._told)
-        try:
-            middle = os.fork()
-        except OSError as error:
-            self._answer({"t": "failed", "id": request["id"], "errno": error.errno, "why": os.strerror(error.errno)})
-            return None
-        if middle == 0:
+        What this process writes to after a fork, each worker that was forked before keeps a copy of. So it does next to
+        nothing: the middle process reads the request, the worker answers it.
+        """
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        while True:
+            poll.poll()
             try:
-                pid = os.fork()
+                middle = os.fork()
             except OSError as error:
-                os.write(self._tell, struct.pack("=ii", 0, error.errno))
+                self._refuse(error)
+                continue
+            if middle == 0:
+                return self._between()
+            if os.waitpid(middle, 0)[1] == _OVER << 8:
                 os._exit(0)
-            if pid:
-                os.write(self._tell, struct.pack("=ii", pid, 0))
-                os._exit(0)
-            return self._become_worker(request, fds)
-        # Once the middle process is gone the worker belongs to the agent.
-        os.waitpid(middle, 0)
+
+    def _refuse(self, error: OSError) -> None:
+        """Answers a request for which there is no process."""
+        data, fds, _ = _receive(self._channel)
+        _close(fds)
+        self._answer_failure(_id_of(data), error)
+
+    def _between(self) -> worker.Worker:
+        """Takes the request and forks the worker, in which alone it returns; the end of this process frees it."""
         try:
-            pid, number = struct.unpack("=ii", os.read(self._told, 8))
-        except BlockingIOError:
-            pid, number = 0, errno.EAGAIN  # killed before it could fork
-        if pid:
-            self._answer({"t": "forked", "id": request["id"], "pid": pid})
-        else:
-            self._answer({"t": "failed", "id": request["id"], "errno": number, "why": os.strerror(number)})
-        return None
+            data, fds, whole = _receive(self._channel)
+            if not data:
+                os._exit(_OVER)
+            request = _checked(data, fds, whole)
+        except ValueError as error:
+            self._answer({"t": "failed", "id": _id_of(data), "errno": errno.EINVAL, "why": str(error)})
+            os._exit(0)
+        except OSError:
+            os._exit(_OVER)
+        try:
+            if os.fork():
+                os._exit(0)
+        except OSError as error:
+            self._answer_failure(request["id"], error)
+            os._exit(0)
+        return self._become_worker(request, fds)
+
+    def _answer_failure(self, number: int, error: OSError) -> None:
+        self._answer({"t": "failed", "id": number, "errno": error.errno or errno.EIO, "why": str(error)})
 
     def _answer(self, message: Message) -> None:
         try:
             self._channel.send(_bytes(message))
         except OSError:
-            os._exit(0)  # the agent is gone
+            os._exit(_OVER)  # the agent is gone
 
     # --- the worker's first moments ---
 
-    def _become_worker(self, request: Message, fds: list[int]) -> tuple[int, int]:
+    def _become_worker(self, request: Message, fds: list[int]) -> worker.Worker:
         """Turns the forked child into what an exec would have made."""
         try:
             os.setsid()
             # The number by which the agent finds what this worker leaves behind, where `/proc` shows it.
             _write_memory(self._cookie_at, request["token"].encode("ascii"))
-            control, out, err, trace = fds
+            control_fd, out, err, trace_fd = fds
             os.dup2(out, 1)
             os.dup2(err, 2)
-            # Above the range that is closed now, and out of the way of scripts that close the low ones.
-            control, trace = worker.move_away(control), worker.move_away(trace)
-            self._channel.detach()
-            os.closerange(3, _FIRST_OWN_FD)
-            for number, handler in self._handlers.items():
-                signal.signal(number, handler)
+            os.dup2(control_fd, self._control_fd, inheritable=False)
+            os.dup2(trace_fd, self._trace_fd, inheritable=False)
+            _signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             self._await_agent()
             for name, value in request["env"]:
                 os.environb[name.encode()] = value.encode()
@@ -306,33 +297,38 @@ class Zygote:
             os.chdir(request["cwd"])
             _limit(request)
             self._renew(request)
+            self._worker.own()
             gc.enable()
-            return control, trace
+            self._answer({"t": "forked", "id": request["id"], "pid": os.getpid()})
+            self._channel.detach()
+            os.closerange(3, _FIRST_OWN_FD)
+            return self._worker
         except BaseException as error:
-            _write_all(2, f"the forked worker could not be prepared: {type(error).__name__}: {error}\n".encode())
-            os._exit(70)
+            why = f"the forked worker could not be prepared: {type(error).__name__}: {error}"
+            self._answer(
+                {"t": "failed", "id": request["id"], "errno": getattr(error, "errno", 0) or errno.EIO, "why": why}
+            )
+            os._exit(_OVER)
 
     def _await_agent(self) -> None:
         """Waits until the agent is the parent, then dies with it. Order: the signal first, then a last look."""
         until = time.monotonic() + _ADOPTION
         while os.getppid() != self._agent:
             if time.monotonic() > until:
-                os._exit(71)
+                raise OSError(errno.ESRCH, "the agent did not become the parent")
             time.sleep(0.0002)
         self._prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != self._agent:
-            os._exit(71)
+            os._exit(_OVER)
 
     def _renew(self, request: Message) -> None:
         """Puts right what modules keep that were loaded before the fork."""
         if any(name == "TZ" for name, _ in request["env"]):
             time.tzset()
         modules = sys.modules
-        if "random" in modules:
-            modules["random"].seed()  # it does so after a fork by itself, unless a package has replaced it
         if "tempfile" in modules:
             modules["tempfile"]._name_sequence = None  # type: ignore[attr-defined]
-            modules["tempfile"].tempdir = None
+            modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
         if "logging" in modules:
             now = time.time_ns() if isinstance(getattr(modules["logging"], "_startTime", 0.0), int) else time.time()
             modules["logging"]._startTime = now  # type: ignore[attr-defined]
@@ -340,7 +336,11 @@ class Zygote:
 
 
 def _limit(request: Message) -> None:
-    os.setpriority(os.PRIO_PROCESS, 0, request.get("nice", 0))
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, request["nice"])
+    except OSError:
+        # A lower value than ours needs a right that we may not have; the script runs all the same.
+        pass
     memory = request.get("memory_max")
     if memory:
         import resource
@@ -353,13 +353,13 @@ def _limit(request: Message) -> None:
 
 def _receive(channel: socket.socket) -> tuple[bytes, list[int], bool]:
     """Returns one datagram, its descriptors, and whether all of it is there."""
-    data, ancillary, flags, _ = channel.recvmsg(MAX_REQUEST, socket.CMSG_SPACE(_MOST_FDS * _FD_BYTES), socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, flags, _ = channel.recvmsg(MAX_REQUEST, socket.CMSG_SPACE(_MOST_FDS * _FD_BYTES), _CLOEXEC)
     fds: list[int] = []
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             count = len(payload) // _FD_BYTES
             fds += struct.unpack(f"={count}i", payload[: count * _FD_BYTES])
-    return data, fds, not flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC)
+    return data, fds, not flags & _CUT
 
 
 def _checked(data: bytes, fds: list[int], whole: bool) -> Message:
@@ -395,129 +395,6 @@ def _bytes(message: Message) -> bytes:
     return json.dumps(message).encode("ascii")
 
 
-# --- what scripts import ---
-
-
-def scan(scripts: Iterable[str], roots: Iterable[str]) -> list[str]:
-    """Returns the modules that scripts import and that may be loaded ahead, those of their own modules included.
-
-    The files are parsed, never run.
-    """
-    import ast
-
-    until = time.monotonic() + _SCAN_SECONDS * 0.8
-    found: set[str] = set()
-    todo = list(dict.fromkeys(scripts))
-    seen = set(todo)
-    roots = list(dict.fromkeys(roots))
-    while todo and time.monotonic() < until and len(seen) < _SCAN_FILES:
-        try:
-            path = todo.pop()
-            with open(path, "rb") as file:
-                tree = ast.parse(file.read(_SCAN_BYTES))
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        for name in imports(tree):
-            if name in STANDARD or _top(name) in PACKAGES:
-                found.add(name)
-            for file_of in _files_of(name, roots):
-                if file_of not in seen and os.path.isfile(file_of):
-                    seen.add(file_of)
-                    todo.append(file_of)
-    return sorted(found)
-
-
-def imports(tree: Any) -> set[str]:
-    """Returns the dotted names in the import statements of a parsed file."""
-    import ast
-
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names if f"{node.module}.{alias.name}" in STANDARD)
-    return names
-
-
-def _files_of(name: str, roots: Iterable[str]) -> Iterable[str]:
-    if loader.is_standard(_top(name)):
-        return
-    parts = name.split(".")
-    for root in roots:
-        for depth in range(1, len(parts) + 1):
-            base = os.path.join(root, *parts[:depth])
-            yield base + ".py"
-            yield os.path.join(base, "__init__.py")
-
-
-def _of_shadow(shadow: str) -> list[str]:
-    return sorted(name[:-3] for name in os.listdir(shadow) if name.endswith(".py"))
-
-
-def _import(name: str) -> None:
-    try:
-        __import__(name)
-    except Exception:
-        # Not in this Python; the script that wants it will say so.
-        pass
-
-
-def _trial(known: Iterable[str], names: Iterable[str], tell: Callable[..., None]) -> None:
-    """Imports packages one by one and tells of each whether it behaves."""
-    out, fd = os.pipe()
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
-    os.set_blocking(out, False)
-    for name in known:
-        _import(name)
-    _said(out)
-    before = _surroundings()
-    for name in names:
-        try:
-            __import__(name)
-        except ModuleNotFoundError as error:
-            tell(f"{'absent' if error.name == _top(name) else 'bad'}\t{name}\tit raises {error}")
-            continue
-        except BaseException as error:
-            tell(f"bad\t{name}\tit raises {type(error).__name__}")
-            return
-        said, now = _said(out), _surroundings()
-        if said:
-            tell(f"bad\t{name}\tit prints: {said}")
-        elif now != before:
-            changed = ", ".join(key for key in now if now[key] != before[key])
-            tell(f"bad\t{name}\tit changes {changed}")
-            return  # what comes next is tried without it
-        else:
-            tell(f"good\t{name}\t")
-
-
-def _surroundings() -> dict[str, Any]:
-    umask = os.umask(0o22)
-    os.umask(umask)
-    fds = os.listdir("/proc/self/fd")
-    return {
-        "the number of threads": _threads(),
-        "the working directory": os.getcwd(),
-        "the environment": dict(os.environ),
-        "sys.path": list(sys.path),
-        "the umask": umask,
-        "the open files": len(fds),
-        "the signal handlers": [signal.getsignal(number) for number in range(1, 32)],
-        "the standard streams": (id(sys.stdin), id(sys.stdout), id(sys.stderr)),
-    }
-
-
-def _said(fd: int) -> str:
-    _flush()
-    try:
-        return " ".join(os.read(fd, 4096).decode("utf-8", "replace").split())[:200]
-    except BlockingIOError:
-        return ""
-
-
 # --- the system ---
 
 
@@ -529,7 +406,7 @@ def _find_prctl() -> Callable[[int, int], None]:
     try:
         import _ctypes
 
-        handle = _ctypes.dlopen(None, 2)
+        handle = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]
         address, getpid = _ctypes.dlsym(handle, "prctl"), _ctypes.dlsym(handle, "getpid")
         if _ctypes.call_function(getpid, ()) != os.getpid():
             raise OSError("a call came back wrong")
@@ -572,30 +449,9 @@ def _name_process(name: str) -> None:
         file.write(name)
 
 
-def _threads() -> int:
-    return len(os.listdir("/proc/self/task"))
-
-
-def _top(name: str) -> str:
-    return name.partition(".")[0]
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-
-
 def _close(fds: Iterable[int]) -> None:
     for fd in fds:
         os.close(fd)
-
-
-def _drain(fd: int) -> None:
-    try:
-        while os.read(fd, 4096):
-            pass
-    except BlockingIOError:
-        pass
 
 
 def _write_all(fd: int, data: bytes) -> None:
