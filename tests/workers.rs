@@ -503,6 +503,8 @@ async fn a_worker_that_speaks_nonsense_is_told_from_one_that_says_nothing() {
     lab.limits.spawn = Duration::from_secs(3);
     lab.limits.load = Duration::from_secs(3);
     lab.fake_package(FAKE);
+    // The fake is no zygote.
+    lab.zygote = None;
     for name in ["nothing", "never_ready", "garbage", "other_version", "leaves"] {
         lab.script(name, "");
     }

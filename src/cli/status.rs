@@ -317,9 +317,10 @@ fn one(script: &Script) -> String {
     let pid = script.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
     let memory = script.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
     line("worker", format!("{pid}{memory}, {} restarts", script.restarts));
+    let took = script.start_ms.map_or(String::new(), |ms| format!(" in {ms:.0} ms"));
     match (script.started_by.as_deref(), &script.exec_why) {
-        (Some("fork"), _) => line("started", "forked by the zygote of its interpreter".to_owned()),
-        (Some(_), Some(why)) => line("started", format!("as a program of its own: {why}")),
+        (Some("fork"), _) => line("started", format!("by the zygote of its interpreter{took}")),
+        (Some(_), Some(why)) => line("started", format!("as a program of its own{took}: {why}")),
         _ => {}
     }
     for job in &script.jobs {

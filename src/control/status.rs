@@ -137,5 +137,6 @@ fn script(view: &WorkerView, now: Instant) -> Script {
             Some(Way::Executed { why }) => Some(why.clone()),
             Some(Way::Forked) | None => None,
         },
+        start_ms: view.start_took.map(|took| took.as_secs_f64() * 1000.0),
     }
 }

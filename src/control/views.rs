@@ -72,6 +72,9 @@ pub struct Script {
     /// Why it was not forked.
     #[serde(default)]
     pub exec_why: Option<String>,
+    /// From its start slot until it was loaded.
+    #[serde(default)]
+    pub start_ms: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

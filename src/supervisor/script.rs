@@ -64,6 +64,8 @@ pub(super) struct Script {
     frames_lost: u64,
     /// How the last worker came to be.
     way: Option<Way>,
+    spawned_at: Instant,
+    start_took: Option<Duration>,
     /// What `cmd` was at the last start.
     program: PathBuf,
     file: Option<Stamp>,
@@ -113,6 +115,8 @@ impl Script {
             stack_of: 0,
             frames_lost: 0,
             way: None,
+            spawned_at: now,
+            start_took: None,
             program: PathBuf::new(),
             file: None,
             has_siblings: false,
@@ -203,6 +207,8 @@ impl Script {
 
     fn spawn(&mut self, shared: &mut Shared) {
         self.incarnation += 1;
+        self.spawned_at = Instant::now();
+        self.start_took = None;
         self.is_helper = false;
         self.warnings.clear();
         self.output.begin_anew();
@@ -336,6 +342,7 @@ impl Script {
             self.next_run.insert(job.i, after(now, job.next_ms));
         }
         self.jobs = jobs;
+        self.start_took = Some(now.saturating_duration_since(self.spawned_at));
         self.silent_runs = 0;
         self.step(Input::Ready(intervals), shared, now);
     }
@@ -617,6 +624,7 @@ impl Script {
             frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
             way: self.way.clone().filter(|_| self.process.is_some()),
+            start_took: self.start_took,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A script as the status shows it.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::worker::process::Way;
 
@@ -41,6 +41,8 @@ pub struct WorkerView {
     pub memory: Option<u64>,
     /// How its process came to be; `None` where there is none.
     pub way: Option<Way>,
+    /// From its start slot until it was loaded.
+    pub start_took: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,16 +1,19 @@
 //! What agent and worker say to each other: one JSON datagram per frame over a SEQPACKET socket.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context;
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
+use tokio::io::ReadBuf;
 use tokio::net::UnixDatagram;
 
-use super::WorkerSpec;
+use super::{WorkerSpec, scratch};
 
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -319,18 +322,20 @@ impl Channel {
     /// # Errors
     /// When the socket cannot be read.
     pub async fn receive(&self) -> io::Result<Option<Up>> {
-        let mut buffer = vec![0; FRAME_BYTES];
-        match self.socket.recv(&mut buffer).await {
-            Ok(0) => Ok(None),
-            Ok(length) => {
-                let frame = &buffer[..length];
-                self.number(frame);
-                Ok(Some(serde_json::from_slice(frame).unwrap_or(Up::Unknown)))
+        let mut take = |frame: &[u8]| {
+            if frame.is_empty() {
+                return None;
             }
+            self.number(frame);
+            Some(serde_json::from_slice(frame).unwrap_or(Up::Unknown))
+        };
+        let poll = |context: &mut Context<'_>, buffer: &mut ReadBuf<'_>| self.socket.poll_recv(context, buffer);
+        match poll_fn(|context| scratch::poll_into(context, poll, &mut take)).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(error),
+            received => received,
         }
     }
+
     fn number(&self, frame: &[u8]) {
         let Ok(Numbered { n }) = serde_json::from_slice(frame) else { return };
         let last = self.last.swap(n, Ordering::Relaxed);

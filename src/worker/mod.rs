@@ -9,6 +9,7 @@ pub mod life;
 pub mod output;
 pub mod process;
 pub mod roster;
+pub mod scratch;
 pub mod sdk;
 #[cfg(target_os = "linux")]
 pub mod zygote;

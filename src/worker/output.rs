@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use tokio::time::Instant;
+
+use super::scratch;
 
 /// Bytes of a line that are kept.
 const LINE_BYTES: usize = 8 * 1024;
@@ -27,10 +29,11 @@ pub enum Said<'a> {
 /// Reads until the end, calling `say` for each line within the limits.
 pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(Said<'_>)) {
     let mut lines = Lines::new(Instant::now());
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        lines.take(&buffer[..count], Instant::now(), &mut say);
-    }
+    let mut take = |bytes: &[u8]| {
+        lines.take(bytes, Instant::now(), &mut say);
+        bytes.len()
+    };
+    while let Ok(1..) = scratch::read(&mut pipe, &mut take).await {}
     lines.end(Instant::now(), &mut say);
 }
 

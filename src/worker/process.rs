@@ -38,10 +38,13 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// Asks the thread that starts all workers, or a zygote where there is one.
 #[derive(Clone)]
 pub struct Spawner {
-    orders: mpsc::Sender<(Launch, Role, oneshot::Sender<Result<Process, StartError>>)>,
+    orders: mpsc::Sender<Order>,
     #[cfg(target_os = "linux")]
     zygotes: Option<Zygotes>,
 }
+
+/// What to start, as what, and who wants to know.
+type Order = (Launch, Role, oneshot::Sender<Result<Process, StartError>>);
 
 /// What a process is started as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,7 +217,7 @@ impl Spawner {
         }
         keep_what_we_inherited();
         raise_open_files();
-        let (orders, taken) = mpsc::channel::<(Launch, Role, oneshot::Sender<Result<Process, StartError>>)>();
+        let (orders, taken) = mpsc::channel::<Order>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (launch, role, answer) in taken {
                 if let Err(Ok(process)) = answer.send(start(&launch, role)) {

@@ -1,5 +1,7 @@
 //! Supervised scripts without the rest of the agent: a folder of its own, the real Python package or a fake of it, and waiting.
 
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
