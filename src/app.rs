@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::{AtCap, Config, Integers, Surroundings, Sync};
+use crate::config::{self, AtCap, Config, Integers, Surroundings, Sync};
 use crate::control::{self, Control, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
@@ -177,6 +177,7 @@ impl Agent {
                 address: address.unwrap_or(config.http_api.listen),
                 last_good: last_good.clone(),
                 limits: supervisor::Limits::default(),
+                zygote: (config.workers.zygote == config::Zygote::Auto).then(supervisor::ZygoteSettings::default),
             },
             roster.clone(),
             logs.clone(),

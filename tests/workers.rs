@@ -229,7 +229,7 @@ async fn grandchildren_live_with_their_worker_and_are_gone_after_a_stop() {
     let family = three_kinds(&lab).await;
     let worker = running.wait("family.family", "has run", |view| view.runs_ok > 0).await.pid.unwrap();
     // Orphans are looked at once a second; the daemon of a live worker is let live.
-    until("a look at orphans", || lab.processes().len() == 4).await;
+    until("a look at orphans", || lab.workers().len() == 4).await;
     tokio::time::timeout(PATIENCE, running.handle.snapshot()).await.unwrap();
     assert!(family.iter().all(|pid| is_running(*pid)));
     running.stop(UNHURRIED).await;
@@ -387,7 +387,7 @@ async fn twenty_scripts_start_together() {
     for number in 0..20 {
         running.wait(&format!("s{number}.s{number}"), "runs", |view| view.runs_ok > 0).await;
     }
-    assert_eq!(lab.processes().len(), 20);
+    assert_eq!(lab.workers().len(), 20);
     running.stop(UNHURRIED).await;
     assert_eq!(lab.processes(), Vec::<u32>::new());
 }
@@ -503,6 +503,8 @@ async fn a_worker_that_speaks_nonsense_is_told_from_one_that_says_nothing() {
     lab.limits.spawn = Duration::from_secs(3);
     lab.limits.load = Duration::from_secs(3);
     lab.fake_package(FAKE);
+    // The fake is no zygote.
+    lab.zygote = None;
     for name in ["nothing", "never_ready", "garbage", "other_version", "leaves"] {
         lab.script(name, "");
     }
@@ -546,6 +548,9 @@ fn mini_agent() {
                 socket: root.join("no.sock"),
                 address: ([127, 0, 0, 1], 9).into(),
                 limits: pythond::supervisor::Limits::default(),
+                zygote: env!("CARGO_CRATE_NAME")
+                    .ends_with("_forked")
+                    .then(pythond::supervisor::ZygoteSettings::default),
             },
             pythond::worker::roster::Roster::default(),
             pythond::telemetry::files::ScriptLogs::open(root.join("logs"), counters.clone()),
@@ -569,8 +574,9 @@ async fn workers_die_with_a_killed_agent_and_the_next_start_sweeps_what_they_lef
     );
     other.collector("bystander", 0.2, "pass");
     let bystander = other.start();
+    let mini_agent = concat!(module_path!(), "::mini_agent").split_once("::").unwrap().1;
     let mut agent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "mini_agent", "--nocapture"])
+        .args(["--exact", mini_agent, "--nocapture"])
         .env("WORKERS_MINI_AGENT", lab.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -581,8 +587,10 @@ async fn workers_die_with_a_killed_agent_and_the_next_start_sweeps_what_they_lef
         until("the run has begun", || lab.file(&format!("{name}/began")).exists()).await;
     }
     let family = three_kinds(&lab).await;
-    let workers: Vec<u32> = lab.processes().into_iter().filter(|pid| !family.contains(pid)).collect();
+    let mut workers = lab.workers();
+    workers.retain(|pid| !family.contains(pid));
     assert_eq!(workers.len(), 4);
+    workers.extend(lab.zygotes());
 
     agent.kill().unwrap();
     let killed = Instant::now();

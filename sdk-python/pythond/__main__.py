@@ -18,6 +18,10 @@ if __name__ == "__main__":
             os.write(int(_fd), (_frame % _text).encode())
         sys.stderr.write(_text + "\n")
         sys.exit(1)
+    if "PYTHOND_ZYGOTE" in os.environ:
+        from pythond import zygote
+
+        zygote.main().serve()
     from pythond import worker
 
     worker.main()

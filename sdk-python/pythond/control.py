@@ -36,6 +36,11 @@ class Channel:
         self._pid = os.getpid()
         self.dropped = 0
 
+    def own(self) -> None:
+        """Makes this the channel of this process, which may have been forked since it was made."""
+        self._number = 0
+        self._pid = os.getpid()
+
     def fileno(self) -> int:
         return self._socket.fileno()
 
@@ -94,7 +99,11 @@ def _emptied(value: Any) -> Any:
 
 def _bytes(frame: Frame) -> bytes:
     # A lone surrogate (a file name that is no UTF-8) has no JSON form that every reader takes.
-    return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _to_json(frame).encode("utf-8", "replace")
+
+
+# `json.dumps` with these options would make an encoder for each frame.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def cut(text: str, limit: int = MAX_TEXT) -> str:

@@ -75,13 +75,29 @@ class Failure(Exception):
         }
 
 
+# The packages (not the standard library's) that were loaded before the script's roots were known.
+preloaded: tuple[str, ...] = ()
+
+
 def arrange_path(shadow: str | None, roots: Sequence[str]) -> None:
     """Puts `sys.path` into the order that stands at the top of this file."""
+    if preloaded:
+        _forget_shadowed(roots)
     first = [CORE] + ([shadow] if shadow else [])
     standard = [path for path in sys.path if _is_standard_dir(path)]
     others = [path for path in sys.path if path not in standard]
     wanted = first + standard + list(roots) + others
     sys.path[:] = list(dict.fromkeys(wanted))
+
+
+def _forget_shadowed(roots: Sequence[str]) -> None:
+    """Forgets all preloaded packages where a root holds one of that name: the root's own wins, also for the others."""
+    names = {name.partition(".")[0] for root in roots if os.path.isdir(root) for name in os.listdir(root)}
+    if names.isdisjoint(preloaded):
+        return
+    for name in list(sys.modules):
+        if name.partition(".")[0] in preloaded:
+            del sys.modules[name]
 
 
 def is_standard(module: str) -> bool:

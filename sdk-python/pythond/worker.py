@@ -11,6 +11,8 @@ code, or from the wait that it began just after the signal came, and one that ta
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without the enum members of `signal`, whose memory a worker would copy
+import _thread
 import atexit
 import faulthandler
 import fcntl
@@ -49,13 +51,13 @@ def main() -> NoReturn:
     lock_fd = os.environ.pop("PYTHOND_LOCK_FD", "")
     if lock_fd.isdigit():
         keep_lock(int(lock_fd))
-    channel = control.Channel(_move_away(int(control_fd)))
-    _watch_for_crashes(_move_away(int(trace_fd)) if trace_fd.isdigit() else None)
+    channel = control.Channel(move_away(int(control_fd)))
+    watch_for_crashes(move_away(int(trace_fd)) if trace_fd.isdigit() else None)
     logs.replace_streams()
     Worker(channel).serve()
 
 
-def _move_away(fd: int) -> int:
+def move_away(fd: int) -> int:
     """Moves a descriptor out of the way of scripts that close the low ones, and of the programs they start."""
     try:
         moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
@@ -75,7 +77,7 @@ def keep_lock(fd: int) -> None:
 _trace_fd: int | None = None
 
 
-def _watch_for_crashes(fd: int | None) -> None:
+def watch_for_crashes(fd: int | None) -> None:
     """Has the interpreter write its stacks to the trace pipe on a crash and on SIGUSR2, even from within C code."""
     global _trace_fd
     _trace_fd = fd
@@ -100,20 +102,29 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._pid = os.getpid()
         self._stopping = threading.Event()
         self._ended = threading.Lock()
         self._telling = threading.Lock()
         self._reason = "done"
         self._kill_at: float | None = None
         self._serving: list[Serving] = []
-        self._signal_out, self._signal_in = (_move_away(fd) for fd in os.pipe())
+        self._signal_out, self._signal_in = (move_away(fd) for fd in os.pipe())
+        self.own()
+
+    def own(self) -> None:
+        """Makes this the worker of this process, which may have been forked since it was made."""
+        self._pid = os.getpid()
+        self._channel.own()
+        for fd, own in zip(os.pipe(), (self._signal_out, self._signal_in)):
+            os.dup2(fd, own, inheritable=False)
+            os.close(fd)
         os.set_blocking(self._signal_in, False)
 
     def serve(self) -> NoReturn:
         """Does everything from `hello` to `bye`."""
-        version = ".".join(str(part) for part in sys.version_info[:3])
-        self._channel.send("hello", v=1, pid=self._pid, py=version, exe=sys.executable, sdk=pythond.__version__)
+        version = sys.version_info
+        py = f"{version[0]}.{version[1]}.{version[2]}"
+        self._channel.send("hello", v=1, pid=self._pid, py=py, exe=sys.executable, sdk=pythond.__version__)
         try:
             spec = self._channel.receive()
             own = limits.Limits(spec.get("limits"))
@@ -230,10 +241,11 @@ class Worker:
 
     def _listen(self) -> None:
         for number in _STOPS:
-            signal.signal(number, self._on_signal)
+            _signal.signal(number, self._on_signal)
         self._hear_signals()
         os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_forget_signals)
-        threading.Thread(target=self._control, name="pythond-control", daemon=True).start()
+        # Not a `threading.Thread`: it costs less, and a script that waits for all threads does not wait for this one.
+        _thread.start_new_thread(self._control, ())
 
     def _hear_signals(self) -> None:
         """Has signals written into the pipe; again after each run, for an event loop in it (`asyncio`) unsets that."""
@@ -415,8 +427,11 @@ def _thread_excepthook(prepared: Prepared) -> Any:
 def _name_process(id: str) -> None:
     """Names the process for `ps` and `top`; without `prctl`, which would cost the memory of `ctypes`."""
     try:
-        with open("/proc/self/comm", "w", encoding="utf-8") as file:
-            file.write(f"pythond:{id}"[:15])
+        fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, f"pythond:{id}".encode()[:15])
+        finally:
+            os.close(fd)
     except OSError:
         # Not Linux.
         pass

@@ -384,6 +384,12 @@ fn one(script: &Script) -> String {
     let pid = script.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
     let memory = script.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
     line("worker", format!("{pid}{memory}, {} restarts", script.restarts));
+    let took = script.start_ms.map_or(String::new(), |ms| format!(" in {ms:.0} ms"));
+    match (script.started_by.as_deref(), &script.exec_why) {
+        (Some("fork"), _) => line("started", format!("by the zygote of its interpreter{took}")),
+        (Some(_), Some(why)) => line("started", format!("as a program of its own{took}: {why}")),
+        _ => {}
+    }
     if let Some(why) = &script.recycled_why {
         line("replaced", format!("{}×, last for {why}", script.recycled));
     }

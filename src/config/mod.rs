@@ -34,6 +34,7 @@ pub struct Config {
     /// The directory that holds `conf.d/ python.d/ data/`.
     pub root: PathBuf,
     pub inputs: Vec<Input>,
+    pub workers: Workers,
     pub http_api: HttpApi,
     pub ingest: Ingest,
     pub events: Events,
@@ -121,6 +122,26 @@ pub enum Restart {
     /// Unless it ended with exit code 0.
     OnFailure,
     Never,
+}
+
+/// `[workers]`: how the processes of all inputs are started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workers {
+    pub zygote: Zygote,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { zygote: Zygote::Auto }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zygote {
+    /// Scripts with the same interpreter and environment are forked from one process, from the second on.
+    Auto,
+    /// Each script is a `python3` of its own.
+    Off,
 }
 
 /// Where a setting was written; line and column start at 1.

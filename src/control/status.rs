@@ -9,7 +9,7 @@ use super::views::{
 use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::sinks::State;
-use crate::supervisor::{self, WorkerView};
+use crate::supervisor::{self, Way, WorkerView};
 
 const SCHEMA: u32 = 1;
 
@@ -162,5 +162,11 @@ fn script(view: &WorkerView, now: Instant) -> Script {
         memory_bytes: view.memory,
         recycled: view.recycled.0,
         recycled_why: view.recycled.1.clone(),
+        started_by: view.way.as_ref().map(|way| if *way == Way::Forked { "fork" } else { "exec" }.to_owned()),
+        exec_why: match &view.way {
+            Some(Way::Executed { why }) => Some(why.clone()),
+            Some(Way::Forked) | None => None,
+        },
+        start_ms: view.start_took.map(|took| took.as_secs_f64() * 1000.0),
     }
 }

@@ -157,6 +157,15 @@ pub struct Script {
     pub recycled: u64,
     #[serde(default)]
     pub recycled_why: Option<String>,
+    /// `fork` (by a zygote) or `exec`; absent without a process.
+    #[serde(default)]
+    pub started_by: Option<String>,
+    /// Why it was not forked.
+    #[serde(default)]
+    pub exec_why: Option<String>,
+    /// From its start slot until it was loaded.
+    #[serde(default)]
+    pub start_ms: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

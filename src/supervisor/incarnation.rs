@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,6 +16,7 @@ use crate::worker::control::{Channel, Down};
 use crate::worker::output::{Said, drain};
 use crate::worker::process::{Death, Leash, Parts};
 use crate::worker::roster::Member;
+use crate::worker::scratch;
 
 /// Pipes that a grandchild holds open are given up after this time.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -25,8 +25,6 @@ const LOST: Duration = Duration::from_secs(2);
 /// Last words kept for the status.
 const WORDS: usize = 20;
 const WORD_CHARS: usize = 300;
-/// A dump is read in pieces of at most this size.
-const STACK_PIECE: usize = 16 * 1024;
 
 /// A running process as the script's record holds it.
 pub(super) struct Incarnation {
@@ -214,9 +212,9 @@ async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, ev
 }
 
 async fn carry_stacks(mut pipe: pipe::Receiver, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
-    let mut buffer = vec![0; STACK_PIECE];
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+    loop {
+        let text = scratch::read(&mut pipe, |bytes| String::from_utf8_lossy(bytes).into_owned()).await;
+        let Some(text) = text.ok().filter(|text| !text.is_empty()) else { return };
         if events.send(Event::Stack { script, incarnation, text }).await.is_err() {
             return;
         }

@@ -41,6 +41,8 @@ use script::Script;
 use version::{Before, interpreter};
 
 pub use crate::worker::life::Limits;
+pub use crate::worker::process::Way;
+pub use crate::worker::zygote::Settings as ZygoteSettings;
 pub use live::LiveStack;
 pub use mechanisms::Mechanism;
 pub use view::{JobView, LastError, LastRun, WorkerView};
@@ -57,6 +59,8 @@ pub struct Settings {
     /// Where the last version of each script that could be loaded is kept.
     pub last_good: PathBuf,
     pub limits: Limits,
+    /// `None`: every worker is a program of its own.
+    pub zygote: Option<ZygoteSettings>,
 }
 
 /// What is done to the set of scripts at run time.
@@ -191,7 +195,10 @@ pub fn start<W: Into<Wanted>>(
     logs: ScriptLogs,
     counters: Counters,
 ) -> io::Result<Handle> {
-    let spawner = Spawner::start()?;
+    let mut spawner = Spawner::start()?;
+    if let Some(zygote) = &settings.zygote {
+        spawner = spawner.with_zygotes(zygote.clone());
+    }
     // As the sweep at the next start will spell it.
     let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
     let settings = Settings { run_dir, ..settings };
@@ -356,6 +363,7 @@ impl Supervisor {
             self.scripts.values_mut().for_each(Script::settle);
             self.let_go();
             if self.stopping.is_some() && !self.scripts.values().any(|script| script.life.has_process()) {
+                self.shared.spawner.close().await;
                 let (run_dir, groups) = (self.shared.settings.run_dir.clone(), self.shared.groups.clone());
                 let last = move || {
                     process::tend_orphans(&run_dir, &HashSet::new());
@@ -508,6 +516,7 @@ impl Supervisor {
     }
 
     /// A file without a collector may be a module of another script in the same root.
+    /// Says who has neighbours: which scripts share a folder, and which an interpreter.
     fn mark_siblings(&mut self) {
         let mut in_root: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
         for script in self.scripts.values() {
@@ -518,6 +527,7 @@ impl Supervisor {
             let root = script.spec.roots.first().cloned().unwrap_or_default();
             script.has_siblings = in_root.get(&root).is_some_and(|scripts| scripts.len() > 1);
         }
+        self.shared.spawner.know(self.scripts.values().map(|script| &script.spec));
     }
 
     /// Forgets scripts that left, once nothing of them runs.
@@ -613,6 +623,7 @@ mod tests {
             address: ([127, 0, 0, 1], 9).into(),
             last_good: dir.path().join("last-good"),
             limits: Limits::default(),
+            zygote: None,
         };
         let logs = ScriptLogs::open(dir.path().to_owned(), counters.clone());
         let handle = start(Vec::<Wanted>::new(), settings, Roster::default(), logs, counters.clone()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunE
 use crate::worker::lastgood::Kept;
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::lock::Lock;
-use crate::worker::process::{self, Ended, Launch, Parts, Process, StartError, find_program};
+use crate::worker::process::{self, Ended, Launch, Parts, Process, StartError, Way, find_program};
 use crate::worker::roster::Member;
 
 /// Good runs without a point after which a script counts as silent.
@@ -74,6 +74,10 @@ pub(super) struct Script {
     look: Option<Look>,
     /// Frames that could not be read, or were dropped by the worker.
     frames_lost: u64,
+    /// How the last worker came to be.
+    way: Option<Way>,
+    spawned_at: Instant,
+    start_took: Option<Duration>,
     /// What `cmd` was at the last start.
     program: PathBuf,
     file: Option<Stamp>,
@@ -124,6 +128,9 @@ impl Script {
             stack_of: 0,
             look: None,
             frames_lost: 0,
+            way: None,
+            spawned_at: now,
+            start_took: None,
             program: PathBuf::new(),
             file: None,
             has_siblings: false,
@@ -367,6 +374,8 @@ impl Script {
         }
         let ask = self.version.begin(&self.spec, now);
         self.incarnation += 1;
+        self.spawned_at = Instant::now();
+        self.start_took = None;
         self.is_helper = false;
         self.warnings.clear();
         self.output.begin_anew();
@@ -400,7 +409,7 @@ impl Script {
             let result = match launch {
                 Ok(launch) => {
                     let (program, lock) = (program.clone(), launch.lock.clone());
-                    match spawner.spawn(launch).await {
+                    match spawner.launch(launch).await {
                         Ok(process) => {
                             let process = bind(process, incarnation, lock, group).await;
                             process.into_parts().map_err(|source| StartError::Passing { program, source })
@@ -438,6 +447,7 @@ impl Script {
                 return;
             }
         };
+        self.way = Some(parts.way.clone());
         let process =
             Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
         let mut spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
@@ -498,8 +508,13 @@ impl Script {
     }
 
     fn hello(&mut self, hello: &Hello, shared: &mut Shared, now: Instant) {
+        if self.way == Some(Way::Forked) && self.pid().is_some_and(|pid| pid != hello.pid) {
+            tracing::error!(target: "worker", "{}: says that it is process {}, which it is not", self.spec.id, hello.pid);
+            self.obey(Order::Kill, shared);
+            return;
+        }
         // A shim only finds the interpreter; any other wrapper may do more than that, so it stays.
-        if !hello.exe.is_empty() && is_shim(&self.program) {
+        if !hello.exe.is_empty() && process::is_shim(&self.program) {
             shared.interpreters.insert((self.spec.cmd.clone(), self.spec.envs.clone()), hello.exe.clone().into());
         }
         self.version.heard_hello = true;
@@ -516,6 +531,7 @@ impl Script {
             self.next_run.insert(job.i, after(now, job.next_ms));
         }
         self.jobs = jobs;
+        self.start_took = Some(now.saturating_duration_since(self.spawned_at));
         self.silent_runs = 0;
         self.version.ready();
         self.keep(shared);
@@ -910,6 +926,8 @@ impl Script {
             frames_lost: self.frames_lost + self.process.as_ref().map_or(0, Incarnation::frames_missed),
             memory: self.pid().and_then(process::memory),
             recycled: self.recycled.clone(),
+            way: self.way.clone().filter(|_| self.process.is_some()),
+            start_took: self.start_took,
         }
     }
 
@@ -1039,11 +1057,6 @@ fn has_gone(error: &io::Error) -> bool {
 /// A worker may claim any number.
 fn after(now: Instant, ms: u64) -> Instant {
     now.checked_add(Duration::from_millis(ms)).unwrap_or(now)
-}
-
-/// True for what pyenv and its kind put in the place of an interpreter.
-fn is_shim(program: &Path) -> bool {
-    program.parent().and_then(|dir| dir.file_name()).is_some_and(|name| name == "shims")
 }
 
 fn count(n: u64, word: &str) -> String {

@@ -1,7 +1,9 @@
 //! A script as the status shows it.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crate::worker::process::Way;
 
 /// A snapshot of one script.
 #[derive(Debug, Clone)]
@@ -41,6 +43,10 @@ pub struct WorkerView {
     pub memory: Option<u64>,
     /// How often its worker was replaced although nothing was wrong (`max_age`, `max_runs`, `memory_max`), and why the last time.
     pub recycled: (u64, Option<String>),
+    /// How its process came to be; `None` where there is none.
+    pub way: Option<Way>,
+    /// From its start slot until it was loaded.
+    pub start_took: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -1,17 +1,20 @@
 //! What agent and worker say to each other: one JSON datagram per frame over a SEQPACKET socket.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context;
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
+use tokio::io::ReadBuf;
 use tokio::net::UnixDatagram;
 
-use super::WorkerSpec;
 use super::files::Sum;
+use super::{WorkerSpec, scratch};
 
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -367,6 +370,11 @@ impl Channel {
         Ok(Self { socket: UnixDatagram::from_std(socket)?, last: AtomicU64::new(0), missed: AtomicU64::new(0) })
     }
 
+    /// Gives the socket back, for whoever speaks another language over it.
+    pub fn into_socket(self) -> UnixDatagram {
+        self.socket
+    }
+
     /// How many frames the worker had to drop because nobody read them in time.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
@@ -393,18 +401,20 @@ impl Channel {
     /// # Errors
     /// When the socket cannot be read.
     pub async fn receive(&self) -> io::Result<Option<Up>> {
-        let mut buffer = vec![0; FRAME_BYTES];
-        match self.socket.recv(&mut buffer).await {
-            Ok(0) => Ok(None),
-            Ok(length) => {
-                let frame = &buffer[..length];
-                self.number(frame);
-                Ok(Some(serde_json::from_slice(frame).unwrap_or(Up::Unknown)))
+        let mut take = |frame: &[u8]| {
+            if frame.is_empty() {
+                return None;
             }
+            self.number(frame);
+            Some(serde_json::from_slice(frame).unwrap_or(Up::Unknown))
+        };
+        let poll = |context: &mut Context<'_>, buffer: &mut ReadBuf<'_>| self.socket.poll_recv(context, buffer);
+        match poll_fn(|context| scratch::poll_into(context, poll, &mut take)).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(error),
+            received => received,
         }
     }
+
     fn number(&self, frame: &[u8]) {
         let Ok(Numbered { n }) = serde_json::from_slice(frame) else { return };
         let last = self.last.swap(n, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! One worker: a `python3` process that runs one script.
 //!
-//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `cgroup` and `lock` hold what they
-//! start together, `control` is what agent and
+//! `discover` finds the scripts, `life` decides (a pure state machine), `process` starts and ends processes, `zygote` has them forked,
+//! `cgroup` and `lock` hold what they start together, `control` is what agent and
 //! worker say to each other, `output` drains what a script prints, `roster` tells ingest who sends, `sdk` is the Python package.
 
 pub mod cgroup;
@@ -14,7 +14,10 @@ pub mod lock;
 pub mod output;
 pub mod process;
 pub mod roster;
+pub mod scratch;
 pub mod sdk;
+#[cfg(target_os = "linux")]
+pub mod zygote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncRead;
 use tokio::time::Instant;
+
+use super::scratch;
 
 /// Bytes of a line that are kept.
 const LINE_BYTES: usize = 8 * 1024;
@@ -27,15 +29,19 @@ pub enum Said<'a> {
 /// Reads until the end, calling `say` for each line within the limits.
 pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(Said<'_>)) {
     let mut lines = Lines::new(Instant::now());
-    let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = match lines.tells_at() {
+        let tells_at = lines.tells_at();
+        let read = scratch::read(&mut pipe, |bytes| {
+            lines.take(bytes, Instant::now(), &mut say);
+            bytes.len()
+        });
+        let read = match tells_at {
             // A flood that was followed by silence is told too.
-            Some(at) => tokio::time::timeout_at(at, pipe.read(&mut buffer)).await,
-            None => Ok(pipe.read(&mut buffer).await),
+            Some(at) => tokio::time::timeout_at(at, read).await,
+            None => Ok(read.await),
         };
         match read {
-            Ok(Ok(count @ 1..)) => lines.take(&buffer[..count], Instant::now(), &mut say),
+            Ok(Ok(1..)) => {}
             Ok(Ok(_) | Err(_)) => break,
             Err(_elapsed) => lines.tell(Instant::now(), &mut say),
         }

@@ -24,6 +24,8 @@ use super::WorkerSpec;
 use super::cgroup::{self, Group};
 use super::control::Channel;
 use super::lock::{self, Lock};
+#[cfg(target_os = "linux")]
+use super::zygote::{self, Zygotes};
 
 /// In the environment of a worker and of everything it starts: whose run directory, and which worker.
 pub const RUN_COOKIE: &str = "PYTHOND_RUN";
@@ -32,15 +34,36 @@ const WORKER_COOKIE: &str = "PYTHOND_WORKER";
 /// How long the end of an earlier agent's processes is waited for.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Asks the thread that starts all workers.
+/// Asks the thread that starts all workers, or a zygote where there is one.
 #[derive(Clone)]
 pub struct Spawner {
-    orders: mpsc::Sender<(Launch, oneshot::Sender<Result<Process, StartError>>)>,
+    orders: mpsc::Sender<Order>,
+    #[cfg(target_os = "linux")]
+    zygotes: Option<Zygotes>,
 }
 
-/// The workers that are not reaped yet: children whose status somebody waits for. One list for the process, since its children are its
-/// own however many parts start some.
-static WORKERS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// What to start, as what, and who wants to know.
+type Order = (Launch, Role, oneshot::Sender<Result<Process, StartError>>);
+
+/// What a process is started as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Worker,
+    #[cfg(target_os = "linux")]
+    Zygote,
+}
+
+/// The workers and zygotes that are not reaped yet: children whose status somebody waits for. One list for the process, since its
+/// children are its own however many parts start some.
+static WORKERS: Mutex<Known> = Mutex::new(Known { pids: BTreeSet::new(), zygotes: BTreeSet::new(), expected: 0 });
+
+struct Known {
+    pids: BTreeSet<u32>,
+    /// Those of `pids` that are no workers.
+    zygotes: BTreeSet<u32>,
+    /// Workers that a zygote is forking: children whose numbers are not known yet.
+    expected: usize,
+}
 
 /// How long the end of what a killed worker left behind is waited for.
 const TREE_END: Duration = Duration::from_secs(2);
@@ -56,6 +79,8 @@ pub struct Launch {
     pub envs: Vec<(String, String)>,
     /// Inherited by the worker and all it starts; the agent's own descriptor is closed with this.
     pub lock: Option<Arc<Lock>>,
+    /// The interpreter as written in the settings.
+    pub cmd: String,
 }
 
 impl Launch {
@@ -67,8 +92,18 @@ impl Launch {
             token: token.to_owned(),
             envs: spec.envs.clone(),
             lock: None,
+            cmd: spec.cmd.clone(),
         }
     }
+}
+
+/// How a worker came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// By a zygote.
+    Forked,
+    /// As a program of its own, and why it was not forked.
+    Executed { why: String },
 }
 
 /// A started worker; dropping it does not end the process.
@@ -79,8 +114,25 @@ pub struct Process {
     pub stderr: OwnedFd,
     /// Stacks of `faulthandler`.
     pub trace: OwnedFd,
+    pub way: Way,
     pidfd: OwnedFd,
     leash: Leash,
+}
+
+/// The worker's ends of what it talks through; the order is that in which they are sent to a zygote.
+pub(super) struct TheirEnds {
+    pub control: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    pub trace: OwnedFd,
+}
+
+/// The agent's ends.
+pub(super) struct OurEnds {
+    control: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    trace: OwnedFd,
 }
 
 /// Reaches a worker and what it has started, but only while its number is surely its own: until it is reaped.
@@ -157,31 +209,79 @@ impl Spawner {
             tracing::warn!(target: "worker", "not a child subreaper: {error}");
         }
         keep_what_we_inherited();
-        let (orders, taken) = mpsc::channel::<(Launch, oneshot::Sender<Result<Process, StartError>>)>();
+        let (orders, taken) = mpsc::channel::<Order>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-            for (launch, answer) in taken {
-                if let Err(Ok(process)) = answer.send(start(&launch)) {
+            for (launch, role, answer) in taken {
+                if let Err(Ok(process)) = answer.send(start(&launch, role)) {
                     // Nobody waits for it any more.
-                    process.leash.end_tree();
-                    reap(&process.pidfd, &process.leash);
+                    process.abandon();
                 }
             }
         })?;
-        Ok(Self { orders })
+        Ok(Self {
+            orders,
+            #[cfg(target_os = "linux")]
+            zygotes: None,
+        })
     }
 
-    /// Starts a worker.
+    /// Has workers forked by zygotes where that can be; without it each is a program of its own.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn with_zygotes(self, settings: zygote::Settings) -> Self {
+        let zygotes = Some(Zygotes::new(self.clone(), settings));
+        Self { zygotes, ..self }
+    }
+
+    /// Says which scripts there are; call it again when that changes. A zygote pays from the second script on.
+    pub fn know<'s>(&self, specs: impl Iterator<Item = &'s WorkerSpec>) {
+        #[cfg(target_os = "linux")]
+        if let Some(zygotes) = &self.zygotes {
+            zygotes.know(specs);
+        }
+    }
+
+    /// Starts a worker in the better of the two ways.
+    ///
+    /// # Errors
+    /// When there is nothing to start, or the system has no room.
+    pub async fn launch(&self, launch: Launch) -> Result<Process, StartError> {
+        #[cfg(target_os = "linux")]
+        if let Some(zygotes) = &self.zygotes {
+            return zygotes.launch(launch).await;
+        }
+        self.spawn(launch).await
+    }
+
+    /// Ends the zygotes; the workers live on.
+    pub async fn close(&self) {
+        #[cfg(target_os = "linux")]
+        if let Some(zygotes) = &self.zygotes {
+            zygotes.close().await;
+        }
+    }
+
+    /// Starts a worker as a program of its own.
     ///
     /// # Errors
     /// When there is nothing to start, or the system has no room.
     pub async fn spawn(&self, launch: Launch) -> Result<Process, StartError> {
+        self.order(launch, Role::Worker).await
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) async fn spawn_zygote(&self, launch: Launch) -> Result<Process, StartError> {
+        self.order(launch, Role::Zygote).await
+    }
+
+    async fn order(&self, launch: Launch, role: Role) -> Result<Process, StartError> {
         let program = launch.program.clone();
         let gone = || StartError::Passing {
             program: program.clone(),
             source: io::Error::other("the spawner thread has ended"),
         };
         let (answer, answered) = oneshot::channel();
-        self.orders.send((launch, answer)).map_err(|_| gone())?;
+        self.orders.send((launch, role, answer)).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -196,6 +296,11 @@ fn keep_what_we_inherited() {
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
         let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
     }
+}
+
+/// True for what pyenv and its kind put in the place of an interpreter.
+pub fn is_shim(program: &Path) -> bool {
+    program.parent().and_then(|dir| dir.file_name()).is_some_and(|name| name == "shims")
 }
 
 /// Finds the interpreter: an absolute path, or a name on the PATH of the settings' environment.
@@ -218,8 +323,8 @@ fn why_not(cmd: &str) -> String {
     }
 }
 
-fn start(launch: &Launch) -> Result<Process, StartError> {
-    launched(launch).map_err(|source| {
+fn start(launch: &Launch, role: Role) -> Result<Process, StartError> {
+    launched(launch, role).map_err(|source| {
         let program = launch.program.display();
         match rustix::io::Errno::from_io_error(&source) {
             Some(rustix::io::Errno::NOENT) if launch.program.exists() => StartError::Permanent(format!(
@@ -233,14 +338,23 @@ fn start(launch: &Launch) -> Result<Process, StartError> {
     })
 }
 
-fn launched(launch: &Launch) -> io::Result<Process> {
+/// Makes the socket and the pipes between the agent and a worker.
+pub(super) fn ends() -> io::Result<(OurEnds, TheirEnds)> {
     let (control, control_theirs) = rustix::net::socketpair(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::SEQPACKET,
         rustix::net::SocketFlags::CLOEXEC,
         None,
     )?;
-    let (trace, trace_theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let ((stdout, stdout_theirs), (stderr, stderr_theirs), (trace, trace_theirs)) = (pipe()?, pipe()?, pipe()?);
+    let theirs =
+        TheirEnds { control: control_theirs, stdout: stdout_theirs, stderr: stderr_theirs, trace: trace_theirs };
+    Ok((OurEnds { control, stdout, stderr, trace }, theirs))
+}
+
+fn launched(launch: &Launch, role: Role) -> io::Result<Process> {
+    let (ours, theirs) = ends()?;
     let mut command = Command::new(&launch.program);
     command
         .arg(launch.core.join("pythond"))
@@ -251,29 +365,31 @@ fn launched(launch: &Launch) -> io::Result<Process> {
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")
         .env(WORKER_COOKIE, &launch.token)
-        .env("PYTHOND_CONTROL_FD", control_theirs.as_raw_fd().to_string())
-        .env("PYTHOND_TRACE_FD", trace_theirs.as_raw_fd().to_string())
+        .env("PYTHOND_CONTROL_FD", theirs.control.as_raw_fd().to_string())
+        .env("PYTHOND_TRACE_FD", theirs.trace.as_raw_fd().to_string())
         .env("PYTHONUNBUFFERED", "1")
         .env("PYTHONIOENCODING", "utf-8:backslashreplace")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stdout(theirs.stdout)
+        .stderr(theirs.stderr);
     let lock = launch.lock.as_ref().map(|lock| lock.as_fd().as_raw_fd());
     if let Some(lock) = lock {
         command.env("PYTHOND_LOCK_FD", lock.to_string());
     }
     let prepare = Preparation {
-        control: control_theirs.as_raw_fd(),
-        trace: trace_theirs.as_raw_fd(),
+        control: theirs.control.as_raw_fd(),
+        trace: theirs.trace.as_raw_fd(),
         lock,
         parent: rustix::process::getpid(),
     };
+    #[cfg(target_os = "linux")]
+    if role == Role::Zygote {
+        command.env("PYTHOND_ZYGOTE", "1");
+    }
     // Held until it is listed, so that nobody takes it for an orphan meanwhile.
     let mut known = workers();
     let mut child = spawn_prepared(&mut command, prepare)?;
     let pid = child.id();
-    let (stdout, stderr) =
-        (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("stderr is piped"));
     // The child is ours and not reaped yet, so the number is still its own.
     let pidfd = match rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK) {
         Ok(pidfd) => pidfd,
@@ -283,10 +399,65 @@ fn launched(launch: &Launch) -> io::Result<Process> {
             return Err(error.into());
         }
     };
-    known.insert(pid);
-    let cookie = format!("{WORKER_COOKIE}={}", launch.token).into_bytes().into();
-    let leash = Leash { pid, cookie, group: None, reaped: Arc::default() };
-    Ok(Process { pid, control, stdout: stdout.into(), stderr: stderr.into(), trace, pidfd, leash })
+    known.pids.insert(pid);
+    if role == Role::Zygote {
+        known.zygotes.insert(pid);
+    }
+    Ok(Process::new(pid, pidfd, ours, &launch.token, Way::Executed { why: String::new() }))
+}
+
+/// A worker that a zygote is asked for: until it is adopted or this is dropped, no unknown child is taken for an orphan.
+#[cfg(target_os = "linux")]
+pub(super) struct Expected(());
+
+#[cfg(target_os = "linux")]
+impl Expected {
+    pub fn new() -> Self {
+        workers().expected += 1;
+        Self(())
+    }
+
+    /// Takes the child that a zygote names: it is ours and not reaped yet, so the number is still its own.
+    ///
+    /// # Errors
+    /// When it is no child of ours.
+    pub fn adopt(self, pid: u32, ours: OurEnds, token: &str) -> io::Result<Process> {
+        let mut known = workers();
+        let parent = stat(pid).and_then(|fields| fields.get(1)?.parse::<u32>().ok());
+        if parent != Some(std::process::id()) || known.pids.contains(&pid) {
+            return Err(io::Error::other(format!("{pid} is no new child of this process")));
+        }
+        let pidfd = rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK)?;
+        known.pids.insert(pid);
+        Ok(Process::new(pid, pidfd, ours, token, Way::Forked))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Expected {
+    fn drop(&mut self) {
+        workers().expected -= 1;
+    }
+}
+
+/// Ends what a zygote may have begun to make of a request that it did not answer: whoever carries the token. Blocks.
+#[cfg(target_os = "linux")]
+pub(super) fn end_marked(token: &str) {
+    let cookie = worker_cookie(token);
+    let is_marked = |pid: u32| environment_has(pid, &cookie) && is_running(pid);
+    let until = Instant::now() + TREE_END;
+    loop {
+        let left: Vec<u32> =
+            processes().into_iter().filter(|pid| is_marked(*pid) && kill_if(*pid, is_marked)).collect();
+        if left.is_empty() || Instant::now() >= until {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn worker_cookie(token: &str) -> Vec<u8> {
+    format!("{WORKER_COOKIE}={token}").into_bytes()
 }
 
 /// What the child does between fork and exec; all else it does to itself in Python (`pythond.limits`), as a forked worker does.
@@ -328,6 +499,18 @@ fn raw(pid: u32) -> Pid {
 }
 
 impl Process {
+    fn new(pid: u32, pidfd: OwnedFd, ours: OurEnds, token: &str, way: Way) -> Self {
+        let OurEnds { control, stdout, stderr, trace } = ours;
+        let leash = Leash { pid, cookie: worker_cookie(token).into(), group: None, reaped: Arc::default() };
+        Self { pid, control, stdout, stderr, trace, way, pidfd, leash }
+    }
+
+    /// Ends a process that nobody waits for. Blocks.
+    pub(super) fn abandon(self) {
+        self.leash.end_tree();
+        reap(&self.pidfd, &self.leash);
+    }
+
     /// Puts the worker into a cgroup, by which it is ended with all it has started.
     ///
     /// # Errors
@@ -345,6 +528,7 @@ impl Process {
     pub fn into_parts(self) -> io::Result<Parts> {
         Ok(Parts {
             pid: self.pid,
+            way: self.way,
             death: Death { pidfd: watched(self.pidfd)?, leash: self.leash.clone() },
             leash: self.leash,
             channel: Channel::new(self.control)?,
@@ -364,6 +548,7 @@ fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// A process with its descriptors watched.
 pub struct Parts {
     pub pid: u32,
+    pub way: Way,
     pub death: Death,
     pub leash: Leash,
     pub channel: Channel,
@@ -398,7 +583,10 @@ fn reap(pidfd: &OwnedFd, leash: &Leash) -> Ended {
     let mut reaped = leash.is_reaped();
     let taken = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(pidfd)), WaitIdOptions::EXITED);
     *reaped = true;
-    workers().remove(&leash.pid);
+    let mut known = workers();
+    known.pids.remove(&leash.pid);
+    known.zygotes.remove(&leash.pid);
+    drop(known);
     match taken {
         Ok(Some(status)) => ended(&status),
         // Somebody else took the status; what is known is that it is over.
@@ -531,13 +719,13 @@ fn kill_if(pid: u32, is_meant: impl Fn(u32) -> bool) -> bool {
     }
 }
 
-fn workers() -> MutexGuard<'static, BTreeSet<u32>> {
+fn workers() -> MutexGuard<'static, Known> {
     WORKERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// True for a worker that is not reaped yet, so that its number is surely its own.
 fn is_a_worker(pid: u32) -> bool {
-    workers().contains(&pid)
+    workers().pids.contains(&pid)
 }
 
 fn run_cookie(run_dir: &Path) -> Vec<u8> {
@@ -592,7 +780,11 @@ pub fn tend_orphans(run_dir: &Path, live_tokens: &HashSet<String>) {
     let own_session = session_of(std::process::id());
     // Held to the end: a worker that is being started must not be taken for an orphan.
     let workers = workers();
-    for pid in children().into_iter().filter(|pid| !workers.contains(pid)) {
+    if workers.expected > 0 {
+        // One of the unknown children may be a worker; the next look sees what it is.
+        return;
+    }
+    for pid in children().into_iter().filter(|pid| !workers.pids.contains(pid)) {
         // A child of our own session was started by another part of this process, which waits for it itself.
         if session_of(pid) == own_session {
             continue;
@@ -602,7 +794,7 @@ pub fn tend_orphans(run_dir: &Path, live_tokens: &HashSet<String>) {
             if !token_of(pid).is_some_and(|token| live_tokens.contains(&token)) {
                 kill_if(pid, |pid| environment_has(pid, &cookie));
             }
-        } else if workers.is_empty() {
+        } else if workers.pids.len() == workers.zygotes.len() {
             // One that hides whose it is (an empty environment, a session of its own) lives no longer than the last of the workers.
             kill_if(pid, |pid| parent_of(pid) == Some(std::process::id()));
         }

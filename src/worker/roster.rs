@@ -46,7 +46,7 @@ impl Roster {
 }
 
 /// 128 bits that nobody can guess, as hex.
-fn token() -> String {
+pub(super) fn token() -> String {
     let mut bytes = [0_u8; 16];
     let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     // Sixteen bytes come whole or not at all.

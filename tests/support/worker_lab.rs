@@ -1,12 +1,12 @@
 //! Supervised scripts without the rest of the agent: a folder of its own, the real Python package or a fake of it, and waiting.
-#![allow(dead_code)] // each test file uses its own part
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pythond::config::Input;
 use pythond::supervisor::plan::Wanted;
-use pythond::supervisor::{self, Handle, Limits, Settings, WorkerView};
+use pythond::supervisor::{self, Handle, Limits, Settings, WorkerView, ZygoteSettings};
 use pythond::telemetry::counters::Counters;
 use pythond::telemetry::files::ScriptLogs;
 use pythond::worker::roster::Roster;
@@ -21,6 +21,8 @@ pub struct Lab {
     /// Gone with the lab.
     _made: Option<tempfile::TempDir>,
     pub limits: Limits,
+    /// `None`: every worker is a program of its own.
+    pub zygote: Option<ZygoteSettings>,
     core: PathBuf,
 }
 
@@ -51,7 +53,10 @@ impl Lab {
             trip_score: 1000.0,
             ..Limits::default()
         };
-        Self { dir: dir.to_owned(), _made: None, limits, core }
+        // A file of tests that is named so runs the same promises with workers that are forked, even where there is one only.
+        let forked = env!("CARGO_CRATE_NAME").ends_with("_forked");
+        let zygote = forked.then(|| ZygoteSettings { from_scripts: 1, ..ZygoteSettings::default() });
+        Self { dir: dir.to_owned(), _made: None, limits, zygote, core }
     }
 
     pub fn path(&self) -> &Path {
@@ -122,6 +127,7 @@ impl Lab {
             address: ([127, 0, 0, 1], 9).into(),
             last_good: self.path().join("last-good"),
             limits: self.limits.clone(),
+            zygote: self.zygote.clone(),
         };
         let handle = supervisor::start(specs, settings, Roster::default(), logs.clone(), Counters::default()).unwrap();
         Running { handle, logs }
@@ -140,6 +146,15 @@ impl Lab {
     /// Everything alive that carries this lab's cookie.
     pub fn processes(&self) -> Vec<u32> {
         processes_of(&self.run_dir())
+    }
+
+    /// The workers and what they have started.
+    pub fn workers(&self) -> Vec<u32> {
+        self.processes().into_iter().filter(|pid| !is_zygote(*pid)).collect()
+    }
+
+    pub fn zygotes(&self) -> Vec<u32> {
+        self.processes().into_iter().filter(|pid| is_zygote(*pid)).collect()
     }
 }
 
@@ -211,6 +226,10 @@ pub fn processes_of(run_dir: &Path) -> Vec<u32> {
         environment.split(|byte| *byte == 0).any(|entry| entry == cookie.as_bytes()) && is_running(*pid)
     })
     .collect()
+}
+
+fn is_zygote(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "pythond-zygote")
 }
 
 /// The state letter of a process, `None` once nothing of it is left.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         """What a module of this package provides."""
 
         SHADOW: str
+        # A script that does what all do.
+        SAMPLE: str
 
         def claims(self, path: str) -> bool:
             """Says whether a file is a script of this dialect, by looking at it."""
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
             Raises `loader.Failure`.
             """
+
+        def forget(self) -> None:
+            """Undoes what `load` has left outside of the script."""
 
 
 # Every dialect, in the order in which they are asked. A test holds this list against the folders.

@@ -21,12 +21,23 @@ use super::section::{
 };
 use super::{
     AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Repo, RepoRoot,
-    Surroundings, Sync,
+    Surroundings, Sync, Workers, Zygote,
 };
 
 /// The tables of the vocabulary.
-const TABLES: [&str; 10] =
-    ["inputs", "http_api", "ingest", "events", "buffer", "logging", "reload", "global_tags", "sinks", "git_repos"];
+const TABLES: [&str; 11] = [
+    "inputs",
+    "workers",
+    "http_api",
+    "ingest",
+    "events",
+    "buffer",
+    "logging",
+    "reload",
+    "global_tags",
+    "sinks",
+    "git_repos",
+];
 
 /// Beneath this a segment of the buffer could not be closed and freed in time.
 const SMALLEST_BUFFER: u64 = 16 << 20;
@@ -127,6 +138,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     if inputs_table.is_none() && any_file && reading.pending.is_empty() {
         reading.warnings.push(no_input());
     }
+    let workers_table = open("workers", reading);
     let http_api = open("http_api", reading);
     let ingest_table = open("ingest", reading);
     let events_table = open("events", reading);
@@ -140,6 +152,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     Config {
         root: reading.root.to_owned(),
         inputs,
+        workers: workers(workers_table, reading),
         http_api: http_api::read(http_api, reading),
         ingest: ingest(ingest_table, reading),
         events: events(events_table, reading),
@@ -182,6 +195,15 @@ fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
         fault.with_note("a key stands below the header of its table, such as `[[inputs.pythond]]`")
     };
     reading.faults.push(fault.at(place));
+}
+
+fn workers(table: Option<Section>, reading: &mut Reading<'_>) -> Workers {
+    let mut workers = Workers::default();
+    if let Some(mut table) = table {
+        table.set(reading, "zygote", word(&[("auto", Zygote::Auto), ("off", Zygote::Off)]), &mut workers.zygote);
+        table.finish(reading);
+    }
+    workers
 }
 
 fn ingest(table: Option<Section>, reading: &mut Reading<'_>) -> Ingest {

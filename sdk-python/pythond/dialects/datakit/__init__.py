@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import linecache
 import os
-import re
 
 from pythond import guard, loader
 from pythond.dialects import Job
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pythond.loader import Source
 
 SHADOW = os.path.join(os.path.dirname(os.path.abspath(__file__)), "shadow")
+SAMPLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sample.py")
 DEFAULT_INTERVAL = 10.0
 _FRAME_TEXT = 6000
 _ABSTRACT = 1 << 20  # Py_TPFLAGS_IS_ABSTRACT, what `inspect.isabstract` looks at
@@ -74,6 +74,13 @@ def load(source: Source, emit: Emit) -> list[Job]:
     for failure in failures:
         _warn_of(failure, emit)
     return jobs
+
+
+def forget() -> None:
+    """Forgets what `load` told the framework, for the next script."""
+    import datakit_framework
+
+    datakit_framework._attach(None)
 
 
 def _warn_of(failure: loader.Failure, emit: Emit) -> None:
@@ -186,15 +193,13 @@ def class_line(cls: type, path: str) -> int:
     own: int | None = cls.__dict__.get("__firstlineno__")
     if own:
         return own
-    pattern = re.compile(rf"\s*class\s+{re.escape(cls.__name__)}\b")
-    number = 1
-    while True:
-        line = linecache.getline(path, number)
-        if not line:
-            return 1
-        if pattern.match(line):
+    for number, line in enumerate(linecache.getlines(path), 1):
+        # No regular expression: making one for each class costs a worker 200 KB.
+        first, _, rest = line.strip().partition(" ")
+        name = rest.lstrip()
+        if first == "class" and name.startswith(cls.__name__) and not name[len(cls.__name__) :][:1].isidentifier():
             return number
-        number += 1
+    return 1
 
 
 def _fitting(answer: str) -> str:
