@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
 import time
 
-from pythond import guard, loader, schedule, worker
+from pythond import guard, limits, loader, schedule, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,10 +52,14 @@ def _nothing() -> None:
 def _once(dialect: Dialect, channel: Channel, far: socket.socket) -> None:
     channel.send("hello", v=1, pid=os.getpid(), py="3", exe=sys.executable, sdk="")
     far.send(json.dumps(_spec(dialect.SAMPLE)).encode())
-    prepared = worker.Prepared(channel.receive(), channel, _no_wait)
+    spec = channel.receive()
+    own = limits.Limits(spec["limits"])
+    limits.apply(own, [dialect.SAMPLE])
+    prepared = worker.Prepared(spec, own, channel, _no_wait)
     loader.arrange_path(prepared.dialect.SHADOW, prepared.source.roots)
     jobs = prepared.dialect.load(prepared.source, prepared.emit)
     sys.modules.pop(loader.module_name(prepared.source), None)
+    prepared.source.files.take_new()
     serving = [worker.Serving(index, job) for index, job in enumerate(jobs)]
     channel.send("ready", jobs=[worker._described(one) for one in serving])
     for one in serving:
@@ -114,4 +119,6 @@ def _spec(sample: str) -> dict[str, Any]:
         "token": "",
         "config": {},
         "times": 1,
+        # What changes nothing in the zygote itself.
+        "limits": {"files": resource.getrlimit(resource.RLIMIT_NOFILE)[0], "cwd": os.getcwd(), "environment": []},
     }

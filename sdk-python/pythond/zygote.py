@@ -357,7 +357,9 @@ def _checked(data: bytes, fds: list[int], whole: bool) -> Message:
     if not isinstance(request, dict) or request.get("t") != "fork":
         raise ValueError("a request must be an object of the type `fork`")
     if len(fds) not in DESCRIPTORS:
-        raise ValueError(f"a request must come with {DESCRIPTORS[0]} or {DESCRIPTORS[1]} descriptors; it has {len(fds)}")
+        raise ValueError(
+            f"a request must come with {DESCRIPTORS[0]} or {DESCRIPTORS[1]} descriptors; it has {len(fds)}"
+        )
     for key, kind in (("id", int), ("token", str), ("env", list)):
         if not isinstance(request.get(key), kind):
             raise ValueError(f"`{key}` must be of the type {kind.__name__}")
