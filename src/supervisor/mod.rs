@@ -127,6 +127,7 @@ pub fn start(
     let settings = Settings { run_dir, ..settings };
     let (events, received) = mpsc::channel(EVENTS);
     let now = Instant::now();
+    let crowd = specs.len();
     let has_siblings: Vec<bool> = specs.iter().map(|spec| spec.has_siblings_in(&specs)).collect();
     let scripts = specs
         .into_iter()
@@ -146,6 +147,7 @@ pub fn start(
             roster,
             spawner,
             events: events.clone(),
+            crowd,
             interpreters: HashMap::new(),
         },
         stopping: None,
@@ -194,6 +196,8 @@ struct Shared {
     roster: Roster,
     spawner: Spawner,
     events: mpsc::Sender<Event>,
+    /// How many scripts there are.
+    crowd: usize,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
     interpreters: HashMap<(String, Vec<(String, String)>), PathBuf>,
 }

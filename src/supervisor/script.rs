@@ -17,7 +17,7 @@ use super::{Event, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::WorkerSpec;
-use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
+use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn, phase_of};
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::process::{self, Ended, Launch, Parts, StartError, Way, find_program};
 use crate::worker::roster::Member;
@@ -272,7 +272,8 @@ impl Script {
         self.way = Some(parts.way.clone());
         let process =
             Incarnation::watch(parts, self.index, self.incarnation, token.clone(), &self.output, &shared.events);
-        let spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        let mut spec = Spec::new(&self.spec, Mode::Worker, 1, self.incarnation, &shared.address, &token);
+        spec.phase = phase_of(&self.spec.id, shared.crowd);
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
         if let Err(error) = sent

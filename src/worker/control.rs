@@ -18,6 +18,9 @@ use super::{WorkerSpec, scratch};
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
 
+/// So many scripts may run in step.
+const FEW: usize = 20;
+
 /// What the worker is to do with its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,6 +61,8 @@ pub struct Spec<'a> {
     pub token: &'a str,
     pub config: &'a serde_json::Value,
     pub times: u32,
+    /// How far its runs are moved against those of scripts that start with it: 0 to 1, of an interval or 10 s.
+    pub phase: f64,
 }
 
 /// Where reports go, as the worker is told.
@@ -92,8 +97,14 @@ impl<'a> Spec<'a> {
             token,
             config: &spec.config,
             times,
+            phase: 0.0,
         }
     }
+}
+
+/// A phase of its own for each script of many, the same at each start; few are not moved.
+pub fn phase_of(id: &str, scripts: usize) -> f64 {
+    if scripts <= FEW { 0.0 } else { f64::from(crc32c::crc32c(id.as_bytes())) / f64::from(u32::MAX) }
 }
 
 /// Listening on every address includes loopback, and that one can be asked.
@@ -369,6 +380,17 @@ mod tests {
         assert!(matches!(channel.receive().await.unwrap(), Some(Up::Run { i: 0, k: 7 })));
         drop(worker);
         assert!(channel.receive().await.unwrap().is_none());
+    }
+
+    #[test]
+    fn of_many_scripts_each_has_its_phase_and_few_have_none() {
+        assert_eq!(phase_of("mytest.a", 20), 0.0);
+        let mut phases: Vec<f64> = (0..300).map(|number| phase_of(&format!("bench.s{number}"), 300)).collect();
+        assert_eq!(phases[7], phase_of("bench.s7", 21));
+        phases.sort_by(f64::total_cmp);
+        assert!(phases[0] >= 0.0 && phases[299] <= 1.0);
+        let widest = phases.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(widest < 0.05, "{widest}");
     }
 
     #[tokio::test]
