@@ -54,7 +54,9 @@ class Bench(DataKitFramework):
 class Agent:
     """An agent at work on a root of its own."""
 
-    def __init__(self, binary: str, python: str, kind: str, scripts: int, way: str, root: Path) -> None:
+    def __init__(
+        self, binary: str, python: str, kind: str, scripts: int, way: str, root: Path
+    ) -> None:
         (root / "conf.d").mkdir()
         folder = root / "python.d" / "bench"
         folder.mkdir(parents=True)
@@ -72,7 +74,10 @@ class Agent:
         self.log = (root / "agent.log").open("wb")
         self.port = port
         self.process = subprocess.Popen(
-            [binary, "--root", str(root), "agent"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            [binary, "--root", str(root), "agent"],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
         )
 
     def stop(self) -> None:
@@ -88,7 +93,9 @@ class Agent:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/api/v1/status")
-            return {one["id"]: one for one in json.load(connection.getresponse())["scripts"]}
+            return {
+                one["id"]: one for one in json.load(connection.getresponse())["scripts"]
+            }
         finally:
             connection.close()
 
@@ -96,13 +103,17 @@ class Agent:
         end = time.monotonic() + PATIENCE
         while True:
             if self.process.poll() is not None:
-                raise SystemExit(f"the agent ended: {(self.root / 'agent.log').read_text()}")
+                raise SystemExit(
+                    f"the agent ended: {(self.root / 'agent.log').read_text()}"
+                )
             with contextlib.suppress(OSError):
                 scripts = self.scripts()
                 if check(scripts):
                     return scripts
             if time.monotonic() > end:
-                raise SystemExit(f"waited in vain until {what}: {(self.root / 'agent.log').read_text()[-2000:]}")
+                raise SystemExit(
+                    f"waited in vain until {what}: {(self.root / 'agent.log').read_text()[-2000:]}"
+                )
             time.sleep(0.02)
 
     def processes(self) -> list[int]:
@@ -147,12 +158,17 @@ def drift(times: list[float]) -> tuple[list[float], int]:
     """How late each run was on its grid, in ms, and how many places of the grid have no run."""
     places = [round(at - times[0]) for at in times]
     offsets = [at - times[0] - place for at, place in zip(times, places, strict=True)]
-    return [(offset - min(offsets)) * 1000.0 for offset in offsets], places[-1] - places[0] + 1 - len(set(places))
+    return [(offset - min(offsets)) * 1000.0 for offset in offsets], places[
+        -1
+    ] - places[0] + 1 - len(set(places))
 
 
 def measure(agent: Agent, count: int, seconds: float) -> dict[str, float]:
     began = time.monotonic()
-    scripts = agent.wait("all have run", lambda all: sum(one["runs_ok"] > 0 for one in all.values()) == count)
+    scripts = agent.wait(
+        "all have run",
+        lambda all: sum(one["runs_ok"] > 0 for one in all.values()) == count,
+    )
     all_ran = time.monotonic() - began
     starts = [one["start_ms"] for one in scripts.values()]
     time.sleep(3)
@@ -169,7 +185,9 @@ def measure(agent: Agent, count: int, seconds: float) -> dict[str, float]:
         "cpu": 100.0 * agent_cpu / (until - since),
         "forked": sum(one["started_by"] == "fork" for one in agent.scripts().values()),
     }
-    row["back"] = statistics.median(back(agent, name) for name in random.sample(sorted(scripts), min(count, 5)))
+    row["back"] = statistics.median(
+        back(agent, name) for name in random.sample(sorted(scripts), min(count, 5))
+    )
     time.sleep(1)  # for the file sink
     late, missed = [], 0
     for times in runs_of(agent.root, since, until).values():
@@ -177,7 +195,12 @@ def measure(agent: Agent, count: int, seconds: float) -> dict[str, float]:
         late += more
         missed += gaps
     late.sort()
-    row.update(runs=len(late), missed=missed, p50=late[len(late) // 2], p99=late[int(len(late) * 0.99)])
+    row.update(
+        runs=len(late),
+        missed=missed,
+        p50=late[len(late) // 2],
+        p99=late[int(len(late) * 0.99)],
+    )
     return row
 
 
@@ -186,13 +209,22 @@ def back(agent: Agent, name: str) -> float:
     pid = agent.scripts()[name]["pid"]
     began = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    agent.wait("it is back", lambda all: all[name]["pid"] not in (None, pid) and all[name]["start_ms"] is not None)
+    agent.wait(
+        "it is back",
+        lambda all: (
+            all[name]["pid"] not in (None, pid) and all[name]["start_ms"] is not None
+        ),
+    )
     return (time.monotonic() - began) * 1000.0
 
 
 @contextlib.contextmanager
-def running(arguments: argparse.Namespace, kind: str, count: int, way: str) -> Iterator[Agent]:
-    with tempfile.TemporaryDirectory(prefix="workers-", ignore_cleanup_errors=True) as root:
+def running(
+    arguments: argparse.Namespace, kind: str, count: int, way: str
+) -> Iterator[Agent]:
+    with tempfile.TemporaryDirectory(
+        prefix="workers-", ignore_cleanup_errors=True
+    ) as root:
         agent = Agent(arguments.pythond, arguments.python, kind, count, way, Path(root))
         try:
             yield agent
@@ -201,7 +233,9 @@ def running(arguments: argparse.Namespace, kind: str, count: int, way: str) -> I
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pythond", required=True)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--scripts", default="1,20,100,300")
@@ -209,7 +243,9 @@ def main() -> None:
     parser.add_argument("--ways", default="auto,off")
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
-    print(f"{arguments.python}, {os.cpu_count()} cores, load before: {os.getloadavg()[0]:.1f}\n")
+    print(
+        f"{arguments.python}, {os.cpu_count()} cores, load before: {os.getloadavg()[0]:.1f}\n"
+    )
     print(
         "| scripts | zygote | forked | PSS of workers | each | start median | all ran | back after kill -9 | agent RSS | agent CPU"
         " | drift p50 / p99 | runs missed |"

@@ -177,7 +177,10 @@ class Worker:
         while self._wait_until(due, one):
             kind = self._run(one, prepared)
             now = time.monotonic()
-            due = schedule.next_due(start, one.job.every, now)
+            if one.runs == 1:
+                start = due = schedule.second_due(start, one.job.every, prepared.phase, now)
+            else:
+                due = schedule.next_due(start, one.job.every, now)
             self._report_end(one, kind, prepared, due - now)
 
     def _run_times(self, prepared: Prepared) -> None:
@@ -352,6 +355,9 @@ class Prepared:
         self.times = spec.get("times") or 1
         if not isinstance(self.times, int):
             raise ValueError("`times` must be a whole number")
+        self.phase = spec.get("phase") or 0.0
+        if not isinstance(self.phase, float):
+            raise ValueError("`phase` must be a number from 0 to 1")
         self.dialect = dialects.get(control.text_of(spec, "dialect", "datakit"))
         host, port = control.text_of(spec, "host", "127.0.0.1"), spec.get("port") or 9529
         self.source = loader.Source(

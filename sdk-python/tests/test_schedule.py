@@ -1,4 +1,4 @@
-from pythond.schedule import next_due
+from pythond.schedule import next_due, second_due
 
 
 def test_the_grid_does_not_drift():
@@ -25,3 +25,23 @@ def test_the_next_point_is_never_now_or_past():
             due = next_due(1e6, every, now)
             assert now < due <= now + every * 1.001
             now = due
+
+
+def test_the_second_run_is_moved_by_the_phase_but_not_squeezed():
+    cases = [
+        # start, every, phase, now → due
+        (100.0, 10.0, 0.0, 101.0, 110.0),
+        (100.0, 10.0, 0.7, 101.0, 107.0),
+        (100.0, 10.0, 0.2, 101.0, 112.0),
+        (100.0, 10.0, 0.99, 100.1, 109.9),
+        (100.0, 3600.0, 0.5, 101.0, 3705.0),
+        (100.0, 1.0, 0.5, 105.2, 106.5),
+    ]
+    for start, every, phase, now, due in cases:
+        assert abs(second_due(start, every, phase, now) - due) < 1e-6, (start, every, phase, now)
+
+
+def test_scripts_started_together_do_not_run_in_step():
+    dues = sorted(second_due(0.0, 10.0, number / 100, 0.1) % 10.0 for number in range(100))
+    gaps = [after - before for before, after in zip(dues, dues[1:])]
+    assert max(gaps) < 0.2

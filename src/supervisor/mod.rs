@@ -219,6 +219,7 @@ pub fn start<W: Into<Wanted>>(
             events: events.clone(),
             locks,
             groups,
+            crowd: 0,
             interpreters: HashMap::new(),
             logs,
             counters,
@@ -311,6 +312,8 @@ struct Shared {
     roster: Roster,
     spawner: Spawner,
     events: mpsc::Sender<Event>,
+    /// How many scripts there are.
+    crowd: usize,
     /// What a `cmd` really is, as its first worker told: a shim costs half a second at each start.
     interpreters: HashMap<Cmd, PathBuf>,
     locks: Locks,
@@ -527,6 +530,7 @@ impl Supervisor {
             let root = script.spec.roots.first().cloned().unwrap_or_default();
             script.has_siblings = in_root.get(&root).is_some_and(|scripts| scripts.len() > 1);
         }
+        self.shared.crowd = self.scripts.len();
         self.shared.spawner.know(self.scripts.values().map(|script| &script.spec));
     }
 

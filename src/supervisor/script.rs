@@ -20,7 +20,7 @@ use super::{Event, Outcome as Settled, Shared, Stamp};
 use crate::telemetry::counters::{ByScript, Counters};
 use crate::worker::WorkerSpec;
 use crate::worker::cgroup::Group;
-use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn};
+use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn, phase_of};
 use crate::worker::lastgood::Kept;
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::lock::Lock;
@@ -457,6 +457,7 @@ impl Script {
         if let Some(kept) = self.version.runs_kept() {
             (spec.kept, spec.script, spec.roots) = (Some(kept.manifest.as_path()), &kept.script, &kept.roots);
         }
+        spec.phase = phase_of(&self.spec.id, shared.crowd);
         let sent = process.send(&Down::Spec(spec));
         self.process = Some(process);
         if let Err(error) = sent

@@ -19,6 +19,9 @@ use super::{WorkerSpec, scratch};
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
 
+/// So many scripts may run in step.
+const FEW: usize = 20;
+
 /// What the worker is to do with its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,6 +64,8 @@ pub struct Spec<'a> {
     pub config: &'a serde_json::Value,
     pub times: u32,
     pub limits: Limits<'a>,
+    /// How far its runs are moved against those of scripts that start with it: 0 to 1, of an interval or 10 s.
+    pub phase: f64,
     /// The manifest of the last good version, where that is to run in place of the files on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<&'a Path>,
@@ -151,6 +156,7 @@ impl<'a> Spec<'a> {
             times,
             limits: Limits::of(spec),
             kept: None,
+            phase: 0.0,
         }
     }
 
@@ -158,6 +164,11 @@ impl<'a> Spec<'a> {
     pub fn memory_is_kept_by_cgroup(&mut self) {
         self.limits.data = None;
     }
+}
+
+/// A phase of its own for each script of many, the same at each start; few are not moved.
+pub fn phase_of(id: &str, scripts: usize) -> f64 {
+    if scripts <= FEW { 0.0 } else { f64::from(crc32c::crc32c(id.as_bytes())) / f64::from(u32::MAX) }
 }
 
 /// Listening on every address includes loopback, and that one can be asked.
@@ -448,6 +459,17 @@ mod tests {
         assert!(matches!(channel.receive().await.unwrap(), Some(Up::Run { i: 0, k: 7 })));
         drop(worker);
         assert!(channel.receive().await.unwrap().is_none());
+    }
+
+    #[test]
+    fn of_many_scripts_each_has_its_phase_and_few_have_none() {
+        assert_eq!(phase_of("mytest.a", 20), 0.0);
+        let mut phases: Vec<f64> = (0..300).map(|number| phase_of(&format!("bench.s{number}"), 300)).collect();
+        assert_eq!(phases[7], phase_of("bench.s7", 21));
+        phases.sort_by(f64::total_cmp);
+        assert!(phases[0] >= 0.0 && phases[299] <= 1.0);
+        let widest = phases.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(widest < 0.05, "{widest}");
     }
 
     #[tokio::test]
