@@ -95,13 +95,38 @@ function sinkRows(sink) {
   ])];
   const notes = [sink.why, sink.skipped ? `${sink.skipped} points were skipped` : null,
     ...Object.entries(sink.dropped_fields).map(([why, count]) => `${count} fields were not sent (${why})`)].filter(Boolean);
-  if (notes.length) {
-    const cell = element("td", notes.join(" · "));
-    cell.colSpan = 8;
-    const made = element("tr", null, "why");
-    made.append(cell);
-    rows.push(made);
-  }
+  if (notes.length) rows.push(noteRow(notes, 8));
+  return rows;
+}
+
+function noteRow(notes, columns) {
+  const cell = element("td");
+  cell.colSpan = columns;
+  cell.append(...notes.map((note) => element("div", note)));
+  const made = element("tr", null, "why");
+  made.append(cell);
+  return made;
+}
+
+function shortCommit(commit) {
+  return commit ? `${commit.id.slice(0, 7)} ${commit.title}` : "nothing yet";
+}
+
+function repoRows(repo) {
+  const held = repo.held.map((script) => `${script.script} keeps its version: ${script.why}`);
+  const refused = repo.refused ? [`${shortCommit(repo.refused.commit)} was refused: ${repo.refused.why.join("; ")}`] : [];
+  const fault = repo.fault ? [`${repo.fault.message} [${repo.fault.code}]`, ...repo.fault.notes, ...(repo.fault.help ? [repo.fault.help] : [])] : [];
+  const notes = [...fault, ...refused, ...held, ...repo.notes];
+  const [state, look] = repo.fault ? ["not pulled", "bad"] : repo.refused || held.length ? ["partly held back", "odd"] : ["ok", "ok"];
+  const rows = [row([
+    [repo.name],
+    [`● ${repo.is_pulling ? "pulling" : state}`, look],
+    [`${repo.follows} of ${repo.url}`, "wide"],
+    [shortCommit(repo.commit), "wide"],
+    [repo.last_pull_ago_s === null ? "none yet" : repo.last_pull_ago_s < 1 ? "now" : `${duration(repo.last_pull_ago_s)} ago`],
+    [repo.next_pull_in_s === null ? "" : `in ${duration(repo.next_pull_in_s)}`],
+  ])];
+  if (notes.length) rows.push(noteRow(notes, 6));
   return rows;
 }
 
@@ -112,6 +137,8 @@ function show(status) {
     `buffer ${bytes(status.buffer.bytes)} of ${bytes(status.buffer.max_bytes)}`;
   $("scripts").replaceChildren(...status.scripts.flatMap(scriptRows));
   $("sinks").replaceChildren(...status.sinks.flatMap(sinkRows));
+  $("repos-section").hidden = status.repos.length === 0;
+  $("repos").replaceChildren(...status.repos.flatMap(repoRows));
   const buffer = status.buffer;
   $("buffer").textContent =
     `${bytes(buffer.bytes)} of ${bytes(buffer.max_bytes)} in ${buffer.segments} segments` +
@@ -124,6 +151,7 @@ function show(status) {
     ...((status.reload && status.reload.outcome.faults) || []).map(
       (fault) => `the settings have a fault, those of before are in force: ${fault.file || ""}:${fault.line}: ${fault.message}`,
     ),
+    ...Object.entries(status.panics).map(([task, count]) => `a defect in the agent: ${task} panicked ${count}×; it goes on, and the log says where`),
     ...status.dead_letters.filter((dead) => dead.points).map((dead) => `${dead.points} points in the dead-letter file of ${dead.who}` +
       (dead.dropped ? `, ${dead.dropped} older ones deleted at its cap` : "")),
     ...status.last_errors.map((error) => `${error.input}: ${error.text} (${duration(error.ago_s)} ago, ${error.times}×)`),
