@@ -266,6 +266,23 @@ fn damage_that_cannot_be_copied_is_left_where_it_is_and_the_file_is_never_delete
     assert_eq!(case.disk.names(&aside).len(), 2, "both damaged segments went there when they were no longer needed");
 }
 
+/// Found by the fuzz target `frame`: reading on over the damage never came to an end.
+#[test]
+fn a_segment_that_begins_with_an_earlier_record_is_read_over() {
+    let case = case();
+    case.edit(9, Vec::clear).edit(5, |bytes| drop(bytes.drain(9..257))).edit(1, |bytes| {
+        bytes.drain(4100 % bytes.len()..).next();
+        bytes[48] ^= 1;
+    });
+    let (log, _) = open(&case.settings, &case.disk);
+    drain(&mut log.cursor("first", false).unwrap());
+    append(&log, [77]);
+    log.close();
+    drop(log);
+    let (log, _) = open(&case.settings, &case.disk);
+    assert_eq!(drain(&mut log.cursor("second", false).unwrap()).last(), Some(&77));
+}
+
 fn cursor_file() -> PathBuf {
     dir().join("cursors/main")
 }

@@ -124,5 +124,9 @@ fn a_killed_agent_leaves_no_worker_and_the_next_one_starts_one_copy() {
         agent.wait_script(id, "a report", |script| script["points_accepted"].as_u64() > Some(0));
     }
     let sleepers = Agent::descendants(root.path());
-    assert_eq!(sleepers.len(), 4, "three workers and one daemon, not the daemon of the life before: {sleepers:?}");
+    assert_eq!(
+        sleepers.len(),
+        5,
+        "three workers, their zygote and one daemon, not the daemon of the life before: {sleepers:?}"
+    );
 }

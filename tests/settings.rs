@@ -811,6 +811,7 @@ fn uncommented(text: &str) -> String {
 fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     let text = uncommented(&shipped("agent.conf"));
     for table in [
+        "[workers]",
         "[http_api]",
         "[ingest]",
         "[events]",
@@ -825,11 +826,12 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
         assert!(text.lines().any(|line| line == table), "{table} is not in the sample");
     }
     let keys = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 43, "a key was added or removed: is it in the sample?");
+    assert_eq!(keys, 44, "a key was added or removed: is it in the sample?");
     let root = Root::with(&[("agent.conf", &text)]);
     let written = root.config();
     std::fs::write(root.path("conf.d/agent.conf"), "").unwrap();
     let built_in = root.config();
+    assert_eq!(written.workers, built_in.workers);
     assert_eq!(written.http_api, built_in.http_api);
     assert_eq!(written.ingest, built_in.ingest);
     assert_eq!(written.events, built_in.events);
@@ -846,6 +848,18 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     let mut sink = written.sinks[0].clone();
     sink.origin = built_in.sinks[0].origin.clone();
     assert_eq!(vec![sink], built_in.sinks);
+}
+
+#[test]
+fn the_zygote_can_be_turned_off_and_nothing_else_is_taken_for_that() {
+    let read = |text: &str| Root::with(&[("t.conf", text)]);
+    assert_eq!(read("").config().workers.zygote, config::Zygote::Auto);
+    assert_eq!(read("[workers]\nzygote = \"off\"\n").config().workers.zygote, config::Zygote::Off);
+    for wrong in ["false", "\"on\"", "0"] {
+        let root = read(&format!("[workers]\nzygote = {wrong}\n"));
+        let error = config::read(root.dir.path(), &config::Surroundings::of_this_process()).unwrap_err();
+        assert!(error.faults[0].message.contains("`zygote`"), "{:?}", error.faults[0]);
+    }
 }
 
 #[test]

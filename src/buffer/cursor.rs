@@ -183,7 +183,9 @@ impl Cursor {
             let Ok(mut run) = frame::read_run(file, start.offset, segment.len, left) else {
                 return;
             };
-            if start.seq != seq || run.frames.first().is_none_or(|first| first.payload.len() as u64 > left) {
+            // The record that follows, and no other: a segment that begins with an earlier one is damaged, and brings nothing on.
+            let is_next = |first: &Frame| first.seq == seq && first.payload.len() as u64 <= left;
+            if start.seq != seq || !run.frames.first().is_some_and(is_next) {
                 return;
             }
             // The place behind the batch so far is the start of this segment.
