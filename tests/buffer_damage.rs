@@ -270,10 +270,14 @@ fn damage_that_cannot_be_copied_is_left_where_it_is_and_the_file_is_never_delete
 #[test]
 fn a_segment_that_begins_with_an_earlier_record_is_read_over() {
     let case = case();
-    case.edit(9, Vec::clear).edit(5, |bytes| drop(bytes.drain(9..257))).edit(1, |bytes| {
-        bytes.drain(4100 % bytes.len()..).next();
+    case.edit(1, |bytes| {
+        let at = 20_481 % (bytes.len() + 1);
+        bytes[at] ^= 81;
+        let at = 4_100 % (bytes.len() + 1);
+        bytes.remove(at);
         bytes[48] ^= 1;
     });
+    case.edit(5, |bytes| drop(bytes.drain(9..257))).edit(9, Vec::clear);
     let (log, _) = open(&case.settings, &case.disk);
     drain(&mut log.cursor("first", false).unwrap());
     append(&log, [77]);

@@ -70,7 +70,11 @@ def move_away(fd: int) -> int:
 
 def keep_lock(fd: int) -> None:
     """Moves the lock of the script away and leaves it open to what the script starts, which is found by it."""
-    fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_OWN_FD)
+    try:
+        fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_OWN_FD)
+    except OSError:
+        # As in `move_away`.
+        fcntl.fcntl(fd, fcntl.F_DUPFD, 3)
     os.close(fd)
 
 
