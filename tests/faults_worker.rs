@@ -3,7 +3,6 @@
 #[path = "support/invariants.rs"]
 mod invariants;
 mod support;
-#[allow(dead_code)] // other tests use the rest
 #[path = "support/worker_lab.rs"]
 mod worker_lab;
 
