@@ -424,6 +424,15 @@ def test_with_a_second_thread_there_is_no_zygote(tmp_path):
         assert zygote.process.wait(LIMIT) == 0
 
 
+def test_where_few_files_may_be_open_there_is_no_zygote(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))\n"
+    )
+    with Zygote(env={"PYTHONPATH": str(tmp_path)}) as zygote:
+        assert zygote.said["t"] == "refused" and "files may be open" in zygote.said["why"], zygote.said
+        assert zygote.process.wait(LIMIT) == 0
+
+
 # --- requests ---
 
 
