@@ -39,6 +39,8 @@ _TERM_GRACE = 5.0
 _EOF_GRACE = 2.0
 _LONGEST_WAIT = 3600.0
 _ROOM = 1.0
+# Between two runs: longer, and the connection to the agent is closed meanwhile.
+_LONG_REST = 4.0
 
 
 def main() -> NoReturn:
@@ -186,6 +188,8 @@ class Worker:
             else:
                 due = schedule.next_due(start, one.job.every, now)
             self._report_end(one, kind, prepared, due - now)
+            if due - now > _LONG_REST:
+                prepared.agent.rest()
 
     def _run_times(self, prepared: Prepared) -> None:
         for one in self._serving:
@@ -377,8 +381,8 @@ class Prepared:
         address = spec.get("socket") or (host, int(port))
         if own.user and isinstance(address, str) and not os.access(address, os.W_OK):
             address = (host, int(port))  # another user's way to the socket may be closed
-        agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
-        self.emit = Emit(agent, channel, self.source.is_user)
+        self.agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
+        self.emit = Emit(self.agent, channel, self.source.is_user)
 
 
 def _described(one: Serving) -> dict[str, Any]:

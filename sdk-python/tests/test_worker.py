@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import sys
+import types
 
 import pytest
 
-from support import FarEnd, Worker, answer, frames_of, one
+from support import FarEnd, Worker, answer, frames_of, one, read_request
 
 HEAD = "import os, sys, threading, time, signal\nfrom datakit_framework import DataKitFramework\n"
 
@@ -290,6 +292,21 @@ sys.second = True"""
         worker.until("run")
         os.kill(worker.process.pid, signal.SIGTERM)
         assert worker.rest()[-1]["reason"] == "stop"
+
+
+@pytest.mark.parametrize(("interval", "stays"), [("3600", False), ("0.5", True)])
+def test_the_connection_is_closed_for_a_long_rest_and_kept_for_a_short_one(tmp_path, interval, stays):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        agent = types.SimpleNamespace(address=listener.getsockname())
+        path = script(tmp_path, "self.feed_metric(measurement='m', fields={'v': 1})", interval=interval)
+        with Worker(path, agent=agent) as worker:
+            peer, _ = listener.accept()
+            with peer:
+                read_request(peer)
+                peer.sendall(answer(200, b"{}"))
+                worker.until("end")
+                assert bool(peer.recv(1)) == stays
+            worker.send(t="stop", grace_ms=100)
 
 
 def test_a_signal_of_the_script_itself_is_no_stop(tmp_path):

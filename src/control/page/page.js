@@ -19,6 +19,11 @@ function duration(seconds) {
   return `${Math.round(seconds / 86400)} d`;
 }
 
+function ahead(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  return seconds < 1 ? "now" : `in ${duration(seconds)}`;
+}
+
 function bytes(count) {
   if (count === null || count === undefined) return "";
   const units = ["B", "KiB", "MiB", "GiB"];
@@ -37,7 +42,7 @@ function row(cells) {
 
 function scriptRows(script) {
   const run = script.last_run;
-  const next = script.next ? `${script.next}${script.next_in_s !== null ? ` in ${duration(script.next_in_s)}` : ""}` : "";
+  const next = script.next ? `${script.next} ${ahead(script.next_in_s)}` : "";
   const rows = [row([
     [script.id],
     [`● ${script.state}`, script.why && looks[script.state] ? "odd" : looks[script.state] ?? "bad"],
@@ -91,7 +96,7 @@ function sinkRows(sink) {
     [sink.behind_points, "n"],
     [duration(sink.oldest_s), "n"],
     [sink.dead, "n"],
-    [sink.next_in_s === null ? "" : `in ${duration(sink.next_in_s)}`],
+    [ahead(sink.next_in_s)],
   ])];
   const notes = [sink.why, sink.skipped ? `${sink.skipped} points were skipped` : null,
     ...Object.entries(sink.dropped_fields).map(([why, count]) => `${count} fields were not sent (${why})`)].filter(Boolean);
@@ -124,7 +129,7 @@ function repoRows(repo) {
     [`${repo.follows} of ${repo.url}`, "wide"],
     [shortCommit(repo.commit), "wide"],
     [repo.last_pull_ago_s === null ? "none yet" : repo.last_pull_ago_s < 1 ? "now" : `${duration(repo.last_pull_ago_s)} ago`],
-    [repo.next_pull_in_s === null ? "" : `in ${duration(repo.next_pull_in_s)}`],
+    [ahead(repo.next_pull_in_s)],
   ])];
   if (notes.length) rows.push(noteRow(notes, 6));
   return rows;
@@ -141,7 +146,7 @@ function show(status) {
   $("repos").replaceChildren(...status.repos.flatMap(repoRows));
   const buffer = status.buffer;
   $("buffer").textContent =
-    `${bytes(buffer.bytes)} of ${bytes(buffer.max_bytes)} in ${buffer.segments} segments` +
+    `${bytes(buffer.bytes)} of ${bytes(buffer.max_bytes)} in ${buffer.segments} ${buffer.segments === 1 ? "segment" : "segments"}` +
     (buffer.oldest_s ? `, the oldest undelivered point is ${duration(buffer.oldest_s)} old` : ", nothing waits") +
     (buffer.set_aside_bytes ? `; ${bytes(buffer.set_aside_bytes)} of damaged data set aside` : "") +
     (buffer.poisoned ? `; no longer written: ${buffer.poisoned}` : "");
