@@ -102,8 +102,6 @@ class Zygote:
         # What each worker needs is made once, on the numbers that it has in every worker.
         placeholder, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control_fd = worker.move_away(placeholder.detach())
-        if self._control_fd < _FIRST_OWN_FD:
-            raise Refusal(f"fewer than {_FIRST_OWN_FD} files may be open here")
         self._trace_fd = worker.move_away(os.open(os.devnull, os.O_WRONLY))
         worker.watch_for_crashes(self._trace_fd)
         self._frames = control.Channel(self._control_fd)
@@ -116,6 +114,8 @@ class Zygote:
         _name_process("pythond-zygote")
         scripts, roots, boot = self._read_boot()
         self._agent = boot["agent"]
+        if self._control_fd < _FIRST_OWN_FD:
+            raise Refusal(f"fewer than {_FIRST_OWN_FD} files may be open here")
         dialect = dialects.get(boot.get("dialect", "datakit"))
         loader.arrange_path(dialect.SHADOW, [])
         deadline = time.monotonic() + _BOOT_SECONDS
