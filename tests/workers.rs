@@ -172,6 +172,8 @@ async fn a_stop_lets_the_run_end_and_kills_nothing() {
     lab.collector("late", 60.0, "(HERE / 'began').touch()\ntime.sleep(1)\n(HERE / 'ended').touch()");
     let running = lab.start_with(|spec| spec.stop_grace = UNHURRIED);
     until("the run has begun", || lab.file("late/began").exists()).await;
+    // A worker that has not been heard of yet would be killed.
+    running.wait("late.late", "is known to run", |view| view.state == "running").await;
     running.stop(UNHURRIED * 2).await;
     assert!(lab.file("late/ended").exists());
     assert_eq!(lab.processes(), Vec::<u32>::new());
