@@ -197,7 +197,7 @@ fn a4_an_agent_that_was_stopped_blames_nobody() {
         let script = watched.script(name);
         assert_eq!((&script["restarts"], &script["runs_failed"]), (&0.into(), &0.into()), "{script:#}");
     }
-    assert!(watched.agent.console().contains("was held up for"), "{}", watched.agent.console());
+    wait_until("the log says so", || watched.agent.console().contains("was held up for"));
     watched.holds();
 }
 

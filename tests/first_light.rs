@@ -74,7 +74,7 @@ fn a_taken_port_costs_the_scripts_nothing() {
     root.input("a", &["a"], "");
     let agent = root.agent();
     assert_ne!(agent.address, taken.to_string());
-    assert!(agent.console().contains(&taken.to_string()), "{}", agent.console());
+    wait_until("the console says so", || agent.console().contains(&taken.to_string()));
     wait_until("the point is there", || root.points("metric").starts_with("a,"));
 }
 

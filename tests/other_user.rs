@@ -73,7 +73,7 @@ fn without_that_socket_reports_of_another_user_go_over_tcp_with_the_workers_toke
         .unwrap();
     let agent = root.agent();
     agent.wait_script("my.who", "reports", |script| script["points_accepted"].as_u64() > Some(0));
-    assert!(agent.console().contains("scripts with `user` report over TCP"), "{}", agent.console());
+    support::wait_until("the console says so", || agent.console().contains("scripts with `user` report over TCP"));
 }
 
 #[test]

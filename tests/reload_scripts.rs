@@ -62,7 +62,9 @@ fn a_broken_save_keeps_the_old_version_through_a_crash_and_a_new_agent_until_it_
     assert!(out.contains("my.x  refused") && out.contains("my/x.py:5: syntax error"), "{out}");
     let (_, out, _) = root.run(&["status", "my.x"]);
     assert!(out.contains("last good version of"), "{out}");
-    assert!(agent.console().contains("my.x refused") && agent.console().contains("my/x.py:5: "));
+    wait_until("the log says so", || {
+        agent.console().contains("my.x refused") && agent.console().contains("my/x.py:5: ")
+    });
 
     // The old one dies: its copy takes over.
     kill(before["my.x"]);
@@ -356,7 +358,7 @@ fn without_watching_only_a_reload_takes_effect_and_a_look_from_time_to_time_find
     assert_eq!(reload(&root).1["settings"], serde_json::json!(["[reload]"]));
     fs::write(&other, collector("x", 3, 0.2)).unwrap();
     runs(&root, "x", 3);
-    assert!(agent.console().contains("reload (a changed file): my.x restarted"));
+    wait_until("the log says so", || agent.console().contains("reload (a changed file): my.x restarted"));
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn settings_with_a_fault_change_nothing_and_every_fault_is_told() {
     assert_eq!(faults.len(), 2, "{faults:#?}");
     let (_, out, _) = root.run(&["status"]);
     assert!(out.contains("the settings have faults") && out.contains("worse.conf:1"), "{out}");
-    assert!(agent.console().contains("nothing was changed"));
+    wait_until("the log says so", || agent.console().contains("nothing was changed"));
     // Mended: everything at once, and by itself.
     std::fs::remove_file(root.path().join("conf.d/worse.conf")).unwrap();
     root.conf("bad.conf", "");
@@ -329,7 +329,8 @@ fn settings_that_need_another_start_are_named_until_they_are_put_back() {
     assert_eq!(code, 0);
     assert_eq!(reloaded["settings"], json!(["[ingest]"]));
     assert_eq!(reloaded["needs_restart"], json!(["[buffer] max_size", "[logging] level"]));
-    assert!(agent.console().contains("[buffer] max_size changed, which takes effect when the agent is started again"));
+    let told = "[buffer] max_size changed, which takes effect when the agent is started again";
+    wait_until("the log says so", || agent.console().contains(told));
     let (_, out, _) = root.run(&["status"]);
     assert!(out.contains("[logging] level changed: it takes effect when the agent is started again"), "{out}");
     wait_until("integers are kept", || root.points("metric").lines().any(|line| line.contains("v=1i")));
