@@ -4,12 +4,15 @@
 mod buffer;
 #[path = "support/failing_disk.rs"]
 mod failing_disk;
+#[path = "support/machine.rs"]
+mod machine;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use buffer::*;
 use failing_disk::{Call, EIO, ENOSPC, EROFS, FailingDisk, Fault};
+use machine::SmallDisk;
 use pythond::buffer::disk::RealDisk;
 use pythond::buffer::{AppendError, Log, OpenError, Settings};
 
@@ -267,46 +270,13 @@ fn a_directory_that_cannot_be_written_is_told_at_the_start() {
     assert!(matches!(opened, Err(OpenError::Io { .. })));
 }
 
-/// A file system of its own, where the user may mount one.
-struct Mounted {
-    dir: tempfile::TempDir,
-}
-
-impl Mounted {
-    fn of_size(size: &str) -> Option<Mounted> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], dir.path());
-        if !mounted {
-            eprintln!("no file system can be mounted here; the same promise is tested with a disk in memory");
-        }
-        mounted.then_some(Mounted { dir })
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-}
-
-fn mount(args: &[&str], at: &Path) -> bool {
-    let done = std::process::Command::new("mount").args(args).arg(at).output();
-    done.is_ok_and(|done| done.status.success())
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Left mounted it would only cost a little memory.
-        let _ = std::process::Command::new("umount").arg(self.dir.path()).output();
-    }
-}
-
 #[test]
 fn a_real_full_disk_refuses_and_takes_again_when_there_is_room() {
-    let Some(mounted) = Mounted::of_size("1m") else {
-        return;
-    };
-    let ballast = mounted.path().join("ballast");
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(dir.path(), "size=1m") else { return };
+    let ballast = dir.path().join("ballast");
     std::fs::write(&ballast, vec![1; 512 << 10]).unwrap();
-    let settings = settings(&mounted.path().join("buffer"));
+    let settings = settings(&dir.path().join("buffer"));
     let (log, _) = open(&settings, &RealDisk);
     let mut kept = Vec::new();
     let refused = loop {
@@ -328,17 +298,16 @@ fn a_real_full_disk_refuses_and_takes_again_when_there_is_room() {
 
 #[test]
 fn a_real_disk_that_becomes_read_only_refuses_and_takes_again_after() {
-    let Some(mounted) = Mounted::of_size("1m") else {
-        return;
-    };
-    let settings = small(&mounted.path().join("buffer"));
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path(), "size=1m") else { return };
+    let settings = small(&dir.path().join("buffer"));
     let (log, _) = open(&settings, &RealDisk);
     append(&log, 0..4);
     log.close();
-    assert!(mount(&["-o", "remount,ro"], mounted.path()));
+    disk.remount("ro");
     let opened = Log::open(settings.clone(), std::sync::Arc::new(RealDisk));
     assert!(matches!(opened, Err(OpenError::Io { .. })));
-    assert!(mount(&["-o", "remount,rw"], mounted.path()));
+    disk.remount("rw");
     let (log, _) = open(&settings, &RealDisk);
     append(&log, [4]);
     assert_eq!(read_all(&log), [0, 1, 2, 3, 4]);

@@ -2,6 +2,8 @@
 
 #[path = "support/invariants.rs"]
 mod invariants;
+#[path = "support/machine.rs"]
+mod machine;
 mod support;
 
 use std::collections::BTreeSet;
@@ -11,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use invariants::{Case, Watched, collector, descendants, python, resident_kib, signal, stat, wait_gone, witness_runs};
+use machine::{SmallDisk, has_pid_namespaces, installed};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{Agent, Root, http, is_alive, wait_for, wait_until};
@@ -278,34 +281,11 @@ fn stop_delivered(watched: Watched) -> (i32, Duration) {
     watched.agent.stop()
 }
 
-/// A tmpfs; `None` where this user may not mount.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: &Path, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
-        if done.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        assert!(std::env::var_os("PYTHOND_REQUIRE_MOUNT").is_none(), "no mount");
-        eprintln!("not tested: this user may not mount a tmpfs");
-        None
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazy: a killed agent may still be on its way out.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a5_a_disk_without_inodes_costs_no_worker_and_recovers() {
     let case = Case::new();
     let data = case.root.path().join("data");
-    let Some(_disk) = Disk::mount(&data, "size=64m,nr_inodes=200") else { return };
+    let Some(_disk) = SmallDisk::mount(&data, "size=64m,nr_inodes=200") else { return };
     let watched = case.start();
     let mut fillers = Vec::new();
     for number in 0..400 {
@@ -442,12 +422,10 @@ fn a8_jumps_of_the_wall_clock_stop_no_timer_and_turn_no_order() {
         (case.root.path().join("shift.c"), case.root.path().join("shift.so"), case.root.path().join("shift"));
     std::fs::write(&source, SHIFT).unwrap();
     std::fs::write(&shift, format!("{:<20}", 0)).unwrap();
+    let Some(cc) = installed("cc", "gcc") else { return };
     let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
-    if !built.is_ok_and(|status| status.success()) {
-        eprintln!("not tested: no C compiler");
-        return;
-    }
+        Command::new(cc).args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    assert!(built.unwrap().success());
     case.add("dies", "", &collector(0.3, "if self.n == 4: os._exit(1)"));
     let mut command = case.root.command(&["agent"]);
     command.env("LD_PRELOAD", &library).env("SHIFT_FILE", &shift);
@@ -568,9 +546,7 @@ struct Contained {
 #[test]
 fn a12_as_the_first_process_of_a_container_it_reaps_what_is_left_to_it() {
     let case = Case::new();
-    let probe = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!("not tested: this user may not make a PID namespace");
+    if !has_pid_namespaces() {
         return;
     }
     // Orphans of every sort come to the first process, whoever started them.
@@ -631,13 +607,10 @@ impl Drop for Contained {
 /// A kernel, or a filter of system calls, without `pidfd_open`.
 #[test]
 fn a12_where_processes_cannot_be_watched_each_script_says_so() {
-    if !Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
-        eprintln!("not tested: no strace");
-        return;
-    }
+    let Some(strace) = installed("strace", "strace") else { return };
     let case = Case::new();
     let traced = case.root.command(&["agent"]);
-    let mut command = Command::new("strace");
+    let mut command = Command::new(strace);
     command
         .args([
             "-f",

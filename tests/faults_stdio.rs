@@ -2,12 +2,12 @@
 
 #[path = "support/invariants.rs"]
 mod invariants;
+#[path = "support/machine.rs"]
+mod machine;
 mod support;
 
-use std::path::Path;
-use std::process::Command;
-
 use invariants::{Case, collector, resident_kib};
+use machine::SmallDisk;
 use support::{Root, wait_until};
 
 fn framework_log(root: &Root, input: &str) -> String {
@@ -151,29 +151,6 @@ fn s6_another_locale_costs_no_character() {
     assert_eq!(script["runs_failed"], 0, "{script:#}");
     wait_until("its prints", || framework_log(&watched.root, "cjk").contains("温度 grün"));
     watched.holds();
-}
-
-/// A disk of its own; `None` where this user may not mount.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path, options: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
-        if done.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-        assert!(std::env::var_os("PYTHOND_REQUIRE_MOUNT").is_none(), "no mount");
-        eprintln!("not tested: this user may not mount a tmpfs");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazy: a killed agent may still be on its way out.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 const TALKS: &str = "print('line', self.n)\nself.feed_metric(measurement='talks', fields={'n': self.n})";

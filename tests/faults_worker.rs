@@ -2,6 +2,8 @@
 
 #[path = "support/invariants.rs"]
 mod invariants;
+#[path = "support/machine.rs"]
+mod machine;
 mod support;
 #[path = "support/worker_lab.rs"]
 mod worker_lab;
@@ -9,6 +11,7 @@ mod worker_lab;
 use std::time::{Duration, Instant};
 
 use invariants::{Case, collector, plain, signal, stat, wait_gone};
+use machine::{has_pid_namespaces, root_can};
 use pythond::worker::life::{Input, Life, Limits, Order, State};
 use rustix::process::Signal;
 use support::{Agent, wait_for, wait_until};
@@ -274,8 +277,7 @@ impl Silent {
         if line.trim() == "mounted" {
             return Some(silent);
         }
-        assert!(std::env::var_os("PYTHOND_REQUIRE_MOUNT").is_none(), "no mount");
-        eprintln!("not tested: this user may not mount a file system of its own");
+        root_can("mount a file system of its own (FUSE)", false);
         None
     }
 
@@ -694,11 +696,7 @@ print("agent", code, "stranger", "lives" if stranger.poll() is None else "killed
 #[test]
 fn w22_a_stranger_with_the_number_of_a_dead_worker_is_let_alone() {
     let case = Case::new();
-    let probe = std::process::Command::new("unshare")
-        .args(["--pid", "--fork", "--mount-proc", "sh", "-c", "echo 100 > /proc/sys/kernel/ns_last_pid"])
-        .output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!("not tested: this user may not make a PID namespace");
+    if !has_pid_namespaces() {
         return;
     }
     let dies = "\

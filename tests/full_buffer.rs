@@ -2,13 +2,15 @@
 
 #[path = "support/far_end.rs"]
 mod far_end;
+#[path = "support/machine.rs"]
+mod machine;
 mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use far_end::{FarEnd, Reply, Request};
+use machine::SmallDisk;
 use serde_json::{Value, json};
 use support::{Agent, Root, http, wait_for, wait_until};
 
@@ -259,36 +261,6 @@ fn a_removed_sink_is_shown_and_can_be_forgotten() {
     assert!(!root.path().join("data/buffer/cursors/far").exists());
 }
 
-/// A small disk of its own; `None` where this user may not mount.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    fn mount(at: &'a Path) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(at).output();
-        match done {
-            Ok(output) if output.status.success() => Some(Self(at)),
-            refused => {
-                assert!(std::env::var_os("PYTHOND_REQUIRE_MOUNT").is_none(), "{refused:?}");
-                eprintln!("not tested: this user may not mount a tmpfs");
-                None
-            }
-        }
-    }
-
-    fn remount(&self, how: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.0).status().unwrap();
-        assert!(status.success(), "remount {how}");
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        // Lazy: a killed agent may still be on its way out.
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
 fn small_post(agent: &Agent, n: u64) -> http::Answer {
     agent.post("/v1/write/metric?precision=n", &[], format!("seq n={n} {}", 1_700_000_000_000_000_000 + n).as_bytes())
 }
@@ -298,7 +270,7 @@ fn a_full_disk_is_answered_503_and_recovers_when_space_returns() {
     let far = Far::down();
     let root = root("refuse", &far.sink(""));
     let buffer = root.path().join("data/buffer");
-    let Some(_disk) = SmallDisk::mount(&buffer) else { return };
+    let Some(_disk) = SmallDisk::mount(&buffer, "size=8m") else { return };
     let agent = root.agent();
     assert_eq!(small_post(&agent, 0).status, 200);
     let filler = buffer.join("filler");
@@ -330,7 +302,7 @@ fn a_disk_that_turns_read_only_is_answered_503_and_recovers() {
     let far = Far::down();
     let root = root("refuse", &far.sink(""));
     let segments = root.path().join("data/buffer/log");
-    let Some(disk) = SmallDisk::mount(&segments) else { return };
+    let Some(disk) = SmallDisk::mount(&segments, "size=8m") else { return };
     let agent = root.agent();
     // A file that is open for writing keeps a disk from turning read-only: before the first point there is no segment.
     disk.remount("ro");

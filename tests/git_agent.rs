@@ -1,11 +1,14 @@
 //! An agent that follows a repository: a push changes what it touches and nothing else, and a bad one keeps what runs.
 
+#[path = "support/following.rs"]
+mod following;
 #[path = "support/git.rs"]
 mod git;
 mod support;
 
 use std::collections::BTreeMap;
 
+use following::{following, repo, wait_for_commit};
 use git::Origin;
 use serde_json::Value;
 use support::{Agent, Root, wait_for};
@@ -31,27 +34,6 @@ fn fleet(count: usize) -> Origin {
     }
     origin.commit(&[("conf.d/fleet.conf", CONF)], "first");
     origin
-}
-
-/// A root whose agent pulls every second.
-fn following(url: &str) -> Root {
-    let root = Root::new();
-    let text = format!(
-        "[git_repos]\npull_interval = \"1s\"\n[[git_repos.repo]]\nenable = true\nname = \"ops\"\nurl = \"{url}\"\n"
-    );
-    root.conf("git.conf", &text);
-    root
-}
-
-fn repo(agent: &Agent) -> Value {
-    agent.status()["repos"][0].clone()
-}
-
-fn wait_for_commit(agent: &Agent, id: &str) -> Value {
-    wait_for("the commit to be in force", || {
-        let repo = repo(agent);
-        if repo["commit"]["id"] == id { Ok(repo) } else { Err(format!("{repo:#}")) }
-    })
 }
 
 /// Script and pid of every worker, once so many of them have reported.
@@ -84,7 +66,7 @@ fn wait_for_version(root: &Root, n: usize, version: u32) {
 #[test]
 fn a_push_restarts_the_one_worker_of_fifty_that_it_changes_and_a_readme_none() {
     let origin = fleet(50);
-    let root = following(&origin.url());
+    let root = following(&origin.url(), "1s");
     let agent = root.agent();
     wait_for_commit(&agent, &origin.head());
     let before = pids(&agent, 50);
@@ -108,7 +90,7 @@ fn a_push_restarts_the_one_worker_of_fifty_that_it_changes_and_a_readme_none() {
 #[test]
 fn a_broken_script_keeps_its_old_version_while_the_good_change_beside_it_runs() {
     let origin = fleet(3);
-    let root = following(&origin.url());
+    let root = following(&origin.url(), "1s");
     let agent = root.agent();
     let first = origin.head();
     wait_for_commit(&agent, &first);
@@ -153,7 +135,7 @@ fn a_broken_script_keeps_its_old_version_while_the_good_change_beside_it_runs() 
 #[test]
 fn settings_with_a_fault_change_nothing_and_name_the_place() {
     let origin = fleet(2);
-    let root = following(&origin.url());
+    let root = following(&origin.url(), "1s");
     let agent = root.agent();
     let first = origin.head();
     wait_for_commit(&agent, &first);
@@ -178,7 +160,7 @@ fn settings_with_a_fault_change_nothing_and_name_the_place() {
 #[test]
 fn a_forced_push_is_followed_and_a_vanished_repository_changes_nothing_but_the_status() {
     let origin = fleet(2);
-    let root = following(&origin.url());
+    let root = following(&origin.url(), "1s");
     let agent = root.agent();
     wait_for_commit(&agent, &origin.head());
     let second = origin.commit(&[(&name(0), &script(0, 2))], "second");

@@ -1,17 +1,21 @@
 //! `pythond git …`, `check --repo` and the agent with a repository, from outside.
 
+#[path = "support/following.rs"]
+mod following;
 #[path = "support/git.rs"]
 mod git;
-#[path = "support/installed.rs"]
-mod installed;
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::net::TcpListener;
+use std::process::Command;
 
+use following::{following, repo, wait_for_commit};
 use git::Origin;
 use serde_json::Value;
-use support::{Agent, Root, http, wait_for};
+use server::Server;
+use support::{Root, http, wait_for};
 
 const GOOD: &str = "from datakit_framework import DataKitFramework\n\n\nclass Web(DataKitFramework):\n    interval = 1\n\n    \
                     def run(self):\n        self.feed_metric(measurement=\"from_git\", fields={\"n\": 1})\n";
@@ -21,31 +25,10 @@ fn origin() -> Origin {
     Origin::with(&[("python.d/web/web.py", GOOD), ("conf.d/web.conf", CONF)])
 }
 
-/// A root whose agent follows a repository.
-fn following(url: &str) -> Root {
-    let root = Root::new();
-    let text = format!(
-        "[git_repos]\npull_interval = \"1h\"\n[[git_repos.repo]]\nenable = true\nname = \"ops\"\nurl = \"{url}\"\n"
-    );
-    root.conf("git.conf", &text);
-    root
-}
-
-fn repo(agent: &Agent) -> Value {
-    agent.status()["repos"][0].clone()
-}
-
-fn wait_for_commit(agent: &Agent, id: &str) -> Value {
-    wait_for("the commit to be in force", || {
-        let repo = repo(agent);
-        if repo["commit"]["id"] == id { Ok(repo) } else { Err(format!("{repo:#}")) }
-    })
-}
-
 #[test]
 fn scripts_of_a_repository_run_and_go_on_without_it() {
     let origin = origin();
-    let root = following(&origin.url());
+    let root = following(&origin.url(), "1h");
     let agent = root.agent();
     wait_for_commit(&agent, &origin.head());
     agent.stop();
@@ -71,7 +54,7 @@ fn scripts_of_a_repository_run_and_go_on_without_it() {
 #[test]
 fn sync_status_and_log_tell_what_runs() {
     let origin = origin();
-    let root = following(&origin.url());
+    let root = following(&origin.url(), "1h");
     let agent = root.agent();
     wait_for_commit(&agent, &origin.head());
     let second = origin.commit(&[("README.md", "x")], "say what it is");
@@ -109,21 +92,11 @@ fn sync_status_and_log_tell_what_runs() {
 #[test]
 fn a_sync_is_taken_over_the_socket_only() {
     let origin = origin();
-    let agent = following(&origin.url()).agent_with_root();
-    let answer = http::tcp(&agent.1.address, "POST", "/api/v1/git/sync", &[], b"").unwrap();
+    let root = following(&origin.url(), "1h");
+    let agent = root.agent();
+    let answer = http::tcp(&agent.address, "POST", "/api/v1/git/sync", &[], b"").unwrap();
     assert_eq!(answer.status, 403, "{answer:?}");
-    assert_eq!(agent.1.get("/api/v1/git").status, 200);
-}
-
-trait WithRoot {
-    fn agent_with_root(self) -> (Root, Agent);
-}
-
-impl WithRoot for Root {
-    fn agent_with_root(self) -> (Root, Agent) {
-        let agent = self.agent();
-        (self, agent)
-    }
+    assert_eq!(agent.get("/api/v1/git").status, 200);
 }
 
 #[test]
@@ -137,7 +110,7 @@ fn an_agent_without_a_repository_says_so() {
 #[test]
 fn a_stop_in_the_middle_of_a_pull_is_quick_and_clean() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let root = following(&format!("https://{}/ops.git", silent.local_addr().unwrap()));
+    let root = following(&format!("https://{}/ops.git", silent.local_addr().unwrap()), "1h");
     let agent = root.agent();
     wait_for("the pull", || if repo(&agent)["is_pulling"] == true { Ok(()) } else { Err("none".into()) });
     let (code, took) = agent.stop();
@@ -185,24 +158,20 @@ fn a_check_can_stand_in_for_another_host() {
 
 #[test]
 fn a_host_is_trusted_only_on_a_word() {
-    let Some(sshd) = installed::installed("sshd", "openssh-server") else { return };
-    let root = Root::new();
-    let key = root.path().join("host");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
-    assert!(made.success());
     if rustix::process::geteuid().is_root() {
         std::fs::create_dir_all("/run/sshd").unwrap();
     }
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut server = Command::new(sshd)
-        .args(["-D", "-f", "/dev/null", "-o", "UsePAM=no", "-o", "PidFile=none", "-o", "ListenAddress=127.0.0.1"])
-        .args(["-p", &port.to_string(), "-h"])
-        .arg(&key)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_for("sshd", || TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string()));
+    let sshd = Server::start("sshd", "openssh-server", |dir, port| {
+        let key = dir.join("host").display().to_string();
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]).status().unwrap();
+        assert!(made.success());
+        let options = ["UsePAM=no", "PidFile=none", "ListenAddress=127.0.0.1"].map(|option| format!("-o{option}"));
+        let more = ["-D", "-f", "/dev/null", "-p", &port.to_string(), "-h", &key].map(str::to_owned);
+        options.into_iter().chain(more).collect()
+    });
+    let Some(mut server) = sshd else { return };
+    let root = Root::new();
+    let port = server.port();
     let host = format!("127.0.0.1:{port}");
     let file = root.path().join("gitrepos/known_hosts");
 
@@ -218,8 +187,7 @@ fn a_host_is_trusted_only_on_a_word() {
     assert!(std::fs::read_to_string(&file).unwrap().starts_with(&format!("[127.0.0.1]:{port} ssh-ed25519 ")));
     let (_, stdout, _) = root.run(&["git", "trust", &format!("[127.0.0.1]:{port}"), "--yes"]);
     assert!(stdout.contains("is already in"), "{stdout}");
-    server.kill().unwrap();
-    server.wait().unwrap();
+    server.down();
     assert_eq!(root.run(&["git", "trust", &host, "--yes"]).0, 9);
     assert_eq!(root.run(&["git", "trust", "-oProxyCommand=x", "--yes"]).0, 2);
 }

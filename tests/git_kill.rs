@@ -2,13 +2,16 @@
 
 #[path = "support/git.rs"]
 mod git;
+#[path = "support/machine.rs"]
+mod machine;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use git::*;
+use machine::SmallDisk;
 use pythond::config::{GitRepos, Repo};
 
 const ROUNDS: u32 = 100;
@@ -105,32 +108,11 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
     }
 }
 
-/// A small disk, given back at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(dir: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(dir).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(dir.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a file may still be open.
-        assert!(Command::new("umount").arg("-l").arg(&self.0).status().unwrap().success());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_and_passes() {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
     let side = Side::of(vec![Repo { depth: 1, ..repo("c", &origin.url()) }]);
-    fs::create_dir_all(side.folder("c")).unwrap();
-    let Some(disk) = SmallDisk::new(&side.folder("c")) else {
-        eprintln!("skipped: only root can mount a small disk");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(&side.folder("c"), "size=3m") else { return };
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
     let first = origin.head();
@@ -156,11 +138,7 @@ async fn a_full_disk_is_told_and_passes() {
 async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree() {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
     let side = Side::of(vec![repo("c", &origin.url())]);
-    fs::create_dir_all(side.folder("c")).unwrap();
-    let Some(disk) = SmallDisk::new(&side.folder("c")) else {
-        eprintln!("skipped: only root can mount a small disk");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount(&side.folder("c"), "size=3m") else { return };
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
     // Shrinks to nothing in a pack and fills the disk when it is written out.

@@ -2,13 +2,13 @@
 
 #[path = "support/git.rs"]
 mod git;
-#[path = "support/installed.rs"]
-mod installed;
+#[path = "support/server.rs"]
+mod server;
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use git::*;
@@ -16,82 +16,35 @@ use pythond::config::{Repo, Secret};
 use pythond::git::hostkeys::{self, HostKey, Trusted};
 use pythond::git::program::{Git, Stop};
 use pythond::git::{Handle, View};
+use server::Server;
 
 const SCRIPT: &str = "python.d/web/web.py";
 const PASSPHRASE: &str = "open \"sesame\" $(x)";
 
 /// An sshd that lets the current user in with `key`, `encrypted` and no other.
-struct Sshd {
-    binary: PathBuf,
-    dir: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
-}
+struct Sshd(Server);
 
 impl Sshd {
     fn start() -> Option<Self> {
-        let binary = installed::installed("sshd", "openssh-server")?;
-        let dir = tempfile::tempdir().unwrap();
-        // sshd looks at the owner and mode of every folder above the keys; a temporary one is open to all.
-        for (name, passphrase) in [("host", ""), ("key", ""), ("other", ""), ("expired", ""), ("encrypted", PASSPHRASE)]
-        {
-            keygen(&dir.path().join(name), passphrase);
-        }
-        let public = |name: &str| std::fs::read_to_string(dir.path().join(format!("{name}.pub"))).unwrap();
-        let keys = [public("key"), public("encrypted"), format!("expiry-time=\"20200101\" {}", public("expired"))];
-        std::fs::write(dir.path().join("authorized_keys"), keys.concat()).unwrap();
         if rustix::process::geteuid().is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
-        let mut sshd = Self { binary, dir, port: 0, child: None };
-        sshd.up();
-        Some(sshd)
-    }
-
-    fn up(&mut self) {
-        let is_new = self.port == 0;
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if self.child.is_none() {
-                if is_new {
-                    // Somebody may take it in the meantime; then another is tried.
-                    self.port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-                }
-                self.launch();
-            }
-            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
-                self.child = None;
-            } else if TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("sshd did not start:\n{}", std::fs::read_to_string(self.path("log")).unwrap_or_default());
-    }
-
-    fn launch(&mut self) {
-        let config = format!(
-            "ListenAddress 127.0.0.1\nPort {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nLogLevel VERBOSE\n",
-            self.port,
-            self.path("host").display(),
-            self.path("authorized_keys").display(),
-        );
-        std::fs::write(self.path("config"), config).unwrap();
-        let mut command = Command::new(&self.binary);
-        command.args(["-D", "-f"]).arg(self.path("config")).arg("-E").arg(self.path("log"));
-        self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    }
-
-    fn down(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        Server::start("sshd", "openssh-server", |dir, port| {
+            make_keys(dir);
+            let config = format!(
+                "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nStrictModes no\nUsePAM no\n\
+                 PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nLogLevel VERBOSE\n",
+                dir.join("host").display(),
+                dir.join("authorized_keys").display(),
+            );
+            std::fs::write(dir.join("config"), config).unwrap();
+            ["-D", "-e", "-f"].map(str::to_owned).into_iter().chain([dir.join("config").display().to_string()]).collect()
+        })
+        .map(Self)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.0.dir().join(name)
     }
 
     fn fingerprint(&self, name: &str) -> String {
@@ -105,13 +58,14 @@ impl Sshd {
         let key = std::fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
         let words: Vec<&str> = key.split_whitespace().collect();
         let file = self.path(&format!("known_hosts_{name}"));
-        std::fs::write(&file, format!("# a comment\n[127.0.0.1]:{} {} {}\n", self.port, words[0], words[1])).unwrap();
+        std::fs::write(&file, format!("# a comment\n[127.0.0.1]:{} {} {}\n", self.0.port(), words[0], words[1]))
+            .unwrap();
         file
     }
 
     fn url(&self, path: &str) -> String {
         let user = Command::new("id").arg("-un").output().unwrap();
-        format!("ssh://{}@127.0.0.1:{}{path}", String::from_utf8(user.stdout).unwrap().trim(), self.port)
+        format!("ssh://{}@127.0.0.1:{}{path}", String::from_utf8(user.stdout).unwrap().trim(), self.0.port())
     }
 
     fn repo(&self, path: &str, key: &str) -> Repo {
@@ -124,10 +78,18 @@ impl Sshd {
     }
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        self.down();
+/// Those of the server and of its users, at its first start.
+fn make_keys(dir: &Path) {
+    if dir.join("host").exists() {
+        return;
     }
+    // sshd looks at the owner and mode of every folder above the keys; a temporary one is open to all.
+    for (name, passphrase) in [("host", ""), ("key", ""), ("other", ""), ("expired", ""), ("encrypted", PASSPHRASE)] {
+        keygen(&dir.join(name), passphrase);
+    }
+    let public = |name: &str| std::fs::read_to_string(dir.join(format!("{name}.pub"))).unwrap();
+    let keys = [public("key"), public("encrypted"), format!("expiry-time=\"20200101\" {}", public("expired"))];
+    std::fs::write(dir.join("authorized_keys"), keys.concat()).unwrap();
 }
 
 fn keygen(path: &Path, passphrase: &str) {
@@ -196,7 +158,7 @@ async fn an_unknown_host_key_is_shown_and_can_be_trusted() {
     let nothing = sshd.path("nothing/known_hosts");
     let (view, side, handle, _origin) = after_a_good_pull(&sshd, |repo| repo.known_hosts = Some(nothing.clone())).await;
     let told = fault(&view);
-    let host = format!("[127.0.0.1]:{}", sshd.port);
+    let host = format!("[127.0.0.1]:{}", sshd.0.port());
     assert!(told.starts_with(&format!("PD0601 the host key of {host} is not known")), "{told}");
     let fingerprint = sshd.fingerprint("host");
     assert!(told.contains(&format!("key: ssh-ed25519 {fingerprint}")), "{told}");
@@ -217,7 +179,7 @@ async fn a_changed_host_key_is_told_apart_from_an_unknown_one() {
     let Some(sshd) = Sshd::start() else { return };
     let (view, ..) = after_a_good_pull(&sshd, |repo| repo.known_hosts = Some(sshd.known_hosts("other"))).await;
     let told = fault(&view);
-    assert!(told.starts_with(&format!("PD0602 the host key of [127.0.0.1]:{} has changed", sshd.port)), "{told}");
+    assert!(told.starts_with(&format!("PD0602 the host key of [127.0.0.1]:{} has changed", sshd.0.port())), "{told}");
     assert!(told.contains(&format!("offered now: {}", sshd.fingerprint("host"))), "{told}");
     let old = format!("known so far: {}, {}:2", sshd.fingerprint("other"), sshd.path("known_hosts_other").display());
     assert!(told.contains(&old), "{old} in {told}");
@@ -278,11 +240,11 @@ async fn a_missing_repository_and_a_server_that_is_gone_are_told() {
     assert!(told.starts_with(&format!("PD0605 there is no repository at `{missing}`")), "{told}");
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(vec![sshd.repo(&origin.url(), "key")]);
-    sshd.down();
+    sshd.0.down();
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
-    assert!(told.starts_with(&format!("PD0608 `[127.0.0.1]:{}` cannot be reached", sshd.port)), "{told}");
-    sshd.up();
+    assert!(told.starts_with(&format!("PD0608 `[127.0.0.1]:{}` cannot be reached", sshd.0.port())), "{told}");
+    sshd.0.up();
     assert_eq!(fault(&handle.sync("c").await.unwrap()), "");
     handle.stop().await;
 }

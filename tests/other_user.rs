@@ -1,36 +1,15 @@
 //! Promises about inputs with `user`, with the whole agent: their reports arrive, and they can give it no orders.
 
+#[path = "support/machine.rs"]
+mod machine;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
+use machine::python_of_nobody;
 use support::Root;
 
 const SCRIPT: &str = "from datakit_framework import DataKitFramework\nimport os\nclass C(DataKitFramework):\n    interval = 0.2\n    def run(self):\n        self.feed_metric(measurement='who', fields={'uid': os.getuid()})\n";
-
-/// Says it on the console, also for a test that passes.
-fn say(text: &str) {
-    use std::io::Write;
-    // Nobody may be left to read it.
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// The interpreter that `nobody` can run, where we may become that user; says on the console why not otherwise.
-fn python_of_nobody() -> Option<&'static str> {
-    if !rustix::process::geteuid().is_root() {
-        say("SKIPPED: only root can run scripts as another user");
-        return None;
-    }
-    let become_nobody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); import http.client, resource";
-    let works =
-        |python: &&str| Command::new(python).args(["-c", become_nobody]).output().is_ok_and(|out| out.status.success());
-    let found = ["python3", "/usr/bin/python3"].into_iter().find(works);
-    if found.is_none() {
-        say("SKIPPED: no Python here can be read by `nobody`");
-    }
-    found
-}
 
 fn root_with(python: &str, user: &str) -> Root {
     let root = Root::new();

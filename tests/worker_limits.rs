@@ -1,5 +1,7 @@
 //! Promises about what a worker may use and when it is replaced, with real processes: as the agent's user and, as root, as another.
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "support/worker_lab.rs"]
 mod worker_lab;
 
@@ -8,34 +10,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use machine::python_of_nobody;
 use pythond::config::Restart;
 use rustix::process::Signal;
 use worker_lab::{Lab, Running, is_running, kill, number_in, until};
 
 const UNHURRIED: Duration = Duration::from_secs(60);
-
-/// Says it on the console, also for a test that passes.
-fn say(text: &str) {
-    use std::io::Write;
-    // Nobody may be left to read it.
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// The interpreter that `nobody` can run, where we may become that user; says on the console why not otherwise.
-fn python_of_nobody() -> Option<&'static str> {
-    if !rustix::process::geteuid().is_root() {
-        say("SKIPPED: only root can run scripts as another user");
-        return None;
-    }
-    let become_nobody = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); import http.client, resource";
-    let works =
-        |python: &&str| Command::new(python).args(["-c", become_nobody]).output().is_ok_and(|out| out.status.success());
-    let found = ["python3", "/usr/bin/python3"].into_iter().find(works);
-    if found.is_none() {
-        say("SKIPPED: no Python here can be read by `nobody`");
-    }
-    found
-}
 
 /// Lets every user in.
 fn open(lab: &Lab) {

@@ -17,7 +17,6 @@ import pytest
 from pythond import preload
 from support import CORE, LIMIT
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is a zygote on Linux only")
 PR_SET_CHILD_SUBREAPER = 36
 NAMES = ("stdout", "stderr", "trace")
 

@@ -36,13 +36,13 @@ mod tests {
 
     const DUMP: &str = r#"Thread 0x00007f1 (most recent call first):
   File "/usr/lib/python3.11/threading.py", line 320 in wait
-  File "/root/python.d/my/helper.py", line 9 in tick
+  File "/srv/python.d/my/helper.py", line 9 in tick
 
 Thread 0x00007f2 (most recent call first):
   File "/usr/lib/python3.11/socket.py", line 706 in readinto
-  File "/root/python.d/my/x.py", line 31 in query
-  File "/root/python.d/my/x.py", line 12 in run
-  File "/root/python.d/core/pythond/guard.py", line 55 in run
+  File "/srv/python.d/my/x.py", line 31 in query
+  File "/srv/python.d/my/x.py", line 12 in run
+  File "/srv/python.d/core/pythond/guard.py", line 55 in run
 "#;
 
     fn spec(dir: &Path) -> WorkerSpec {
@@ -56,7 +56,7 @@ Thread 0x00007f2 (most recent call first):
         let my = dir.path().join("my");
         std::fs::create_dir(&my).unwrap();
         let spec = spec(&my);
-        let dump = DUMP.replace("/root/python.d", dir.path().to_str().unwrap());
+        let dump = DUMP.replace("/srv/python.d", dir.path().to_str().unwrap());
         assert_eq!(user_frame(&dump, &spec).as_deref(), Some("my/x.py:31 in query"));
         let other = dump.replace("guard.py", "other.py");
         assert_eq!(user_frame(&other, &spec).as_deref(), Some("my/helper.py:9 in tick"), "while loading no job runs");

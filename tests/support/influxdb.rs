@@ -1,130 +1,64 @@
 //! A real InfluxDB 1.x (`influxd` of the Debian package `influxdb`) in a folder of its own.
 #![allow(dead_code)] // each test file uses its own part
 
-#[path = "installed.rs"]
-mod installed;
+#[path = "server.rs"]
+mod server;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Far more than a start takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use server::Server;
 
 /// A server that ends with its value; its data too.
 pub struct Influxdb {
-    binary: PathBuf,
-    dir: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
+    server: Server,
     login: Option<(&'static str, &'static str)>,
 }
 
 impl Influxdb {
-    /// Starts a server without logins. Where `influxd` is not installed: says on stderr that the test is skipped and gives `None`, or fails it
-    /// with `PYTHOND_REQUIRE_SERVERS=1`.
+    /// Starts a server without logins; `None` where it is not installed, unless `PYTHOND_REQUIRE_SERVERS=1`.
     pub fn start() -> Option<Self> {
-        Self::begin(None)
+        Self::begin(None, |dir, port| arguments(dir, port, false))
     }
 
     /// Starts a server that wants a login, with this administrator.
     pub fn start_with_login(user: &'static str, password: &'static str) -> Option<Self> {
-        let server = Self::begin(Some((user, password)))?;
+        let server = Self::begin(Some((user, password)), |dir, port| arguments(dir, port, true))?;
         // The first user may be made without one.
         server.query("", &format!("CREATE USER {user} WITH PASSWORD '{password}' WITH ALL PRIVILEGES"));
         Some(server)
     }
 
-    fn begin(login: Option<(&'static str, &'static str)>) -> Option<Self> {
-        let binary = installed::installed("influxd", "influxdb")?;
-        let dir = tempfile::tempdir().unwrap();
-        let mut server = Self { binary, dir, port: 0, child: None, login };
-        server.up();
+    fn begin(login: Option<(&'static str, &'static str)>, arguments: fn(&Path, u16) -> Vec<String>) -> Option<Self> {
+        let server = Self { server: Server::start("influxd", "influxdb", arguments)?, login };
+        server.wait();
         Some(server)
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.server.address())
     }
 
     /// Kills the server; its data stays.
     pub fn down(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.server.down();
     }
 
-    /// Starts the server on its data, on the same port if it had one.
+    /// Starts the server on its data, on the same port.
     pub fn up(&mut self) {
-        assert!(self.child.is_none(), "it is up");
+        self.server.up();
+        self.wait();
+    }
+
+    /// The port is open a moment before it answers.
+    fn wait(&self) {
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if self.port == 0 || self.child.is_none() {
-                self.launch();
-            }
-            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
-                // Somebody took a port in the meantime.
-                self.child = None;
-                if self.is_fresh() {
-                    self.port = 0;
-                }
-                continue;
-            }
-            if self.request("GET", "/ping").is_some_and(|(status, _)| status == 204) {
-                return;
-            }
+        while self.request("GET", "/ping").is_none_or(|(status, _)| status != 204) {
+            assert!(start.elapsed() < Duration::from_secs(60), "influxd does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
-        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-        panic!("influxd did not start within {PATIENCE:?}:\n{log}");
-    }
-
-    fn is_fresh(&self) -> bool {
-        !self.dir.path().join("data/_internal").exists() && !self.dir.path().join("meta/meta.db").exists()
-    }
-
-    fn launch(&mut self) {
-        if self.port == 0 {
-            self.port = free_port();
-        }
-        let config = self.dir.path().join("influxdb.conf");
-        std::fs::write(&config, self.config()).unwrap();
-        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new(&self.binary);
-        command.arg("run").arg("-config").arg(config).env_clear().env("HOME", self.dir.path());
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
-    }
-
-    fn config(&self) -> String {
-        let dir = self.dir.path().display();
-        format!(
-            r#"
-reporting-disabled = true
-bind-address = "127.0.0.1:{rpc}"
-[meta]
-dir = "{dir}/meta"
-[data]
-dir = "{dir}/data"
-wal-dir = "{dir}/wal"
-[monitor]
-store-enabled = false
-[subscriber]
-enabled = false
-[continuous_queries]
-enabled = false
-[http]
-bind-address = "127.0.0.1:{http}"
-log-enabled = false
-auth-enabled = {auth}
-"#,
-            rpc = free_port(),
-            http = self.port,
-            auth = self.login.is_some(),
-        )
     }
 
     /// Runs a query as the administrator and gives the rows of its first series, each value as JSON text.
@@ -143,8 +77,7 @@ auth-enabled = {auth}
     }
 
     fn request(&self, method: &str, target: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut stream = self.server.connect();
         write!(stream, "{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).ok()?;
@@ -154,14 +87,34 @@ auth-enabled = {auth}
     }
 }
 
-impl Drop for Influxdb {
-    fn drop(&mut self) {
-        self.down();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+/// Writes its settings; the second port must not be the default one, which another server may have.
+fn arguments(dir: &Path, port: u16, auth: bool) -> Vec<String> {
+    let rpc = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let data = dir.display();
+    let settings = format!(
+        r#"
+reporting-disabled = true
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+dir = "{data}/meta"
+[data]
+dir = "{data}/data"
+wal-dir = "{data}/wal"
+[monitor]
+store-enabled = false
+[subscriber]
+enabled = false
+[continuous_queries]
+enabled = false
+[http]
+bind-address = "127.0.0.1:{port}"
+log-enabled = false
+auth-enabled = {auth}
+"#
+    );
+    let file = dir.join("influxdb.conf");
+    std::fs::write(&file, settings).unwrap();
+    vec!["run".to_owned(), "-config".to_owned(), file.display().to_string()]
 }
 
 fn percent(text: &str) -> String {

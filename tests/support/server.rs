@@ -1,8 +1,8 @@
 //! A real server in a folder and on a port of its own, ended with its value.
 #![allow(dead_code)] // each test file uses its own part
 
-#[path = "installed.rs"]
-mod installed;
+#[path = "machine.rs"]
+mod machine;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -24,11 +24,20 @@ pub struct Server {
 impl Server {
     /// Starts one; `None` where it is not installed, unless `PYTHOND_REQUIRE_SERVERS=1`.
     pub fn start(name: &str, package: &str, arguments: fn(&Path, u16) -> Vec<String>) -> Option<Self> {
-        let binary = installed::installed(name, package)?;
+        let binary = machine::installed(name, package)?;
         let dir = tempfile::tempdir().unwrap();
         let mut server = Self { binary, dir, port: 0, child: None, arguments };
         server.up();
         Some(server)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data, its settings, and its output in `log`.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn address(&self) -> String {
