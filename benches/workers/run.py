@@ -43,7 +43,7 @@ import time, {imports}
 from datakit_framework import DataKitFramework
 
 class Bench(DataKitFramework):
-    interval = 1
+    interval = {interval}
     def run(self):
         now = time.monotonic()
         load = json.loads(json.dumps({{"load": os.getloadavg()[0]}}))["load"]

@@ -40,6 +40,8 @@ class Sources:
         self._seen: dict[str, dict[str, Any]] = {}
         self._told: set[str] = set()
         self._modules = 0
+        # What was there before the user's first file is none of it.
+        self._before = next(reversed(sys.modules), "")
         self._kept = _read(manifest) if manifest else {}
 
     def install(self) -> None:
@@ -106,7 +108,8 @@ class Sources:
 
     def _look_at_modules(self) -> None:
         """Notes files that were loaded in another way, such as a library in C beside the script."""
-        for name, module in list(sys.modules.items()):
+        for name in _newest(sys.modules, self._before):
+            module = sys.modules.get(name)
             path = getattr(module, "__dict__", {}).get("__file__")
             if isinstance(path, str) and path not in self._seen and self._is_user(path):
                 try:
@@ -175,6 +178,26 @@ class _FolderFinder:
         return spec
 
 
+def _newest(names: dict[str, Any], before: str) -> list[str]:
+    """Returns the keys behind `before`, the newest first; all of them where it is not there any more.
+
+    A list of all, which a forked worker would have to write to a tenth of its memory for, is made only where threads
+    of the script import all the time.
+    """
+    for _ in range(3):
+        newest: list[str] = []
+        try:
+            for name in reversed(names):
+                if name == before:
+                    return newest
+                newest.append(name)
+            return newest
+        except RuntimeError:
+            # Another thread has imported something meanwhile.
+            continue
+    return list(names)
+
+
 def _read(manifest: str) -> dict[str, dict[str, Any]]:
     """Reads the files of a manifest by their path."""
     folder = os.path.dirname(manifest)
@@ -198,11 +221,16 @@ def _decoded(data: bytes) -> str:
 
 def sum_of(data: bytes) -> str:
     """Returns the first half of the SHA-256 in hex."""
+    text: str = _sha.sha256(data).hexdigest()
+    return text[:32]
+
+
+def _module_with_sha256() -> Any:
+    """Looked for once, before a zygote forks: to look for a module that is not there touches 200 KB."""
     for name in ("_sha2", "_sha256", "hashlib"):  # the small ones first: `hashlib` takes OpenSSL into memory
-        try:
-            module = importlib.import_module(name)
-        except ImportError:
-            continue
-        text: str = module.sha256(data).hexdigest()
-        return text[:32]
+        if name in sys.builtin_module_names or importlib.machinery.PathFinder.find_spec(name):
+            return importlib.import_module(name)
     raise ImportError("this Python has no SHA-256")
+
+
+_sha = _module_with_sha256()

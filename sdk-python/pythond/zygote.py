@@ -71,6 +71,10 @@ class Refusal(Exception):
     """Why there can be no zygote here."""
 
 
+# Kept in the workers too: to free what was made before the fork, they would have to write to it.
+_kept: list[Any] = []
+
+
 def main() -> worker.Worker:
     """Serves the agent; returns only in a forked worker, which is to serve then."""
     gc.disable()
@@ -81,6 +85,7 @@ def main() -> worker.Worker:
     os.environ.pop("PYTHOND_ZYGOTE", None)
     try:
         zygote = Zygote(channel)
+        _kept.append(zygote)
         zygote.boot()
     except Refusal as refusal:
         channel.send(_bytes({"t": "refused", "why": str(refusal)}))
@@ -130,6 +135,10 @@ class Zygote:
             {top for top in map(preload.top, set(sys.modules) - before) if not loader.is_standard(top)}
             - {"pythond", *preload.of_shadow(dialect.SHADOW)}
         )
+        if "tempfile" in sys.modules:
+            # What it would share among the workers, should it have been used here.
+            tempfile: Any = sys.modules["tempfile"]
+            tempfile._name_sequence = tempfile.tempdir = None
         logs.replace_streams()
         warmup.run(dialect, self._frames, self._far)
         self._far.close()
@@ -230,6 +239,7 @@ class Zygote:
         nothing: the middle process reads the request, the worker answers it.
         """
         poll = select.poll()
+        _kept.append(poll)
         poll.register(self._channel, select.POLLIN)
         while True:
             poll.poll()
@@ -325,15 +335,13 @@ class Zygote:
 
     def _renew(self, request: Message) -> None:
         """Puts right what modules keep that were loaded before the fork."""
-        if any(name == "TZ" for name, _ in request["env"]):
-            time.tzset()
-        modules = sys.modules
-        if "tempfile" in modules:
-            modules["tempfile"]._name_sequence = None  # type: ignore[attr-defined]
-            modules["tempfile"].tempdir = None  # type: ignore[attr-defined]
-        if "logging" in modules:
-            now = time.time_ns() if isinstance(getattr(modules["logging"], "_startTime", 0.0), int) else time.time()
-            modules["logging"]._startTime = now  # type: ignore[attr-defined]
+        for name, _ in request["env"]:
+            if name == "TZ":
+                time.tzset()
+        logging = sys.modules.get("logging")
+        if logging is not None:
+            now = time.time_ns() if isinstance(getattr(logging, "_startTime", 0.0), int) else time.time()
+            logging._startTime = now  # type: ignore[attr-defined]
         loader.preloaded = tuple(self._packages)
 
 

@@ -6,6 +6,7 @@ import os
 
 from test_loader import BODY, HEAD, fatal, names, write
 
+from pythond.sources import _newest
 from support import frames_of, one
 
 
@@ -51,6 +52,40 @@ def test_what_a_run_loads_later_is_told_at_its_end(tmp_path):
     kinds = [frame["t"] for frame in frames]
     assert kinds == ["hello", "loaded", "ready", "run", "loaded", "end", "bye"]
     assert set(told(frames[4:])) == {str(tmp_path / "late.py")}
+
+
+LOAD_BY_HAND = """
+import importlib.machinery, importlib.util, os, sys, threading
+def load(name):
+    path = os.path.join(os.path.dirname(__file__), "plugins", name + ".plugin")
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    sys.modules[name] = module
+    loader.exec_module(module)
+load("at_load")
+"""
+
+
+def test_what_the_script_loads_in_a_way_of_its_own_is_told_too(tmp_path):
+    plugins = [write(tmp_path, f"plugins/{name}.plugin", "x = 1\n") for name in ("at_load", "at_run")]
+    path = write(tmp_path, "script.py", HEAD + LOAD_BY_HAND + BODY.replace("pass", "load('at_run')"))
+    frames, _ = frames_of(path, "once")
+    assert {str(plugin) for plugin in plugins} <= told(frames).keys()
+
+
+def test_the_newest_modules_are_found_while_others_come_and_go():
+    names = {"a": 1, "known": 2, "new": 3}
+    assert _newest(names, "known") == ["new"]
+    assert _newest(names, "gone") == ["new", "known", "a"]
+    assert _newest({}, "") == []
+    assert _newest(Restless(a=1, b=2), "gone") == ["a", "b"]
+
+
+class Restless(dict):
+    """Changes whenever it is walked through backwards."""
+
+    def __reversed__(self):
+        raise RuntimeError("dictionary changed size during iteration")
 
 
 def test_a_file_that_breaks_the_load_is_told_too(tmp_path):
