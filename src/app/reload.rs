@@ -7,6 +7,7 @@
 //! of a script that runs is tried and takes its place as soon as it has shown that it loads → sinks and the other settings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,6 +26,8 @@ use crate::control::{Ask, LastReload, Shown};
 use crate::ingest::Ingest;
 use crate::supervisor::plan::{self, Asking, Plan, Refusal, RunState, Runs, Step, Wanted};
 use crate::supervisor::{self, Change, Handle, Outcome, Settling};
+use crate::telemetry::panics::Panics;
+use crate::telemetry::systemd::ServiceManager;
 use crate::tryout::{self, Tryout};
 use crate::watch::{Places, Watch};
 use crate::worker::control::{Fatal, Mode};
@@ -58,6 +61,8 @@ pub(super) struct Reloader {
     pub core: PathBuf,
     pub run_dir: PathBuf,
     pub last_good: PathBuf,
+    pub manager: ServiceManager,
+    pub panics: Panics,
 }
 
 /// Why a reload is done.
@@ -109,6 +114,15 @@ enum Line {
 impl Reloader {
     /// Reloads when asked, at SIGHUP, and when a file changes, until `stop`; gives back the pumps, for their stop.
     pub async fn run(mut self, stop: CancellationToken) -> Pumps {
+        tokio::select! {
+            () = self.work() => {}
+            // What was not begun is found at the next start.
+            () = stop.cancelled() => {}
+        }
+        self.pumps
+    }
+
+    async fn work(&mut self) {
         let (notices, mut noticed) = mpsc::channel(1);
         let mut watch = self.watch(&notices).await;
         // What changed while the agent started. The channel is empty, so there is room.
@@ -116,10 +130,9 @@ impl Reloader {
         let mut polls = self.polls();
         loop {
             let mut wish = tokio::select! {
-                () = stop.cancelled() => break,
                 ask = self.asks.recv() => match ask {
                     Some(ask) => { let mut wish = Wish::noticed(); wish.add(ask); wish }
-                    None => break,
+                    None => return,
                 },
                 Some(()) = self.hangups.recv() => {
                     // A storm of them is one wish.
@@ -133,11 +146,7 @@ impl Reloader {
                 wish.add(ask);
             }
             let before = self.config.reload.clone();
-            tokio::select! {
-                () = self.reload(wish) => {}
-                // What was not begun is found at the next start.
-                () = stop.cancelled() => break,
-            }
+            self.fulfil(wish).await;
             if self.config.reload != before {
                 drop(watch.take());
                 watch = self.watch(&notices).await;
@@ -151,7 +160,21 @@ impl Reloader {
                 tracing::trace!(target: "agent", "a look is due anyway");
             }
         }
-        self.pumps
+    }
+
+    /// Does one reload. The service manager is told of those that were asked for, not of every look at the files.
+    async fn fulfil(&mut self, wish: Wish) {
+        let is_asked = wish.asking == Asking::Asked;
+        if is_asked {
+            self.manager.reloading();
+        }
+        // A defect in it must not take the pumps along.
+        if let Err(panic) = AssertUnwindSafe(self.reload(wish)).catch_unwind().await {
+            self.panics.note("the reload", panic.as_ref());
+        }
+        if is_asked {
+            self.manager.ready();
+        }
     }
 
     fn polls(&self) -> tokio::time::Interval {

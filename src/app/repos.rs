@@ -51,7 +51,8 @@ impl Adopter for Reloads {
             match reload::ask(&self.asks, &by, Some(candidate.roots)).await {
                 Some(outcome) => adoption(&outcome, &candidate.dir),
                 // The agent stops, and the pulls with it.
-                None => std::future::pending().await,
+                None if self.asks.is_closed() => std::future::pending().await,
+                None => Adoption::Refused { why: vec!["the reload broke off by a fault of the agent".to_owned()] },
             }
         })
     }
