@@ -188,7 +188,9 @@ impl Agent {
         let shown = Shown::default();
         shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
         let (asks, asked) = mpsc::channel(ASKS);
-        let git = repos::start(&config, &run_dir, &ingest.host, repos::Reloads::new(asks.clone(), scripts.clone()));
+        let roots = crate::git::roots(&config.git_repos, &[]);
+        let adopter = repos::Reloads::new(asks.clone(), scripts.clone());
+        let git = repos::start(&config, &run_dir, &ingest.host, adopter, &roots);
         let control = Arc::new(Control {
             started: Instant::now(),
             root: config.root.clone(),
@@ -213,7 +215,8 @@ impl Agent {
             asks: asked,
             hangups,
             at_start: config.clone(),
-            repos: crate::git::roots_at_start(&config.git_repos),
+            repos: roots,
+            git: git.clone(),
             config,
             around,
             scripts: scripts.clone(),

@@ -20,9 +20,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::pumps::{Became, Pumps};
-use crate::config::{self, Config, ConfigError, Diagnostic, RepoRoot, Severity, Surroundings};
+use super::repos;
+use crate::config::{Config, ConfigError, Diagnostic, RepoRoot, Severity, Surroundings};
 use crate::control::views::{Fault, Reloaded, ReloadedScript, ReloadedSink};
 use crate::control::{Ask, LastReload, Shown};
+use crate::git;
 use crate::ingest::Ingest;
 use crate::supervisor::plan::{self, Asking, Plan, Refusal, RunState, Runs, Step, Wanted};
 use crate::supervisor::{self, Change, Handle, Outcome, Settling};
@@ -53,7 +55,9 @@ pub(super) struct Reloader {
     /// The settings at the start; some keys of them stay in force until the end.
     pub at_start: Config,
     pub around: Surroundings,
+    /// The trees of the repositories whose scripts run.
     pub repos: Vec<RepoRoot>,
+    pub git: git::Handle,
     pub scripts: Handle,
     pub ingest: Arc<Ingest>,
     pub pumps: Pumps,
@@ -85,10 +89,11 @@ impl Wish {
     fn add(&mut self, ask: Ask) {
         self.by = ask.by;
         self.asking = Asking::Asked;
-        if ask.repos.is_some() {
+        // Trees that nobody waits for any more are those of settings that have changed meanwhile.
+        if ask.repos.is_some() && !ask.answer.is_closed() {
             self.repos = ask.repos;
         }
-        self.answers.extend(ask.answer);
+        self.answers.push(ask.answer);
     }
 }
 
@@ -227,8 +232,8 @@ impl Reloader {
         let began = Instant::now();
         let Wish { by, asking, repos, answers } = wish;
         let repos = repos.unwrap_or_else(|| self.repos.clone());
-        let config = match self.read(&repos).await {
-            Ok(config) => config,
+        let (config, repos) = match self.read(&repos).await {
+            Ok(read) => read,
             Err(error) => return self.refuse_settings(&error, by, asking, answers),
         };
         let had_faults = self.shown.now().reload.is_some_and(|last| !last.outcome.faults.is_empty());
@@ -265,9 +270,9 @@ impl Reloader {
         tokio::spawn(tell(last, lines, answers, self.shown.clone()));
     }
 
-    async fn read(&self, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
+    async fn read(&self, repos: &[RepoRoot]) -> Result<(Config, Vec<RepoRoot>), ConfigError> {
         let (root, around, repos) = (self.config.root.clone(), self.around.clone(), repos.to_vec());
-        let read = tokio::task::spawn_blocking(move || config::read_with(&root, &around, &repos)).await;
+        let read = tokio::task::spawn_blocking(move || repos::settings_with(&root, &around, &repos)).await;
         read.unwrap_or_else(|gone| {
             let fault = Diagnostic::error("PD0101", format!("the settings could not be read: {gone}"));
             Err(ConfigError { faults: vec![fault], warnings: Vec::new(), inputs: Vec::new() })
@@ -447,12 +452,16 @@ impl Reloader {
             ("[events]", old.events != new.events),
             ("[global_tags]", old.global_tags != new.global_tags),
             ("[reload]", old.reload != new.reload),
+            ("[git_repos]", !old.git_repos.is_same_as(&new.git_repos)),
         ];
         let changed = live.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect();
         // The room for bodies was measured out at the start.
         let settings =
             crate::ingest::Settings { max_body: self.at_start.http_api.max_body, ..super::ingest_settings(new) };
         self.ingest.obey(settings);
+        if !old.git_repos.is_same_as(&new.git_repos) {
+            self.git.change(repos::to_pull(new, &self.run_dir), &self.repos).await;
+        }
         (sinks, changed)
     }
 }
@@ -474,7 +483,6 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
         ("[buffer] at_cap", buffer.at_cap != new_buffer.at_cap),
         ("[buffer] sync", buffer.sync != new_buffer.sync),
         ("[logging] level", at_start.logging.level != now.logging.level),
-        ("[git_repos]", !at_start.git_repos.is_same_as(&now.git_repos)),
         ("[logging] dir", at_start.logging.dir != now.logging.dir),
     ];
     keys.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect()

@@ -20,7 +20,7 @@ pub struct Ask {
     /// The exported repositories from now on; `None`: those of before.
     pub repos: Option<Vec<RepoRoot>>,
     /// Told when everything that changed has settled.
-    pub answer: Option<oneshot::Sender<Reloaded>>,
+    pub answer: oneshot::Sender<Reloaded>,
 }
 
 /// Where wishes go; those that wait are fulfilled together.
@@ -36,7 +36,7 @@ pub struct LastReload {
 /// Asks for a reload and waits for its outcome; `None` while the agent stops.
 pub async fn ask(asks: &Asks, by: &str, repos: Option<Vec<RepoRoot>>) -> Option<Reloaded> {
     let (answer, answered) = oneshot::channel();
-    asks.send(Ask { by: by.to_owned(), repos, answer: Some(answer) }).await.ok()?;
+    asks.send(Ask { by: by.to_owned(), repos, answer }).await.ok()?;
     answered.await.ok()
 }
 
