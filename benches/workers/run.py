@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Measures agents with many workers, forked by a zygote and executed one by one, side by side. Prints one table.
 
-    benches/workers/run.py --pythond PATH [--python PATH] [--scripts 1,20,100,300] [--kind light,http,requests] [--seconds 60]
+    benches/workers/run.py --pythond PATH [--python PATH] [--scripts 1,20,100,300] [--kind light,http,requests]
+        [--seconds 60]
 
-Every script runs once a second and reports one point, which goes through the buffer (synced to disk) to a file. Kinds differ in what they
-import: `light` json, logging and os; `http` also http.client, subprocess, threading and urllib.request; `requests` also requests, yaml
-and psutil, which the interpreter must have.
+Every script runs once a second and reports one point, which goes through the buffer (synced to disk) to a file. Kinds
+differ in what they import: `light` json, logging and os; `http` also http.client, subprocess, threading and
+urllib.request; `requests` also requests, yaml and psutil, which the interpreter must have.
 
-PSS is that of all workers and zygotes (memory shared by n processes counts as 1/n for each). Start is the median from the start slot to
-`ready`. Back is the median from `kill -9` of a worker until the next one is ready; it contains the pause of 0.5 to 1 s after a first failure.
-Drift is how much later than on its grid of seconds a run begins. Missed runs are gaps in that grid.
+PSS is that of all workers and zygotes (memory shared by n processes counts as 1/n for each). Start is the median from
+the start slot to `ready`. Back is the median from `kill -9` of a worker until the next one is ready; it contains the
+pause of 0.5 to 1 s after a first failure. Drift is how much later than on its grid of seconds a run begins. Missed runs
+are gaps in that grid.
 """
 
 from __future__ import annotations
@@ -54,9 +56,7 @@ class Bench(DataKitFramework):
 class Agent:
     """An agent at work on a root of its own."""
 
-    def __init__(
-        self, binary: str, python: str, kind: str, scripts: int, way: str, root: Path
-    ) -> None:
+    def __init__(self, binary: str, python: str, kind: str, scripts: int, way: str, root: Path) -> None:
         (root / "conf.d").mkdir()
         folder = root / "python.d" / "bench"
         folder.mkdir(parents=True)
@@ -93,9 +93,7 @@ class Agent:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/api/v1/status")
-            return {
-                one["id"]: one for one in json.load(connection.getresponse())["scripts"]
-            }
+            return {one["id"]: one for one in json.load(connection.getresponse())["scripts"]}
         finally:
             connection.close()
 
@@ -103,17 +101,13 @@ class Agent:
         end = time.monotonic() + PATIENCE
         while True:
             if self.process.poll() is not None:
-                raise SystemExit(
-                    f"the agent ended: {(self.root / 'agent.log').read_text()}"
-                )
+                raise SystemExit(f"the agent ended: {(self.root / 'agent.log').read_text()}")
             with contextlib.suppress(OSError):
                 scripts = self.scripts()
                 if check(scripts):
                     return scripts
             if time.monotonic() > end:
-                raise SystemExit(
-                    f"waited in vain until {what}: {(self.root / 'agent.log').read_text()[-2000:]}"
-                )
+                raise SystemExit(f"waited in vain until {what}: {(self.root / 'agent.log').read_text()[-2000:]}")
             time.sleep(0.02)
 
     def processes(self) -> list[int]:
@@ -158,9 +152,7 @@ def drift(times: list[float]) -> tuple[list[float], int]:
     """How late each run was on its grid, in ms, and how many places of the grid have no run."""
     places = [round(at - times[0]) for at in times]
     offsets = [at - times[0] - place for at, place in zip(times, places, strict=True)]
-    return [(offset - min(offsets)) * 1000.0 for offset in offsets], places[
-        -1
-    ] - places[0] + 1 - len(set(places))
+    return [(offset - min(offsets)) * 1000.0 for offset in offsets], places[-1] - places[0] + 1 - len(set(places))
 
 
 def measure(agent: Agent, count: int, seconds: float) -> dict[str, float]:
@@ -185,9 +177,7 @@ def measure(agent: Agent, count: int, seconds: float) -> dict[str, float]:
         "cpu": 100.0 * agent_cpu / (until - since),
         "forked": sum(one["started_by"] == "fork" for one in agent.scripts().values()),
     }
-    row["back"] = statistics.median(
-        back(agent, name) for name in random.sample(sorted(scripts), min(count, 5))
-    )
+    row["back"] = statistics.median(back(agent, name) for name in random.sample(sorted(scripts), min(count, 5)))
     time.sleep(1)  # for the file sink
     late, missed = [], 0
     for times in runs_of(agent.root, since, until).values():
@@ -211,20 +201,14 @@ def back(agent: Agent, name: str) -> float:
     os.kill(pid, signal.SIGKILL)
     agent.wait(
         "it is back",
-        lambda all: (
-            all[name]["pid"] not in (None, pid) and all[name]["start_ms"] is not None
-        ),
+        lambda all: all[name]["pid"] not in (None, pid) and all[name]["start_ms"] is not None,
     )
     return (time.monotonic() - began) * 1000.0
 
 
 @contextlib.contextmanager
-def running(
-    arguments: argparse.Namespace, kind: str, count: int, way: str
-) -> Iterator[Agent]:
-    with tempfile.TemporaryDirectory(
-        prefix="workers-", ignore_cleanup_errors=True
-    ) as root:
+def running(arguments: argparse.Namespace, kind: str, count: int, way: str) -> Iterator[Agent]:
+    with tempfile.TemporaryDirectory(prefix="workers-", ignore_cleanup_errors=True) as root:
         agent = Agent(arguments.pythond, arguments.python, kind, count, way, Path(root))
         try:
             yield agent
@@ -233,9 +217,7 @@ def running(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythond", required=True)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--scripts", default="1,20,100,300")
@@ -243,12 +225,10 @@ def main() -> None:
     parser.add_argument("--ways", default="auto,off")
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args()
+    print(f"{arguments.python}, {os.cpu_count()} cores, load before: {os.getloadavg()[0]:.1f}\n")
     print(
-        f"{arguments.python}, {os.cpu_count()} cores, load before: {os.getloadavg()[0]:.1f}\n"
-    )
-    print(
-        "| scripts | zygote | forked | PSS of workers | each | start median | all ran | back after kill -9 | agent RSS | agent CPU"
-        " | drift p50 / p99 | runs missed |"
+        "| scripts | zygote | forked | PSS of workers | each | start median | all ran | back after kill -9"
+        " | agent RSS | agent CPU | drift p50 / p99 | runs missed |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for kind in arguments.kind.split(","):
@@ -259,7 +239,8 @@ def main() -> None:
                 print(
                     f"| {count} {kind} | {way} | {row['forked']} | {row['pss']:.1f} MiB | {row['pss'] / count:.2f} MiB"
                     f" | {row['start']:.1f} ms | {row['all_ran']:.1f} s | {row['back']:.0f} ms | {row['rss']:.1f} MiB"
-                    f" | {row['cpu']:.1f} % | {row['p50']:.1f} / {row['p99']:.1f} ms | {row['missed']} of {row['runs']:.0f} |",
+                    f" | {row['cpu']:.1f} % | {row['p50']:.1f} / {row['p99']:.1f} ms"
+                    f" | {row['missed']} of {row['runs']:.0f} |",
                     flush=True,
                 )
 
