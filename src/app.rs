@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
 use crate::config::{self, AtCap, Config, Integers, Surroundings, Sync};
-use crate::control::{self, Control, Shown};
+use crate::control::{self, Control, DiskLooks, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
@@ -110,7 +110,10 @@ async fn keep_in_touch(manager: ServiceManager, pulse: impl Fn() -> u64, status:
         }
         if told.is_none_or(|told| told.elapsed() >= TELL_STATUS) {
             told = Some(tokio::time::Instant::now());
-            manager.status(&status().await);
+            // It looks at the disk, which may hang; the watchdog is not about that.
+            if let Ok(text) = tokio::time::timeout(pause / 2, status()).await {
+                manager.status(&text);
+            }
         }
     }
 }
@@ -205,6 +208,7 @@ impl Agent {
             last_errors: ingest.last_errors.clone(),
             counters,
             git: git.clone(),
+            disk: DiskLooks::default(),
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
         let places = server::places(config.http_api.max_connections, open_files(), discovered.specs.len());
@@ -484,6 +488,27 @@ mod tests {
         pulse.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(11)).await;
         assert_eq!(heard(), 1);
+        touch.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_cannot_be_had_holds_the_watchdog_off_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listening = UnixDatagram::bind(&path).unwrap();
+        listening.set_nonblocking(true).unwrap();
+        let manager = ServiceManager::connect(path.as_os_str(), Some(Duration::from_secs(30))).unwrap();
+        let pulse = AtomicU64::new(0);
+        let touch = tokio::spawn(keep_in_touch(
+            manager,
+            move || pulse.fetch_add(1, Ordering::Relaxed),
+            async || std::future::pending().await,
+        ));
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            let words = std::iter::from_fn(|| listening.recv(&mut [0; 256]).ok()).count();
+            assert!(words >= 2, "{words} words in 30 s");
+        }
         touch.abort();
     }
 }

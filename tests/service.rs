@@ -232,6 +232,29 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
 }
 
 #[test]
+fn a_disk_that_hangs_under_the_status_holds_up_no_report() {
+    let root = with_a_script();
+    let agent = root.agent();
+    assert_eq!(agent.post("/v1/write/metric", &[], b"bad").status, 400);
+    let dead = std::fs::read_dir(root.path().join("data/dead/ingest")).unwrap();
+    for file in dead.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")) {
+        std::fs::remove_file(&file).unwrap();
+        // To open it waits for a writer, as a dead network file system would.
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+    let mut asking = std::os::unix::net::UnixStream::connect(root.socket()).unwrap();
+    std::io::Write::write_all(&mut asking, b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for n in 0..50 {
+        let answer = agent.post("/v1/write/metric", &[], b"probe v=1");
+        assert_eq!(answer.status, 200, "report {n}: {}", answer.text());
+    }
+    asking.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert!(asking.read(&mut [0]).is_err(), "the status waits");
+    agent.kill();
+}
+
+#[test]
 fn a_second_agent_on_the_same_data_is_refused_and_the_first_goes_on() {
     let root = with_a_script();
     let agent = root.agent();

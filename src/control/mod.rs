@@ -20,6 +20,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use tokio::sync::Mutex;
 
 use crate::buffer::Log;
 use crate::deadletter::DeadLetters;
@@ -47,6 +48,26 @@ pub struct Control {
     pub last_errors: LastErrors,
     pub counters: Counters,
     pub git: crate::git::Handle,
+    pub disk: DiskLooks,
+}
+
+/// Looks at the disk, off the thread that serves and one after the other: a disk that hangs holds one thread and nobody else.
+#[derive(Clone, Default)]
+pub struct DiskLooks {
+    turn: Arc<Mutex<()>>,
+}
+
+impl DiskLooks {
+    async fn take<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> T {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = look();
+            // Also when whoever asked has gone meanwhile.
+            drop(turn);
+            found
+        });
+        looked.await.expect("a look at the disk does not panic")
+    }
 }
 
 /// What a reload may change; clones share it.

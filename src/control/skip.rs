@@ -12,7 +12,8 @@ use super::views::Skipped;
 use crate::ingest::reply::No;
 
 pub(super) async fn skip(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Response {
-    match control.skip(&name) {
+    let disk = control.disk.clone();
+    match disk.take(move || control.skip(&name)).await {
         Ok(skipped) => Json(skipped).into_response(),
         Err(no) => no.into_response(),
     }
