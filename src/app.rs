@@ -9,11 +9,10 @@ mod pumps;
 mod reload;
 pub mod repos;
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -388,18 +387,14 @@ fn open_buffer(config: &Config) -> anyhow::Result<Log> {
     Ok(log)
 }
 
-/// Counts by input what the cap takes from a sink. Anybody may send any input: beyond the first few hundred they count as `other`.
+/// Counts by input what the cap takes from a sink.
 fn count_losses(log: &Log, counters: &Counters) {
-    const MOST: usize = 256;
-    let (counters, seen) = (counters.clone(), Mutex::new(BTreeSet::new()));
+    let counters = counters.clone();
     log.tell_losses(move |lost| {
         let Some((header, _)) = record::Header::decode(lost.record) else { return };
         let input = header.source.rsplit_once('/').map_or(header.source.as_str(), |(input, _script)| input);
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = if seen.contains(input) || seen.len() < MOST { input } else { "other" }.to_owned();
-        seen.insert(input.clone());
+        let label = BySinkAndInput { sink: lost.cursor.to_owned(), input: counters.input(input) };
         let points = header.points.saturating_sub(lost.done_lines);
-        let label = BySinkAndInput { sink: lost.cursor.to_owned(), input };
         counters.sink_lost.get_or_create(&label).inc_by(points.into());
     });
 }
