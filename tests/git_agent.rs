@@ -274,6 +274,28 @@ fn repositories_come_change_and_leave_while_the_agent_runs_and_only_their_own_sc
 }
 
 #[test]
+fn a_change_of_the_repositories_cures_one_whose_key_lies_on_a_disk_that_hangs() {
+    let origin = fleet(1);
+    let root = Root::new();
+    root.conf("reload.conf", "[reload]\nwatch = false\n");
+    let key = root.path().join("key");
+    // To open it waits for a writer, as a dead network file system would.
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &key, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let repo_with_key = format!("git@127.0.0.1:x.git\"\nssh_private_key_path = \"{}", key.display());
+    repositories(&root, &[("x", &repo_with_key)]);
+    let agent = root.agent();
+    wait_for("the pull", || {
+        let repo = repo(&agent);
+        if repo["is_pulling"] == true { Ok(()) } else { Err(repo.to_string()) }
+    });
+    repositories(&root, &[("x", &origin.url())]);
+    reloaded(&root);
+    wait_for_commits(&agent, &[("x", origin.head())]);
+    wait_for_version(&root, 0, 1);
+}
+
+#[test]
 fn a_change_of_the_repositories_does_not_wait_for_a_server_that_hangs() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let hanging = format!("http://{}/x.git", silent.local_addr().unwrap());

@@ -40,6 +40,9 @@ use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
 pub use self::state::Held;
 pub use self::store::Commit;
 
+/// What a pull under way gets to end when the settings change; git itself is ended at once.
+const END: Duration = Duration::from_secs(5);
+
 /// A commit that the agent is asked to run.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -146,8 +149,10 @@ impl Handle {
     ///
     /// Whatever was offered and not recorded yet is offered again.
     pub async fn change(&self, repos: GitRepos, roots: &[RepoRoot]) {
-        // First, for nobody else may work in a store.
-        self.stop().await;
+        // First, for nobody else may work in a store. One that a disk holds does no more than to notice the stop once it is let go.
+        if tokio::time::timeout(END, self.stop()).await.is_err() {
+            tracing::warn!(target: "git", "a pull of before the change has not ended after {} s; does a disk hang?", END.as_secs());
+        }
         let work = Work::start(repos, &self.host, Arc::clone(&self.adopter), roots);
         *locked(&self.work) = Arc::new(work);
     }
