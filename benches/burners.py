@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Measures what scripts that burn a core cost the others: how late the runs of light scripts begin, without and with burners.
+"""Measures what scripts that burn a core cost the others: how late the runs of light scripts begin, without and with
+burners.
 
     python3 benches/burners.py --binary target/release/pythond [--scripts 50] [--burners 4] [--seconds 30]
 
-Each light script notes when its run begins; the earliest of them (beside its grid of one second) is its zero, all others are late by
-so much. Both tables come from one agent each, one after the other, on the same machine, which should be idle otherwise.
+Each light script notes when its run begins; the earliest of them (beside its grid of one second) is its zero, all
+others are late by so much. Both tables come from one agent each, one after the other, on the same machine, which should
+be idle otherwise.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Measures how long it takes from saving a script until a point of the new version is on disk, with many collectors running.
+"""Measures how long it takes from saving a script until a point of the new version is on disk, with many collectors
+running.
 
     benches/reload.py [--pythond PATH] [--collectors N] [--saves N] [--interval SECONDS] [--max-p95 SECONDS]
 
-Each save changes one script; the time ends when the file sink holds a point with the new version, so it contains the wait for quiet (0.3 s),
-the trial of the new version, the end of the old worker, the start of the new one, its first run, and the delivery. All other workers must keep
-their processes. Exit 1 if the p95 is above --max-p95, or if another worker was restarted.
+Each save changes one script; the time ends when the file sink holds a point with the new version, so it contains the
+wait for quiet (0.3 s), the trial of the new version, the end of the old worker, the start of the new one, its first
+run, and the delivery. All other workers must keep their processes. Exit 1 if the p95 is above --max-p95, or if another
+worker was restarted.
 """
 
 from __future__ import annotations

@@ -1,23 +1,22 @@
 //! Builds all parts from the settings, starts them, and stops them in order; the only module that knows all of them.
 //!
-//! Start: lock, leftovers of a killed agent, buffer, cursors, listeners, pumps, workers. Stop: pulls, workers (they may end their run and
-//! report), ingest refuses, pumps until the grace ends, cursors saved. Whatever is not delivered stays in the buffer.
+//! Start: lock, leftovers of a killed agent, buffer, pumps, sockets, workers, pulls, listeners, reloads. Stop: reloads, pulls and workers
+//! (they may end their run and report), ingest refuses, pumps until the grace ends, cursors saved. Whatever is not delivered stays in the
+//! buffer.
 
+mod listeners;
 mod pumps;
 mod reload;
 pub mod repos;
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
 use crate::config::{self, AtCap, Config, Integers, Surroundings, Sync};
-use crate::control::{self, Control, Shown};
+use crate::control::{self, Control, DiskLooks, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
@@ -33,27 +32,28 @@ use crate::point::record;
 use crate::supervisor;
 use crate::telemetry::counters::{BySinkAndInput, Counters};
 use crate::telemetry::files::ScriptLogs;
-use crate::telemetry::panics::Panics;
 use crate::telemetry::systemd::ServiceManager;
-use crate::worker::control::Address;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, process, sdk};
 
+use listeners::{Bound, Listeners};
 use pumps::Pumps;
 use reload::Reloader;
 
-/// What the pumps get at the end, for what the workers reported last; all in all a stop takes less than 9 s (docker kills after 10).
-const DRAIN: Duration = Duration::from_secs(1);
-/// What the workers get.
+/// What a stop takes at most, all in all: docker kills after 10 s.
+const STOP: Duration = Duration::from_secs(9);
+/// What the workers get of it, and the pulls beside them.
 const STOP_WORKERS: Duration = Duration::from_millis(6500);
+/// What the pumps then get for what the workers reported last; the rest is for the disk.
+const DRAIN: Duration = Duration::from_secs(1);
+/// What requests under way get after that.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// Between two lines for `systemctl status`.
 const TELL_STATUS: Duration = Duration::from_secs(10);
 /// Bytes of dead letters per refuser.
 const DEAD_LETTER_CAP: u64 = 64 << 20;
 /// Wishes to reload that wait; more of them wait at their own end.
 const ASKS: usize = 64;
-/// Ports tried after the one in the settings when that is taken.
-const OTHER_PORTS: u16 = 10;
 
 /// Runs the agent until `stop` ends.
 ///
@@ -69,7 +69,7 @@ pub async fn run(
     raise_open_files();
     // From now on a hangup is a wish to reload; the default would end the agent.
     let hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
-    let agent = Agent::start(config, around, hangups).await?;
+    let agent = Agent::start(config, around, hangups, manager.clone()).await?;
     manager.ready();
     let (scripts, control) = (agent.scripts.clone(), Arc::clone(&agent.control));
     let touch = tokio::spawn(keep_in_touch(
@@ -109,7 +109,10 @@ async fn keep_in_touch(manager: ServiceManager, pulse: impl Fn() -> u64, status:
         }
         if told.is_none_or(|told| told.elapsed() >= TELL_STATUS) {
             told = Some(tokio::time::Instant::now());
-            manager.status(&status().await);
+            // It looks at the disk, which may hang; the watchdog is not about that.
+            if let Ok(text) = tokio::time::timeout(pause / 2, status()).await {
+                manager.status(&text);
+            }
         }
     }
 }
@@ -127,13 +130,16 @@ struct Agent {
     stop_reloads: CancellationToken,
     /// Gives the pumps back at its end.
     reloads: tokio::task::JoinHandle<Pumps>,
-    stop_listeners: CancellationToken,
-    listeners: Vec<tokio::task::JoinHandle<()>>,
-    socket: PathBuf,
+    listeners: Listeners,
 }
 
 impl Agent {
-    async fn start(config: Config, around: Surroundings, hangups: Signal) -> anyhow::Result<Self> {
+    async fn start(
+        config: Config,
+        around: Surroundings,
+        hangups: Signal,
+        manager: ServiceManager,
+    ) -> anyhow::Result<Self> {
         let run_dir = config.root.join("data/run");
         std::fs::create_dir_all(&run_dir).with_context(|| format!("could not make {}", run_dir.display()))?;
         let lock = lock(&run_dir)?;
@@ -156,11 +162,8 @@ impl Agent {
         ingest.logs = Some(logs.clone());
         let ingest = Arc::new(ingest);
 
-        let socket = server::reachable(&config.http_api.socket);
-        let unix = bind_socket(&socket).await?;
-        let for_scripts = bind_for_other_users(&config, &socket).await;
-        let tcp = bind_tcp(config.http_api.listen).await?;
-        let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+        let bound = Bound::of(&config).await?;
+        let (socket, address) = (bound.socket().to_owned(), bound.address());
 
         let discovered = discover::scripts(&enabled(&config));
         let problems: Vec<String> = discovered.problems.iter().map(problem).collect();
@@ -187,7 +190,9 @@ impl Agent {
         let shown = Shown::default();
         shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
         let (asks, asked) = mpsc::channel(ASKS);
-        let git = repos::start(&config, &run_dir, &ingest.host, repos::Reloads::new(asks.clone(), scripts.clone()));
+        let roots = crate::git::roots(&config.git_repos, &[]);
+        let adopter = repos::Reloads::new(asks.clone(), scripts.clone());
+        let git = repos::start(&config, &run_dir, &ingest.host, adopter, &roots);
         let control = Arc::new(Control {
             started: Instant::now(),
             root: config.root.clone(),
@@ -202,25 +207,19 @@ impl Agent {
             last_errors: ingest.last_errors.clone(),
             counters,
             git: git.clone(),
+            disk: DiskLooks::default(),
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
-        let stop_listeners = CancellationToken::new();
         let places = server::places(config.http_api.max_connections, open_files(), discovered.specs.len());
-        let keep = Listeners { router, stop: stop_listeners.clone(), panics: control.counters.panics.clone() };
-        let mut listeners = vec![keep.unix("the Unix socket", unix, places.unix, server::serve_unix)?];
-        if let Some(socket) = for_scripts {
-            listeners.push(keep.unix("the socket of the scripts", socket, places.unix, server::serve_scripts)?);
-        }
-        if let Some(tcp) = tcp {
-            listeners.push(keep.tcp(tcp, places.tcp)?);
-        }
+        let listeners = bound.serve(&router, places, &control.counters.panics)?;
         greet(&config, &discovered.specs, address, &socket);
         let stop_reloads = CancellationToken::new();
         let reloader = Reloader {
             asks: asked,
             hangups,
             at_start: config.clone(),
-            repos: crate::git::roots_at_start(&config.git_repos),
+            repos: roots,
+            git: git.clone(),
             config,
             around,
             scripts: scripts.clone(),
@@ -230,53 +229,46 @@ impl Agent {
             core,
             run_dir,
             last_good,
+            manager,
+            panics: control.counters.panics.clone(),
         };
         let reloads = tokio::spawn(reloader.run(stop_reloads.clone()));
-        Ok(Self {
-            _lock: lock,
-            log,
-            logs,
-            ingest,
-            scripts,
-            git,
-            control,
-            stop_reloads,
-            reloads,
-            stop_listeners,
-            listeners,
-            socket,
-        })
+        Ok(Self { _lock: lock, log, logs, ingest, scripts, git, control, stop_reloads, reloads, listeners })
     }
 
     async fn stop(self) {
-        self.git.stop().await;
+        let until = tokio::time::Instant::now() + STOP;
         self.stop_reloads.cancel();
-        let pumps = self.reloads.await;
-        self.scripts.stop(STOP_WORKERS).await;
+        // A disk that hangs may hold a pull; what it has not done by then is done after the next start.
+        let pulls = tokio::time::timeout(STOP_WORKERS, self.git.stop());
+        let scripts = async {
+            let pumps = self.reloads.await;
+            self.scripts.stop(STOP_WORKERS).await;
+            pumps
+        };
+        let (_, pumps) = tokio::join!(pulls, scripts);
         self.ingest.refuse_from_now();
-        self.stop_listeners.cancel();
-        let until = tokio::time::Instant::now() + DRAIN;
+        self.listeners.close();
+        let drained = tokio::time::Instant::now() + DRAIN;
         let pumps = async {
             match pumps {
-                Ok(pumps) => pumps.stop(until).await,
+                Ok(pumps) => pumps.stop(drained).await,
                 Err(gone) => {
                     tracing::error!(target: "agent", "what waits in the buffer is sent after the next start: {gone}")
                 }
             }
         };
-        let ends = futures_util::future::join(pumps, futures_util::future::join_all(self.listeners));
+        let ends = futures_util::future::join(pumps, self.listeners.ended());
         // A request that hangs in a sink is given up here; its points are still in the buffer.
-        if tokio::time::timeout(DRAIN + Duration::from_millis(500), ends).await.is_err() {
+        if tokio::time::timeout_at(drained + LAST_ANSWERS, ends).await.is_err() {
             tracing::debug!(target: "agent", "some connections were still open at the end");
         }
-        let log = self.log.clone();
-        // Closing writes to the disk and waits for it.
-        if tokio::task::spawn_blocking(move || log.close()).await.is_err() {
+        // Both write to a disk and wait for it.
+        let closed = tokio::task::spawn_blocking(move || self.log.close());
+        let flushed = tokio::task::spawn_blocking(move || self.logs.flush());
+        let written = futures_util::future::try_join(closed, flushed);
+        if !matches!(tokio::time::timeout_at(until, written).await, Ok(Ok(_))) {
             tracing::error!(target: "agent", "the buffer could not be closed in order; it recovers at the next start");
-        }
-        self.logs.flush();
-        if let Err(error) = std::fs::remove_file(&self.socket) {
-            tracing::debug!(target: "agent", "could not remove {}: {error}", self.socket.display());
         }
     }
 }
@@ -395,18 +387,14 @@ fn open_buffer(config: &Config) -> anyhow::Result<Log> {
     Ok(log)
 }
 
-/// Counts by input what the cap takes from a sink. Anybody may send any input: beyond the first few hundred they count as `other`.
+/// Counts by input what the cap takes from a sink.
 fn count_losses(log: &Log, counters: &Counters) {
-    const MOST: usize = 256;
-    let (counters, seen) = (counters.clone(), Mutex::new(BTreeSet::new()));
+    let counters = counters.clone();
     log.tell_losses(move |lost| {
         let Some((header, _)) = record::Header::decode(lost.record) else { return };
         let input = header.source.rsplit_once('/').map_or(header.source.as_str(), |(input, _script)| input);
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = if seen.contains(input) || seen.len() < MOST { input } else { "other" }.to_owned();
-        seen.insert(input.clone());
+        let label = BySinkAndInput { sink: lost.cursor.to_owned(), input: counters.input(input) };
         let points = header.points.saturating_sub(lost.done_lines);
-        let label = BySinkAndInput { sink: lost.cursor.to_owned(), input };
         counters.sink_lost.get_or_create(&label).inc_by(points.into());
     });
 }
@@ -432,57 +420,6 @@ fn problem(diagnostic: &crate::config::Diagnostic) -> String {
     }
 }
 
-async fn bind_socket(socket: &Path) -> anyhow::Result<UnixListener> {
-    let dir = socket.parent().unwrap_or(Path::new("/"));
-    if !dir.exists() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .with_context(|| format!("could not make {}", dir.display()))?;
-    }
-    if dir.starts_with("/tmp") && std::fs::metadata(dir)?.uid() != rustix::process::getuid().as_raw() {
-        anyhow::bail!("{} belongs to another user; set a shorter [http_api] socket", dir.display());
-    }
-    server::bind_unix(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
-}
-
-/// Binds the socket over which scripts that run as other users report; without it they report over TCP.
-async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<UnixListener> {
-    let is_needed = config.inputs.iter().any(|input| input.enabled && input.user.is_some());
-    if !is_needed {
-        return None;
-    }
-    let address = Address { socket: socket.to_owned(), tcp: config.http_api.listen };
-    let path = address.for_other_users();
-    match server::bind_unix_for_all(&path).await {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            tracing::warn!(target: "agent", "could not listen on {}: {error}; scripts with `user` report over TCP", path.display());
-            None
-        }
-    }
-}
-
-/// Binds the port of the settings, or one of the next where it is taken: scripts are told the port, and have the socket anyway.
-async fn bind_tcp(listen: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
-    let taken = match TcpListener::bind(listen).await {
-        Ok(listener) => return Ok(Some(listener)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
-        Err(error) => return Err(error).with_context(|| format!("could not listen on {listen} ([http_api] listen)")),
-    };
-    for step in 1..=OTHER_PORTS {
-        let Some(port) = listen.port().checked_add(step) else { break };
-        let other = SocketAddr::new(listen.ip(), port);
-        if let Ok(listener) = TcpListener::bind(other).await {
-            tracing::warn!(target: "agent", "PD0112: {listen} is taken ({taken}); using {other} for this run. Scripts are told the port through the SDK; to make it permanent: [http_api] listen = \"{other}\"");
-            return Ok(Some(listener));
-        }
-    }
-    tracing::warn!(target: "agent", "PD0112: {listen} and the {OTHER_PORTS} ports after it are taken: scripts report over the Unix socket, the page is not served");
-    Ok(None)
-}
-
 fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: Roster) -> Router {
     let guard = Arc::new(Guard {
         tokens: config.http_api.tokens.clone(),
@@ -494,80 +431,6 @@ fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: R
         .merge(control::router(control))
         .layer(axum::middleware::from_fn_with_state(guard, guard::check))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
-}
-
-/// Starts the listeners, and starts them anew on the same socket after a panic.
-struct Listeners {
-    router: Router,
-    stop: CancellationToken,
-    panics: Panics,
-}
-
-impl Listeners {
-    fn unix<F, S>(
-        &self,
-        name: &'static str,
-        listener: UnixListener,
-        places: usize,
-        serve: S,
-    ) -> io::Result<tokio::task::JoinHandle<()>>
-    where
-        F: Future<Output = ()> + Send,
-        S: Fn(UnixListener, Router, usize, CancellationToken) -> F + Send + 'static,
-    {
-        let kept = self.until_stop(listener.into_std()?);
-        Ok(self.spawn(name, move |router, stop| {
-            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(UnixListener::from_std));
-            opened(name, listener).map(|listener| serve(listener, router, places, stop))
-        }))
-    }
-
-    fn tcp(&self, listener: TcpListener, places: usize) -> io::Result<tokio::task::JoinHandle<()>> {
-        let kept = self.until_stop(listener.into_std()?);
-        Ok(self.spawn("the TCP port", move |router, stop| {
-            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(TcpListener::from_std));
-            opened("the TCP port", listener).map(|listener| server::serve_tcp(listener, router, places, stop))
-        }))
-    }
-
-    /// At the stop the port is closed, so that nobody waits in vain to be accepted.
-    fn until_stop<L: Send + std::marker::Sync + 'static>(&self, listener: L) -> Weak<L> {
-        let listener = Arc::new(listener);
-        let weak = Arc::downgrade(&listener);
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            stop.cancelled().await;
-            drop(listener);
-        });
-        weak
-    }
-
-    fn spawn<F>(
-        &self,
-        name: &'static str,
-        serve: impl Fn(Router, CancellationToken) -> Option<F> + Send + 'static,
-    ) -> tokio::task::JoinHandle<()>
-    where
-        F: Future<Output = ()> + Send,
-    {
-        let Self { router, stop, panics } = self;
-        let (router, stop, panics) = (router.clone(), stop.clone(), panics.clone());
-        tokio::spawn(async move {
-            let make = move || {
-                let serving = serve(router.clone(), stop.clone());
-                async move {
-                    if let Some(serving) = serving {
-                        serving.await;
-                    }
-                }
-            };
-            panics.keep_running(name, make).await;
-        })
-    }
-}
-
-fn opened<L>(name: &str, listener: Option<io::Result<L>>) -> Option<L> {
-    listener?.inspect_err(|error| tracing::error!(target: "agent", "{name} is not served any more: {error}")).ok()
 }
 
 fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, socket: &Path) {
@@ -620,6 +483,27 @@ mod tests {
         pulse.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(11)).await;
         assert_eq!(heard(), 1);
+        touch.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_cannot_be_had_holds_the_watchdog_off_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let listening = UnixDatagram::bind(&path).unwrap();
+        listening.set_nonblocking(true).unwrap();
+        let manager = ServiceManager::connect(path.as_os_str(), Some(Duration::from_secs(30))).unwrap();
+        let pulse = AtomicU64::new(0);
+        let touch = tokio::spawn(keep_in_touch(
+            manager,
+            move || pulse.fetch_add(1, Ordering::Relaxed),
+            async || std::future::pending().await,
+        ));
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            let words = std::iter::from_fn(|| listening.recv(&mut [0; 256]).ok()).count();
+            assert!(words >= 2, "{words} words in 30 s");
+        }
         touch.abort();
     }
 }

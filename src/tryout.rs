@@ -16,7 +16,8 @@ use crate::buffer::AppendError;
 use crate::config::diagnostic::Place;
 use crate::config::{Diagnostic, Events, OnInvalid, Severity};
 use crate::ingest::guard::{self, Guard};
-use crate::ingest::{self, Ingest, Keep, server};
+use crate::ingest::server::{self, Peer};
+use crate::ingest::{self, Ingest, Keep};
 use crate::point::record::Header;
 use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
@@ -140,7 +141,7 @@ impl Tryout {
         // Scripts that post by themselves, without the framework, need a port.
         let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("could not listen on a loopback port")?;
         let address = Address { socket, tcp: tcp.local_addr()? };
-        tokio::spawn(server::serve_unix(unix, router.clone(), 64, stop.clone()));
+        tokio::spawn(server::serve_unix(unix, Peer::Unix, router.clone(), 64, stop.clone()));
         tokio::spawn(server::serve_tcp(tcp, router, 64, stop.clone()));
         Ok(Self { _dir: dir, core, run_dir, spawner: Spawner::start()?, roster, kept, address, stop })
     }

@@ -183,3 +183,134 @@ fn a_forced_push_is_followed_and_a_vanished_repository_changes_nothing_but_the_s
     assert_eq!(root.run(&["git", "sync"]).0, 0);
     assert_eq!(pids(&agent, 2), before);
 }
+
+/// `[git_repos]` with these repositories, by name and URL.
+fn repositories(root: &Root, repos: &[(&str, &str)]) {
+    let entry =
+        |(name, url): &(&str, &str)| format!("[[git_repos.repo]]\nenable = true\nname = \"{name}\"\nurl = \"{url}\"\n");
+    let entries: String = repos.iter().map(entry).collect();
+    root.conf("git.conf", &format!("[git_repos]\npull_interval = \"1s\"\n{entries}"));
+}
+
+/// `pythond reload --json`, which must refuse nothing.
+fn reloaded(root: &Root) -> Value {
+    let (code, out, err) = root.run(&["reload", "--json"]);
+    assert_eq!(code, 0, "{out} {err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn commits(agent: &Agent) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let status = agent.status();
+    let repos = status["repos"].as_array().unwrap();
+    repos.iter().map(|repo| (text(&repo["name"]), text(&repo["commit"]["id"]))).collect()
+}
+
+fn wait_for_commits(agent: &Agent, wanted: &[(&str, String)]) {
+    let wanted: Vec<(String, String)> = wanted.iter().map(|(name, id)| ((*name).to_owned(), id.clone())).collect();
+    wait_for("these commits", || {
+        let commits = commits(agent);
+        if commits == wanted { Ok(()) } else { Err(format!("{commits:?}")) }
+    });
+}
+
+#[test]
+fn repositories_come_change_and_leave_while_the_agent_runs_and_only_their_own_scripts_notice() {
+    let (ops, web) = (fleet(2), Origin::new());
+    web.file("python.d/web/w9.py", &script(9, 1));
+    web.commit(&[("conf.d/web.conf", &CONF.replace("fleet", "web"))], "first");
+    let root = Root::new();
+    root.conf("reload.conf", "[reload]\nwatch = false\n");
+    root.script("my/m5.py", &script(5, 1));
+    root.input("my", &["my"], "");
+    let agent = root.agent();
+    let mut before = pids(&agent, 1);
+    let mut unchanged = |agent: &Agent, count: usize| {
+        let after = pids(agent, count);
+        for (id, pid) in &before {
+            assert!(after.get(id).is_none_or(|now| now == pid), "{id}: {before:?} {after:?}");
+        }
+        before = after;
+    };
+
+    repositories(&root, &[("ops", &ops.url())]);
+    let told = reloaded(&root);
+    assert_eq!(
+        (&told["settings"], &told["needs_restart"]),
+        (&serde_json::json!(["[git_repos]"]), &serde_json::json!([]))
+    );
+    wait_for_commits(&agent, &[("ops", ops.head())]);
+    unchanged(&agent, 3);
+
+    // Another one, and a push to the first: both are followed by those that came with the change.
+    repositories(&root, &[("web", &web.url()), ("ops", &ops.url())]);
+    reloaded(&root);
+    wait_for_commits(&agent, &[("web", web.head()), ("ops", ops.head())]);
+    unchanged(&agent, 4);
+    let pushed = ops.commit(&[("README.md", "what this is")], "readme");
+    wait_for_commits(&agent, &[("web", web.head()), ("ops", pushed.clone())]);
+    unchanged(&agent, 4);
+
+    // One that leaves takes its scripts along; what was fetched stays.
+    repositories(&root, &[("web", &web.url())]);
+    let told = reloaded(&root);
+    let stopped = told["scripts"].as_array().unwrap().iter().filter(|script| script["outcome"] == "stopped").count();
+    assert_eq!((stopped, commits(&agent).len()), (2, 1), "{told:#}");
+    unchanged(&agent, 2);
+    let exported = root.path().join("gitrepos/ops").join(&pushed);
+    assert!(exported.is_dir());
+
+    // When it comes back its scripts run at once, although its server is gone.
+    repositories(&root, &[("web", &web.url()), ("ops", "/surely/not/there")]);
+    let told = reloaded(&root);
+    let started = told["scripts"].as_array().unwrap().iter().filter(|script| script["outcome"] == "started").count();
+    assert_eq!(started, 2, "{told:#}");
+    unchanged(&agent, 4);
+    wait_for("the fault", || {
+        let repo = agent.status()["repos"][1].clone();
+        if repo["fault"]["code"] == "PD0605" { Ok(()) } else { Err(repo.to_string()) }
+    });
+    assert_eq!(agent.stop().0, 0);
+}
+
+#[test]
+fn a_change_of_the_repositories_cures_one_whose_key_lies_on_a_disk_that_hangs() {
+    let origin = fleet(1);
+    let root = Root::new();
+    root.conf("reload.conf", "[reload]\nwatch = false\n");
+    let key = root.path().join("key");
+    // To open it waits for a writer, as a dead network file system would.
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &key, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let repo_with_key = format!("git@127.0.0.1:x.git\"\nssh_private_key_path = \"{}", key.display());
+    repositories(&root, &[("x", &repo_with_key)]);
+    let agent = root.agent();
+    wait_for("the pull", || {
+        let repo = repo(&agent);
+        if repo["is_pulling"] == true { Ok(()) } else { Err(repo.to_string()) }
+    });
+    repositories(&root, &[("x", &origin.url())]);
+    reloaded(&root);
+    wait_for_commits(&agent, &[("x", origin.head())]);
+    wait_for_version(&root, 0, 1);
+}
+
+#[test]
+fn a_change_of_the_repositories_does_not_wait_for_a_server_that_hangs() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = format!("http://{}/x.git", silent.local_addr().unwrap());
+    let origin = fleet(1);
+    let root = Root::new();
+    root.conf("reload.conf", "[reload]\nwatch = false\n");
+    repositories(&root, &[("x", &hanging)]);
+    let agent = root.agent();
+    let _request = silent.accept().unwrap();
+    assert_eq!(repo(&agent)["is_pulling"], true);
+    repositories(&root, &[("x", &origin.url())]);
+    let began = std::time::Instant::now();
+    reloaded(&root);
+    // A pull may take 60 s by default.
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+    wait_for_commits(&agent, &[("x", origin.head())]);
+    wait_for_version(&root, 0, 1);
+}

@@ -170,6 +170,21 @@ async fn a_wrong_password_is_tried_once_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_place_of_the_user_is_shown_nowhere() {
+    let server = Server::start();
+    let (view, _side, handle) = after_a_good_pull(&server, |_| Repo {
+        login: Some(("ghp-t0ken".to_owned(), Secret::new(""))),
+        ..server.repo("c", "good.git")
+    })
+    .await;
+    let told = fault(&view);
+    assert!(told.starts_with("PD0603 `127.0.0.1:") && told.contains("refuses the token in `url`"), "{told}");
+    assert!(!format!("{view:?}").contains("ghp-t0ken"), "{view:?}");
+    assert!(server.log().iter().any(|line| line.ends_with(" ghp-t0ken:")), "{:#?}", server.log());
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_login_and_a_token_that_expired_are_told() {
     let server = Server::start();
     let (view, ..) = after_a_good_pull(&server, |_| server.repo("c", "good.git")).await;

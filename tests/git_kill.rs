@@ -32,7 +32,9 @@ async fn child_that_pulls() {
     let (Some(dir), Ok(url)) = (std::env::var_os(CHILD_DIR), std::env::var(CHILD_URL)) else {
         return;
     };
-    let handle = pythond::git::start(settings(dir.as_ref(), &url), "testhost", Taker::new());
+    let settings = settings(dir.as_ref(), &url);
+    let roots = pythond::git::roots(&settings, &[]);
+    let handle = pythond::git::start(settings, "testhost", Taker::new(), &roots);
     let view = first_pull(&handle).await;
     assert_eq!(fault(&view), "");
     handle.stop().await;
@@ -90,7 +92,7 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
         for (n, id) in commits.iter().enumerate().filter(|(_, id)| folder.join(id).exists()) {
             assert_whole(&folder.join(id), u32::try_from(n).unwrap());
         }
-        let roots = pythond::git::roots_at_start(&settings);
+        let roots = pythond::git::roots(&settings, &[]);
         let id = roots[0].dir.file_name().unwrap().to_str().unwrap();
         let n = commits.iter().position(|known| known == id).expect("a commit that was pushed");
         assert_whole(&roots[0].dir, u32::try_from(n).unwrap());
@@ -101,7 +103,7 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
         "no kill hit a pull: {unfinished} unfinished, {in_export} in an export of {whole_pull:?}"
     );
     assert!(child(root.path(), &origin.url()).status().unwrap().success(), "it runs again by itself");
-    let roots = pythond::git::roots_at_start(&settings);
+    let roots = pythond::git::roots(&settings, &[]);
     assert_whole(&roots[0].dir, ROUNDS);
     for left in ["export.new", "remove.new", "state.new", "store.new"] {
         assert!(!folder.join(left).exists(), "{left} is left");

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use git::*;
-use pythond::config::Repo;
+use pythond::config::{Repo, RepoRoot};
 use pythond::git::Adoption;
 
 const SCRIPT: &str = "python.d/web/web.py";
@@ -53,7 +53,7 @@ async fn a_push_is_followed_and_the_same_commit_is_offered_once() {
     let second = origin.commit(&[(SCRIPT, "a = 2")], "second");
     let view = handle.sync("c").await.unwrap();
     assert_eq!(in_force(&view), second);
-    assert_eq!(taker.last().previous, Some(taker.seen.lock().unwrap()[0].dir.clone()));
+    assert_eq!(taker.last().roots, [RepoRoot { name: "c".to_owned(), dir: taker.last().dir }]);
     assert_eq!(text(&taker.last().dir, SCRIPT), "a = 2");
     let what: Vec<&str> = view.history.iter().map(|event| event.what.as_str()).collect();
     assert_eq!(what, ["active", "active"]);
@@ -132,7 +132,7 @@ async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_off
     handle.stop().await;
 
     fs::rename(origin.path(), origin.path().with_extension("gone")).unwrap();
-    assert_eq!(pythond::git::roots_at_start(&side.settings)[0].dir, side.folder("c").join(&first));
+    assert_eq!(pythond::git::roots(&side.settings, &[])[0].dir, side.folder("c").join(&first));
     let taker = Taker::new();
     taker.decide_by(|_| held("web.web", "still"));
     let handle = side.start(&taker);
@@ -162,7 +162,7 @@ async fn a_repository_that_vanishes_changes_nothing_but_the_status() {
     assert_eq!(taker.offered().len(), 1);
     // After a start without the server the same code runs.
     handle.stop().await;
-    assert_eq!(pythond::git::roots_at_start(&side.settings)[0].dir, side.folder("c").join(&first));
+    assert_eq!(pythond::git::roots(&side.settings, &[])[0].dir, side.folder("c").join(&first));
     let handle = side.start(&taker);
     first_pull(&handle).await;
     assert_eq!(handle.roots()[0].dir, side.folder("c").join(&first));
@@ -577,12 +577,36 @@ async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again() 
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(vec![repo("c", &origin.url())]);
     let stuck = std::sync::Arc::new(Stuck::default());
-    let handle = pythond::git::start(side.settings.clone(), "testhost", stuck.clone());
+    let handle = pythond::git::start(side.settings.clone(), "testhost", stuck.clone(), &[]);
     wait_until("the offer", || stuck.offered.load(std::sync::atomic::Ordering::SeqCst)).await;
     tokio::time::timeout(PATIENCE, handle.stop()).await.expect("a stop in time");
     let taker = Taker::new();
     let handle = side.start(&taker);
     assert_eq!(in_force(&first_pull(&handle).await), origin.head());
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_trees_that_run() {
+    let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
+    let side = Side::of(vec![repo("one", &one.url())]);
+    let taker = Taker::new();
+    let handle = side.start(&taker);
+    first_pull(&handle).await;
+    let shared = handle.clone();
+    let running = handle.roots();
+    let mut settings = side.settings.clone();
+    settings.repos.push(repo("two", &two.url()));
+    handle.change(settings.clone(), &pythond::git::roots(&settings, &running)).await;
+    assert_eq!((shared.names(), shared.roots()), (vec!["one".to_owned(), "two".to_owned()], running.clone()));
+    wait_until("the other repository", || shared.views()[1].in_force.is_some()).await;
+    assert_eq!(taker.last().roots, [running[0].clone(), handle.roots()[1].clone()], "offered beside what runs");
+    assert_eq!(taker.offered(), [one.head(), two.head()], "what runs whole is not offered again");
+    settings.repos.remove(0);
+    handle.change(settings.clone(), &pythond::git::roots(&settings, &handle.roots())).await;
+    assert_eq!((handle.names(), in_force(&handle.views()[0])), (vec!["two".to_owned()], two.head()));
+    assert!(handle.sync("one").await.is_none());
+    assert_eq!(side.exported("one"), [one.head()], "what was fetched stays");
     handle.stop().await;
 }
 

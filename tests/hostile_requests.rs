@@ -317,3 +317,23 @@ fn a_body_that_drips_is_answered_408_at_the_time_out() {
     drip.join().unwrap();
     still_serves(&agent, "a dripping body");
 }
+
+#[test]
+fn no_order_is_taken_over_the_port() {
+    let (_root, agent) = attacked("");
+    let pid = agent.script("alive.alive")["pid"].clone();
+    let orders = [
+        ("POST", "/api/v1/reload"),
+        ("POST", "/api/v1/git/sync"),
+        ("POST", "/api/v1/sinks/local/skip"),
+        ("POST", "/api/v1/scripts/alive.alive/restart"),
+        ("POST", "/api/v1/scripts/alive.alive/run-now"),
+        ("GET", "/api/v1/scripts/alive.alive/stack"),
+    ];
+    for (method, path) in orders {
+        let answer = support::http::tcp(&agent.address, method, path, &[], b"").unwrap();
+        assert_eq!((answer.status, &answer.json()["error_code"]), (403, &Value::from("pythond.socketOnly")), "{path}");
+    }
+    still_serves(&agent, "the orders");
+    assert_eq!(agent.script("alive.alive")["pid"], pid);
+}

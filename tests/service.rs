@@ -72,6 +72,90 @@ fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
 }
 
 #[test]
+fn the_service_manager_hears_when_a_reload_begins_and_ends_also_with_faulty_settings() {
+    let root = with_a_script();
+    let path = root.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let mut agent = root
+        .command(&["agent"])
+        .env("NOTIFY_SOCKET", &path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let hear = || loop {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).expect("the agent speaks");
+        let word = String::from_utf8(buffer[..length].to_vec()).unwrap();
+        if !word.starts_with("STATUS=") {
+            return word;
+        }
+    };
+    assert_eq!(hear(), "READY=1");
+    wait_for_runs(&root, 1);
+    let began = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;
+    for faulty in [false, true] {
+        if faulty {
+            root.conf("bad.conf", "[buffer\n");
+        }
+        rustix::process::kill_process(Pid::from_child(&agent), Signal::HUP).unwrap();
+        let word = hear();
+        let micros = word.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{word}"));
+        assert!(micros.parse::<i64>().unwrap() >= began * 1_000_000, "{word}");
+        assert_eq!(hear(), "READY=1", "faulty settings: {faulty}");
+    }
+    // What is only noticed is no reload to the manager.
+    root.script("my/more.py", "import datakit_framework\n");
+    wait_for("the file to be noticed", || {
+        let scripts = status(&root).ok_or("no answer")?["scripts"].as_array().unwrap().len();
+        std::fs::remove_file(root.path().join("conf.d/bad.conf")).unwrap_or_default();
+        if scripts == 2 { Ok(()) } else { Err(scripts.to_string()) }
+    });
+    assert_eq!(term(&mut agent), Some(0));
+    assert_eq!(hear(), "STOPPING=1");
+}
+
+#[test]
+fn a_stop_takes_nine_seconds_in_all_although_everything_hangs_at_once() {
+    let root = with_a_script();
+    root.script("hang/h.py", "import signal\nfrom datakit_framework import DataKitFramework\nclass C(DataKitFramework):\n    interval = 60\n    def run(self):\n        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\n        self.feed_metric(measurement='m', fields={'a': 1})\n        sum(range(10**13))\n");
+    root.input("hang", &["hang"], "stop_grace = \"1h\"");
+    // A sink that takes a request and never answers, and a key on a disk that hangs.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let sink =
+        format!("[sinks.influxdb.silent]\nurl = \"http://{}\"\ndatabase = \"d\"\n", silent.local_addr().unwrap());
+    root.conf("sinks.conf", &(sink + "[sinks.file.local]\n"));
+    let key = root.path().join("key");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &key, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let repo = format!(
+        "[[git_repos.repo]]\nenable = true\nurl = \"git@127.0.0.1:c.git\"\nssh_private_key_path = \"{}\"\n",
+        key.display()
+    );
+    root.conf("git.conf", &repo);
+    let agent = root.agent();
+    let (mut request, _) = silent.accept().unwrap();
+    request.read_exact(&mut [0]).unwrap();
+    agent.wait_script("hang.h", "hangs", |script| script["points_accepted"].as_u64() > Some(0));
+    wait_for("the pull", || {
+        let repo = agent.status()["repos"][0].clone();
+        if repo["is_pulling"] == true { Ok(()) } else { Err(repo.to_string()) }
+    });
+    // A client that never says what it wants.
+    let mut half = std::os::unix::net::UnixStream::connect(root.socket()).unwrap();
+    std::io::Write::write_all(
+        &mut half,
+        b"POST /v1/write/metric HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    )
+    .unwrap();
+    let (code, took) = agent.stop();
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    assert_eq!(support::Agent::descendants(root.path()), [] as [u32; 0]);
+}
+
+#[test]
 fn a_stop_during_the_start_is_one_too() {
     let root = with_a_script();
     // Until it serves it has not even begun to wait for a stop.
@@ -145,6 +229,29 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
     });
     assert!(agent.try_wait().unwrap().is_none(), "it lives");
     term(&mut agent);
+}
+
+#[test]
+fn a_disk_that_hangs_under_the_status_holds_up_no_report() {
+    let root = with_a_script();
+    let agent = root.agent();
+    assert_eq!(agent.post("/v1/write/metric", &[], b"bad").status, 400);
+    let dead = std::fs::read_dir(root.path().join("data/dead/ingest")).unwrap();
+    for file in dead.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl")) {
+        std::fs::remove_file(&file).unwrap();
+        // To open it waits for a writer, as a dead network file system would.
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+    let mut asking = std::os::unix::net::UnixStream::connect(root.socket()).unwrap();
+    std::io::Write::write_all(&mut asking, b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for n in 0..50 {
+        let answer = agent.post("/v1/write/metric", &[], b"probe v=1");
+        assert_eq!(answer.status, 200, "report {n}: {}", answer.text());
+    }
+    asking.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    assert!(asking.read(&mut [0]).is_err(), "the status waits");
+    agent.kill();
 }
 
 #[test]

@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
 """Measures whole agents: a load generator posts, the agent keeps and forwards, a receiver counts. Prints one table.
 
-    benches/agent/run.py --loadgen PATH [--pythond PATH] [--other NAME,FORMAT,URLPATH,START]... [--only TEXT] [--dir DIR]
+    benches/agent/run.py --loadgen PATH [--pythond PATH] [--other NAME,FORMAT,URLPATH,START]... [--only TEXT]
+        [--dir DIR]
 
-The load generator is a program with two commands: `sink ADDRESS` takes line protocol over HTTP, counts it and measures the time from post to
-arrival by the points' timestamps (`GET /stats`, `GET /reset`); `load ADDRESS URLPATH FORMAT CONNECTIONS POINTS_PER_POST TOTAL RATE` posts and
-prints what was acknowledged (formats: `dk` DataKit's JSON, `lp` line protocol, `flat` flat JSON; rate 0: as fast as it goes).
+The load generator is a program with two commands: `sink ADDRESS` takes line protocol over HTTP, counts it and measures
+the time from post to arrival by the points' timestamps (`GET /stats`, `GET /reset`); `load ADDRESS URLPATH FORMAT
+CONNECTIONS POINTS_PER_POST TOTAL RATE` posts and prints what was acknowledged (formats: `dk` DataKit's JSON, `lp` line
+protocol, `flat` flat JSON; rate 0: as fast as it goes).
 
-START is an executable that is called `START DIR LISTEN RECEIVER` and becomes the agent: it listens on LISTEN and sends line protocol to
-`http://RECEIVER/write`. pythond acknowledges what is on disk; an agent that acknowledges what is in memory does less work for its answer.
+START is an executable that is called `START DIR LISTEN RECEIVER` and becomes the agent: it listens on LISTEN and sends
+line protocol to `http://RECEIVER/write`. pythond acknowledges what is on disk; an agent that acknowledges what is in
+memory does less work for its answer.
 
-CPU is user and system time of the agent's process, peak memory its VmHWM; a row ends when everything acknowledged has arrived. DIR should lie
-on the disk that is meant to be measured (default: the directory for temporary files).
+CPU is user and system time of the agent's process, peak memory its VmHWM; a row ends when everything acknowledged has
+arrived. DIR should lie on the disk that is meant to be measured (default: the directory for temporary files).
 """
 
 from __future__ import annotations
@@ -177,10 +180,8 @@ def measure(agent: Agent, load: Load, loadgen: Path, base: Path) -> list[str]:
     root = Path(tempfile.mkdtemp(prefix="pythond-bench-", dir=base))
     listen, receiver = free_address(), free_address()
     try:
-        with (
-            running([str(loadgen), "sink", receiver], receiver, root / "receiver.log"),
-            running(agent.command(root, listen, receiver), listen, root / "agent.log") as process,
-        ):
+        sink = running([str(loadgen), "sink", receiver], receiver, root / "receiver.log")
+        with sink, running(agent.command(root, listen, receiver), listen, root / "agent.log") as process:
             begin = cpu_seconds(process.pid)
             numbers = [load.connections, load.per_post, load.total, load.rate]
             command = [str(loadgen), "load", listen, agent.url_path, agent.format, *map(str, numbers)]

@@ -7,6 +7,7 @@
 //! of a script that runs is tried and takes its place as soon as it has shown that it loads → sinks and the other settings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,12 +20,16 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::pumps::{Became, Pumps};
-use crate::config::{self, Config, ConfigError, Diagnostic, RepoRoot, Severity, Surroundings};
+use super::repos;
+use crate::config::{Config, ConfigError, Diagnostic, RepoRoot, Severity, Surroundings};
 use crate::control::views::{Fault, Reloaded, ReloadedScript, ReloadedSink};
 use crate::control::{Ask, LastReload, Shown};
+use crate::git;
 use crate::ingest::Ingest;
 use crate::supervisor::plan::{self, Asking, Plan, Refusal, RunState, Runs, Step, Wanted};
 use crate::supervisor::{self, Change, Handle, Outcome, Settling};
+use crate::telemetry::panics::Panics;
+use crate::telemetry::systemd::ServiceManager;
 use crate::tryout::{self, Tryout};
 use crate::watch::{Places, Watch};
 use crate::worker::control::{Fatal, Mode};
@@ -50,7 +55,9 @@ pub(super) struct Reloader {
     /// The settings at the start; some keys of them stay in force until the end.
     pub at_start: Config,
     pub around: Surroundings,
+    /// The trees of the repositories whose scripts run.
     pub repos: Vec<RepoRoot>,
+    pub git: git::Handle,
     pub scripts: Handle,
     pub ingest: Arc<Ingest>,
     pub pumps: Pumps,
@@ -58,6 +65,8 @@ pub(super) struct Reloader {
     pub core: PathBuf,
     pub run_dir: PathBuf,
     pub last_good: PathBuf,
+    pub manager: ServiceManager,
+    pub panics: Panics,
 }
 
 /// Why a reload is done.
@@ -80,10 +89,11 @@ impl Wish {
     fn add(&mut self, ask: Ask) {
         self.by = ask.by;
         self.asking = Asking::Asked;
-        if ask.repos.is_some() {
+        // Trees that nobody waits for any more are those of settings that have changed meanwhile.
+        if ask.repos.is_some() && !ask.answer.is_closed() {
             self.repos = ask.repos;
         }
-        self.answers.extend(ask.answer);
+        self.answers.push(ask.answer);
     }
 }
 
@@ -109,6 +119,15 @@ enum Line {
 impl Reloader {
     /// Reloads when asked, at SIGHUP, and when a file changes, until `stop`; gives back the pumps, for their stop.
     pub async fn run(mut self, stop: CancellationToken) -> Pumps {
+        tokio::select! {
+            () = self.work() => {}
+            // What was not begun is found at the next start.
+            () = stop.cancelled() => {}
+        }
+        self.pumps
+    }
+
+    async fn work(&mut self) {
         let (notices, mut noticed) = mpsc::channel(1);
         let mut watch = self.watch(&notices).await;
         // What changed while the agent started. The channel is empty, so there is room.
@@ -116,10 +135,9 @@ impl Reloader {
         let mut polls = self.polls();
         loop {
             let mut wish = tokio::select! {
-                () = stop.cancelled() => break,
                 ask = self.asks.recv() => match ask {
                     Some(ask) => { let mut wish = Wish::noticed(); wish.add(ask); wish }
-                    None => break,
+                    None => return,
                 },
                 Some(()) = self.hangups.recv() => {
                     // A storm of them is one wish.
@@ -133,11 +151,7 @@ impl Reloader {
                 wish.add(ask);
             }
             let before = self.config.reload.clone();
-            tokio::select! {
-                () = self.reload(wish) => {}
-                // What was not begun is found at the next start.
-                () = stop.cancelled() => break,
-            }
+            self.fulfil(wish).await;
             if self.config.reload != before {
                 drop(watch.take());
                 watch = self.watch(&notices).await;
@@ -151,7 +165,21 @@ impl Reloader {
                 tracing::trace!(target: "agent", "a look is due anyway");
             }
         }
-        self.pumps
+    }
+
+    /// Does one reload. The service manager is told of those that were asked for, not of every look at the files.
+    async fn fulfil(&mut self, wish: Wish) {
+        let is_asked = wish.asking == Asking::Asked;
+        if is_asked {
+            self.manager.reloading();
+        }
+        // A defect in it must not take the pumps along.
+        if let Err(panic) = AssertUnwindSafe(self.reload(wish)).catch_unwind().await {
+            self.panics.note("the reload", panic.as_ref());
+        }
+        if is_asked {
+            self.manager.ready();
+        }
     }
 
     fn polls(&self) -> tokio::time::Interval {
@@ -204,8 +232,8 @@ impl Reloader {
         let began = Instant::now();
         let Wish { by, asking, repos, answers } = wish;
         let repos = repos.unwrap_or_else(|| self.repos.clone());
-        let config = match self.read(&repos).await {
-            Ok(config) => config,
+        let (config, repos) = match self.read(&repos).await {
+            Ok(read) => read,
             Err(error) => return self.refuse_settings(&error, by, asking, answers),
         };
         let had_faults = self.shown.now().reload.is_some_and(|last| !last.outcome.faults.is_empty());
@@ -242,9 +270,9 @@ impl Reloader {
         tokio::spawn(tell(last, lines, answers, self.shown.clone()));
     }
 
-    async fn read(&self, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
+    async fn read(&self, repos: &[RepoRoot]) -> Result<(Config, Vec<RepoRoot>), ConfigError> {
         let (root, around, repos) = (self.config.root.clone(), self.around.clone(), repos.to_vec());
-        let read = tokio::task::spawn_blocking(move || config::read_with(&root, &around, &repos)).await;
+        let read = tokio::task::spawn_blocking(move || repos::settings_with(&root, &around, &repos)).await;
         read.unwrap_or_else(|gone| {
             let fault = Diagnostic::error("PD0101", format!("the settings could not be read: {gone}"));
             Err(ConfigError { faults: vec![fault], warnings: Vec::new(), inputs: Vec::new() })
@@ -424,12 +452,16 @@ impl Reloader {
             ("[events]", old.events != new.events),
             ("[global_tags]", old.global_tags != new.global_tags),
             ("[reload]", old.reload != new.reload),
+            ("[git_repos]", !old.git_repos.is_same_as(&new.git_repos)),
         ];
         let changed = live.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect();
         // The room for bodies was measured out at the start.
         let settings =
             crate::ingest::Settings { max_body: self.at_start.http_api.max_body, ..super::ingest_settings(new) };
         self.ingest.obey(settings);
+        if !old.git_repos.is_same_as(&new.git_repos) {
+            self.git.change(repos::to_pull(new, &self.run_dir), &self.repos).await;
+        }
         (sinks, changed)
     }
 }
@@ -451,7 +483,6 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
         ("[buffer] at_cap", buffer.at_cap != new_buffer.at_cap),
         ("[buffer] sync", buffer.sync != new_buffer.sync),
         ("[logging] level", at_start.logging.level != now.logging.level),
-        ("[git_repos]", !at_start.git_repos.is_same_as(&now.git_repos)),
         ("[logging] dir", at_start.logging.dir != now.logging.dir),
     ];
     keys.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::config::{self, Config, ConfigError, Secret, Surroundings};
+use crate::config::{self, Config, ConfigError, GitRepos, RepoRoot, Secret, Surroundings};
 use crate::control::reload::{self, Asks};
 use crate::control::views::{Fault, Reloaded, ReloadedScript};
 use crate::git::{self, Adopter, Adoption, Candidate, Held};
@@ -17,19 +17,42 @@ use crate::worker::process;
 /// # Errors
 /// All faults of all files at once.
 pub fn settings(root: &Path, around: &Surroundings) -> Result<Config, ConfigError> {
-    let local = config::read(root, around)?;
-    match git::roots_at_start(&local.git_repos) {
-        roots if roots.is_empty() => Ok(local),
-        roots => config::read_with(root, around, &roots),
-    }
+    settings_with(root, around, &[]).map(|(config, _)| config)
 }
 
-/// Starts the pulls. What git leaves behind when the agent is killed is found by the cookie of the run directory.
-pub(super) fn start(config: &Config, run_dir: &Path, host: &str, adopter: Reloads) -> git::Handle {
+/// The same where the scripts of some trees run already; gives the trees of all repositories too.
+///
+/// # Errors
+/// All faults of all files at once.
+pub(super) fn settings_with(
+    root: &Path,
+    around: &Surroundings,
+    running: &[RepoRoot],
+) -> Result<(Config, Vec<RepoRoot>), ConfigError> {
+    let roots = match config::read(root, around) {
+        Ok(local) => match git::roots(&local.git_repos, running) {
+            roots if roots.is_empty() => return Ok((local, roots)),
+            roots => roots,
+        },
+        Err(error) if running.is_empty() => return Err(error),
+        // With the faults of the commits beside those of the host.
+        Err(_) => running.to_vec(),
+    };
+    config::read_with(root, around, &roots).map(|config| (config, roots))
+}
+
+/// Starts the pulls.
+pub(super) fn start(config: &Config, run_dir: &Path, host: &str, adopter: Reloads, roots: &[RepoRoot]) -> git::Handle {
+    git::start(to_pull(config, run_dir), host, Arc::new(adopter), roots)
+}
+
+/// The repositories with what git needs in its environment: what it leaves behind when the agent is killed is found by the cookie of the
+/// run directory.
+pub(super) fn to_pull(config: &Config, run_dir: &Path) -> GitRepos {
     let mut repos = config.git_repos.clone();
     let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
     repos.env.push((process::RUN_COOKIE.to_owned(), Secret::new(run_dir.display().to_string())));
-    git::start(repos, host, Arc::new(adopter))
+    repos
 }
 
 /// Takes a commit by a reload with its tree in place of the one before.
@@ -51,7 +74,8 @@ impl Adopter for Reloads {
             match reload::ask(&self.asks, &by, Some(candidate.roots)).await {
                 Some(outcome) => adoption(&outcome, &candidate.dir),
                 // The agent stops, and the pulls with it.
-                None => std::future::pending().await,
+                None if self.asks.is_closed() => std::future::pending().await,
+                None => Adoption::Refused { why: vec!["the reload broke off by a fault of the agent".to_owned()] },
             }
         })
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::status::{escaped, exchange, socket_of};
+use super::status::{escaped, exchange, no_agent, socket_of};
 use super::table::{bytes, layout};
 use super::{Exit, say, small_runtime, warn};
 use crate::deadletter::{self, Letter};
@@ -286,14 +286,7 @@ fn resend(root: &Path, files: &[File]) -> anyhow::Result<Exit> {
         for parcel in parcels(&lines, &mut tally) {
             let taken = match runtime.block_on(deliver(&socket, parcel, &mut tally)) {
                 Ok(taken) => taken,
-                Err(Trouble::NoAgent(why)) => {
-                    warn(&format!(
-                        "error: no agent answers on {}: {why}\n  = help: start it with `pythond --root {}`\n",
-                        socket.display(),
-                        root.display()
-                    ));
-                    return Ok(Exit::NoAgent);
-                }
+                Err(Trouble::NoAgent(error)) => return Ok(no_agent(&socket, root, &error)),
                 Err(Trouble::NotNow(why)) => {
                     say(&tally.text());
                     warn(&format!(
@@ -360,7 +353,7 @@ fn canonical(letter: &Letter) -> Option<(Category, Vec<u8>)> {
 }
 
 enum Trouble {
-    NoAgent(String),
+    NoAgent(anyhow::Error),
     NotNow(String),
 }
 
@@ -394,7 +387,7 @@ async fn ask(socket: &Path, parcel: &Parcel, more: &str, points: &[usize]) -> Re
     let path = format!("/v1/write/{}?precision=n&input={}{more}", parcel.category.as_str(), escaped(&parcel.source));
     let body = points.iter().flat_map(|index| parcel.lines[*index].iter().copied()).collect();
     let answered = exchange(socket, "POST", &path, body).await;
-    let (status, answer) = answered.map_err(|error| Trouble::NoAgent(format!("{error:#}")))?;
+    let (status, answer) = answered.map_err(Trouble::NoAgent)?;
     if status.is_success() {
         return Ok(Vec::new());
     }

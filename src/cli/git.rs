@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::status::{escaped, exchange_within, socket_of};
+use super::status::{escaped, exchange_within, no_agent, refusal, socket_of, understood};
 use super::table::{ago, span};
 use super::{Exit, say, show, small_runtime, warn};
 use crate::config::repos::RepoUrl;
@@ -84,27 +84,15 @@ fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[Repo
     let socket = socket_of(root);
     let (status, body) = match small_runtime().block_on(exchange_within(&socket, method, path, Vec::new(), PULL)) {
         Ok(answer) => answer,
-        Err(error) => {
-            warn(&format!(
-                "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`\n",
-                socket.display(),
-                root.display()
-            ));
-            return Exit::NoAgent;
-        }
+        Err(error) => return no_agent(&socket, root, &error),
     };
     if !status.is_success() {
-        let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(&body);
-        let message = parsed.map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |answer| answer.message);
-        warn(&format!("error: {message}\n"));
+        warn(&format!("error: {}\n", refusal(&body)));
         return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { Exit::Failed };
     }
-    let repos: Vec<Repo> = match serde_json::from_slice(&body) {
+    let repos: Vec<Repo> = match understood(&body) {
         Ok(repos) => repos,
-        Err(error) => {
-            warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     let (text, exit) = said(&repos);
     if json {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::status::{exchange_within, no_agent, socket_of};
+use super::status::{exchange_within, no_agent, refusal, socket_of, understood};
 use super::table::layout;
 use super::{Exit, say, short, small_runtime, warn};
 use crate::control::views::{Reloaded, ReloadedScript};
@@ -26,15 +26,12 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
         Err(error) => return no_agent(&socket, root, &error),
     };
     if !status.is_success() {
-        warn(&format!("error: the agent refused: {}\n", super::status::refusal(&body)));
+        warn(&format!("error: the agent refused: {}\n", refusal(&body)));
         return Exit::Failed;
     }
-    let outcome: Reloaded = match serde_json::from_slice(&body) {
+    let outcome: Reloaded = match understood(&body) {
         Ok(outcome) => outcome,
-        Err(error) => {
-            warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     if args.json {
         say(&format!("{}\n", serde_json::to_string_pretty(&outcome).expect("the views always serialise")));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of};
+use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of, understood};
 use super::{Exit, say, small_runtime, warn};
 use crate::control::views::Status;
 
@@ -24,12 +24,9 @@ fn tell(root: &Path, name: &str, what: &str, done: &str) -> Exit {
     let socket = socket_of(root);
     let runtime = small_runtime();
     let status: Status = match runtime.block_on(exchange(&socket, "GET", "/api/v1/status", Vec::new())) {
-        Ok((_, body)) => match serde_json::from_slice(&body) {
+        Ok((_, body)) => match understood(&body) {
             Ok(status) => status,
-            Err(error) => {
-                warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-                return Exit::Failed;
-            }
+            Err(exit) => return exit,
         },
         Err(error) => return no_agent(&socket, root, &error),
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::status::{escaped, exchange, no_agent, refusal, socket_of};
+use super::status::{escaped, exchange, no_agent, refusal, socket_of, understood};
 use super::table::{bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::control::views::{Sink, Skipped, Status};
@@ -43,19 +43,16 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
         return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { Exit::Failed };
     }
     let shown = match &args.command {
-        Command::List { json } => list(&body, *json),
-        Command::Skip { .. } => serde_json::from_slice(&body).map(|skipped| said(&skipped)),
+        Command::List { json } => understood(&body).map(|status| list(&status, *json)),
+        Command::Skip { .. } => understood(&body).map(|skipped| said(&skipped)),
     };
-    match shown {
-        Ok(text) => {
+    shown.map_or_else(
+        |exit| exit,
+        |text| {
             say(&text);
             Exit::Ok
-        }
-        Err(error) => {
-            warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-            Exit::Failed
-        }
-    }
+        },
+    )
 }
 
 fn said(skipped: &Skipped) -> String {
@@ -67,10 +64,10 @@ fn said(skipped: &Skipped) -> String {
     }
 }
 
-fn list(body: &[u8], json: bool) -> Result<String, serde_json::Error> {
-    let status: Status = serde_json::from_slice(body)?;
+fn list(status: &Status, json: bool) -> String {
     if json {
-        return Ok(format!("{}\n", serde_json::to_string_pretty(&status.sinks)?));
+        let text = serde_json::to_string_pretty(&status.sinks).expect("the views always serialise");
+        return format!("{text}\n");
     }
     let mut rows = vec![
         ["NAME", "KIND", "STATE", "DELIVERED", "WAITING", "SIZE", "OLDEST", "REFUSED", "SKIPPED", "TARGET"]
@@ -86,7 +83,7 @@ fn list(body: &[u8], json: bool) -> Result<String, serde_json::Error> {
         };
         text.push_str(&format!("{}: no longer in the settings; {holds}\n", removed.name));
     }
-    Ok(text)
+    text
 }
 
 fn row(sink: &Sink) -> Vec<String> {

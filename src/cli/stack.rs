@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of};
+use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of, understood};
 use super::{Exit, say, small_runtime, warn};
 use crate::control::views::{Stack, Status};
 
@@ -23,7 +23,10 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
         Ok((_, body)) => body,
         Err(error) => return no_agent(&socket, root, &error),
     };
-    let Ok(status) = serde_json::from_slice::<Status>(&status) else { return of_another_version() };
+    let status: Status = match understood(&status) {
+        Ok(status) => status,
+        Err(exit) => return exit,
+    };
     let id = match pick(&status, &args.name) {
         Ok(script) => script.id.clone(),
         Err(text) => {
@@ -32,10 +35,9 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
         }
     };
     match ask(&format!("/api/v1/scripts/{}/stack", escaped(&id))) {
-        Ok((code, body)) if code.is_success() => match serde_json::from_slice::<Stack>(&body) {
-            Ok(stack) => show(&stack, args.json),
-            Err(_) => of_another_version(),
-        },
+        Ok((code, body)) if code.is_success() => {
+            understood::<Stack>(&body).map_or_else(|exit| exit, |stack| show(&stack, args.json))
+        }
         Ok((_, body)) => {
             warn(&format!("error: the agent refused: {}\n", refusal(&body)));
             Exit::Failed
@@ -58,9 +60,4 @@ fn show(stack: &Stack, json: bool) -> Exit {
             Exit::Failed
         }
     }
-}
-
-fn of_another_version() -> Exit {
-    warn("error: the agent's answer cannot be read; is it of another version?\n");
-    Exit::Failed
 }

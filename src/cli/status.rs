@@ -59,6 +59,14 @@ pub(super) fn refusal(body: &[u8]) -> String {
     parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
 }
 
+/// An answer as one of the views, or the words that it cannot be one.
+pub(super) fn understood<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Exit> {
+    serde_json::from_slice(body).map_err(|error| {
+        warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
+        Exit::Failed
+    })
+}
+
 /// The socket as the settings name it; with faulty settings the default place, since an agent may still run on the old ones.
 pub(super) fn socket_of(root: &Path) -> PathBuf {
     let socket = match config::read(root, &Surroundings::of_this_process()) {
@@ -123,12 +131,9 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 fn print(body: &[u8], args: &Args) -> Exit {
-    let status: Status = match serde_json::from_slice(body) {
+    let status: Status = match understood(body) {
         Ok(status) => status,
-        Err(error) => {
-            warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-            return Exit::Failed;
-        }
+        Err(exit) => return exit,
     };
     let picked = args.name.as_deref().map(|name| pick(&status, name));
     match (picked, args.json) {

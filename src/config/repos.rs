@@ -254,6 +254,10 @@ impl RepoUrl {
         }
         let shown_port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let shown_host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        // git would put its own arguments behind them; what is written so is often a token, which would be shown.
+        if scheme != Scheme::Ssh && path.contains(['?', '#']) {
+            return None;
+        }
         if scheme == Scheme::Ssh {
             let user = if user.is_empty() { "git".to_owned() } else { user };
             let text = format!("ssh://{user}@{shown_host}{shown_port}{path}");
@@ -360,6 +364,8 @@ mod tests {
             "https://%ff@h/c",
             "ssh://-l@h/c",
             "a@b",
+            "https://h/c.git?private_token=s3cret",
+            "https://h/c.git#s3cret",
         ] {
             assert_eq!(shown(text), None, "{text}");
         }

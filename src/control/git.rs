@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::Control;
@@ -14,7 +14,6 @@ use super::views::{HeldScript, RefusedCommit, Repo, RepoCommit, RepoEvent, RepoF
 use crate::config::Diagnostic;
 use crate::git::View;
 use crate::ingest::reply::No;
-use crate::ingest::server::Peer;
 
 pub(super) async fn git(State(control): State<Arc<Control>>) -> Response {
     let repos: Vec<Repo> = control.git.views().iter().map(repo).collect();
@@ -26,19 +25,7 @@ pub(super) struct Which {
     repo: Option<String>,
 }
 
-/// Only over the Unix socket: it makes the agent speak with servers and run other code.
-pub(super) async fn sync(
-    State(control): State<Arc<Control>>,
-    Query(which): Query<Which>,
-    peer: Option<Extension<Peer>>,
-) -> Response {
-    if !matches!(peer, Some(Extension(Peer::Unix))) {
-        return No::Forbidden {
-            error_code: "pythond.socketOnly",
-            message: "repositories are pulled over the Unix socket only: `pythond git sync`".to_owned(),
-        }
-        .into_response();
-    }
+pub(super) async fn sync(State(control): State<Arc<Control>>, Query(which): Query<Which>) -> Response {
     let known = control.git.names();
     let wanted = match which.repo {
         Some(name) if known.contains(&name) => vec![name],

@@ -14,15 +14,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::header;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use tokio::sync::Mutex;
 
 use crate::buffer::Log;
 use crate::deadletter::DeadLetters;
 use crate::ingest::LastErrors;
+use crate::ingest::reply::No;
+use crate::ingest::server::Peer;
 use crate::sinks::Health;
 use crate::supervisor::Handle;
 use crate::telemetry::counters::Counters;
@@ -44,6 +48,26 @@ pub struct Control {
     pub last_errors: LastErrors,
     pub counters: Counters,
     pub git: crate::git::Handle,
+    pub disk: DiskLooks,
+}
+
+/// Looks at the disk, off the thread that serves and one after the other: a disk that hangs holds one thread and nobody else.
+#[derive(Clone, Default)]
+pub struct DiskLooks {
+    turn: Arc<Mutex<()>>,
+}
+
+impl DiskLooks {
+    async fn take<T: Send + 'static>(&self, look: impl FnOnce() -> T + Send + 'static) -> T {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = look();
+            // Also when whoever asked has gone meanwhile.
+            drop(turn);
+            found
+        });
+        looked.await.expect("a look at the disk does not panic")
+    }
 }
 
 /// What a reload may change; clones share it.
@@ -84,18 +108,31 @@ pub struct ShownSink {
 
 /// Serves `/`, `/metrics` and `/api/v1/…`.
 pub fn router(control: Arc<Control>) -> Router {
-    Router::new()
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/git", get(git::git))
+    let orders = Router::new()
         .route("/api/v1/git/sync", post(git::sync))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/sinks/{name}/skip", post(skip::skip))
-        .route("/api/v1/scripts/{id}/stack", get(stack::stack))
         .route("/api/v1/reload", post(reload::reload))
         .route("/api/v1/scripts/{id}/restart", post(reload::restart))
         .route("/api/v1/scripts/{id}/run-now", post(reload::run_now))
+        .route("/api/v1/scripts/{id}/stack", get(stack::stack))
+        .route("/api/v1/sinks/{name}/skip", post(skip::skip))
+        .route_layer(middleware::from_fn(over_the_socket));
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/git", get(git::git))
+        .route("/metrics", get(metrics))
+        .merge(orders)
         .with_state(control)
         .merge(page::router())
+}
+
+/// Orders lose points, run other code or send signals. Whoever may write to the agent's own socket may stop the agent too; a web page on
+/// this machine, or a script of another user, may not.
+async fn over_the_socket(peer: Option<Extension<Peer>>, request: Request, next: Next) -> Response {
+    if matches!(peer, Some(Extension(Peer::Unix))) {
+        return next.run(request).await;
+    }
+    let message = "orders are taken over the agent's own Unix socket only, as the commands of `pythond` give them";
+    No::Forbidden { error_code: "pythond.socketOnly", message: message.to_owned() }.into_response()
 }
 
 async fn status(State(control): State<Arc<Control>>) -> Response {

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Control;
 use super::views::{Reloaded, Told};
 use crate::config::RepoRoot;
 use crate::ingest::reply::No;
-use crate::ingest::server::Peer;
 
 /// A wish to have what is on disk take effect.
 pub struct Ask {
@@ -21,7 +20,7 @@ pub struct Ask {
     /// The exported repositories from now on; `None`: those of before.
     pub repos: Option<Vec<RepoRoot>>,
     /// Told when everything that changed has settled.
-    pub answer: Option<oneshot::Sender<Reloaded>>,
+    pub answer: oneshot::Sender<Reloaded>,
 }
 
 /// Where wishes go; those that wait are fulfilled together.
@@ -37,54 +36,25 @@ pub struct LastReload {
 /// Asks for a reload and waits for its outcome; `None` while the agent stops.
 pub async fn ask(asks: &Asks, by: &str, repos: Option<Vec<RepoRoot>>) -> Option<Reloaded> {
     let (answer, answered) = oneshot::channel();
-    asks.send(Ask { by: by.to_owned(), repos, answer: Some(answer) }).await.ok()?;
+    asks.send(Ask { by: by.to_owned(), repos, answer }).await.ok()?;
     answered.await.ok()
 }
 
-pub(super) async fn reload(State(control): State<Arc<Control>>, peer: Option<Extension<Peer>>) -> Response {
-    if let Err(no) = over_the_socket(peer) {
-        return no.into_response();
-    }
+pub(super) async fn reload(State(control): State<Arc<Control>>) -> Response {
     match ask(&control.asks, "pythond reload", None).await {
         Some(outcome) => Json(outcome).into_response(),
         None => No::closing().into_response(),
     }
 }
 
-pub(super) async fn restart(
-    State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
-    peer: Option<Extension<Peer>>,
-) -> Response {
-    if let Err(no) = over_the_socket(peer) {
-        return no.into_response();
-    }
+pub(super) async fn restart(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
     let known = control.scripts.restart(&id).await;
     control.told(&id, known).await
 }
 
-pub(super) async fn run_now(
-    State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
-    peer: Option<Extension<Peer>>,
-) -> Response {
-    if let Err(no) = over_the_socket(peer) {
-        return no.into_response();
-    }
+pub(super) async fn run_now(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
     let known = control.scripts.run_now(&id).await;
     control.told(&id, known).await
-}
-
-/// Whoever may write to the socket may stop the agent too; a web page on this machine may not.
-fn over_the_socket(peer: Option<Extension<Peer>>) -> Result<(), No> {
-    if matches!(peer, Some(Extension(Peer::Unix))) {
-        return Ok(());
-    }
-    Err(No::Forbidden {
-        error_code: "pythond.socketOnly",
-        message: "scripts are told something over the Unix socket only: `pythond reload`, `pythond restart NAME`"
-            .to_owned(),
-    })
 }
 
 impl Control {

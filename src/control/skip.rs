@@ -3,29 +3,17 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
 use super::Control;
 use super::views::Skipped;
 use crate::ingest::reply::No;
-use crate::ingest::server::Peer;
 
-/// Only over the Unix socket: it loses points, and whoever may write to the socket may stop the agent too.
-pub(super) async fn skip(
-    State(control): State<Arc<Control>>,
-    Path(name): Path<String>,
-    peer: Option<Extension<Peer>>,
-) -> Response {
-    if !matches!(peer, Some(Extension(Peer::Unix))) {
-        return No::Forbidden {
-            error_code: "pythond.socketOnly",
-            message: "points are given up over the Unix socket only: `pythond sink skip`".to_owned(),
-        }
-        .into_response();
-    }
-    match control.skip(&name) {
+pub(super) async fn skip(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Response {
+    let disk = control.disk.clone();
+    match disk.take(move || control.skip(&name)).await {
         Ok(skipped) => Json(skipped).into_response(),
         Err(no) => no.into_response(),
     }

@@ -2,29 +2,16 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 
 use super::Control;
 use super::views::Stack;
 use crate::ingest::reply::No;
-use crate::ingest::server::Peer;
 
-/// Only over the Unix socket: it sends the worker a signal.
-pub(super) async fn stack(
-    State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
-    peer: Option<Extension<Peer>>,
-) -> Response {
-    if !matches!(peer, Some(Extension(Peer::Unix))) {
-        return No::Forbidden {
-            error_code: "pythond.socketOnly",
-            message: "stacks are taken over the Unix socket only: `pythond stack`".to_owned(),
-        }
-        .into_response();
-    }
+pub(super) async fn stack(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
     match control.scripts.stack(&id).await {
         Some(live) => {
             let stack = Stack { id, pid: live.pid, stack: live.text, why: live.why };

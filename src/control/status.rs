@@ -8,6 +8,7 @@ use super::views::{
 };
 use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
+use crate::deadletter::Counts;
 use crate::sinks::State;
 use crate::supervisor::{self, Way, WorkerView};
 
@@ -16,8 +17,9 @@ const SCHEMA: u32 = 1;
 impl Control {
     /// Asks every part and puts the answers together.
     pub async fn status(&self) -> Status {
+        let (log, dead) = (self.log.clone(), self.dead.clone());
+        let (buffer, dead) = self.disk.take(move || (log.stats(), dead.counts())).await;
         let now = Instant::now();
-        let buffer = self.log.stats();
         let shown = self.shown.now();
         let reload = shown.reload.map(|last| super::views::LastReload {
             ago_s: now.saturating_duration_since(last.at).as_secs_f64(),
@@ -35,7 +37,7 @@ impl Control {
             scripts: self.scripts.snapshot().await.iter().map(|view| script(view, now)).collect(),
             sinks: shown.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
             removed_sinks: buffer.removed.iter().map(removed_sink).collect(),
-            dead_letters: self.dead_letters(),
+            dead_letters: dead.into_iter().map(dead_letters).collect(),
             last_errors: self.last_errors(),
             problems: shown.problems.into_iter().chain(shown.unwatched).collect(),
             panics: self.panics(),
@@ -52,11 +54,6 @@ impl Control {
                 set_aside_bytes: buffer.set_aside_bytes,
             },
         }
-    }
-
-    fn dead_letters(&self) -> Vec<DeadLetters> {
-        let counts = self.dead.counts().into_iter();
-        counts.map(|(who, counts)| DeadLetters { who, points: counts.points, dropped: counts.deleted_points }).collect()
     }
 
     fn panics(&self) -> BTreeMap<String, u64> {
@@ -81,6 +78,10 @@ impl Control {
             })
             .collect()
     }
+}
+
+fn dead_letters((who, counts): (String, Counts)) -> DeadLetters {
+    DeadLetters { who, points: counts.points, dropped: counts.deleted_points }
 }
 
 fn mechanism(found: &supervisor::Mechanism) -> Mechanism {

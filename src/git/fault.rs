@@ -185,12 +185,15 @@ impl Asked<'_> {
 
     fn login_refused(&self) -> Diagnostic {
         let server = self.server();
-        match &self.repo.login {
-            Some((user, _)) => Diagnostic::error("PD0603", format!("`{server}` refuses the login of `{user}`"))
-                .with_note("it was tried once; it is tried again at the next pull")
-                .with_help("check `username`, `password` or `token`; did the token expire?"),
-            None => self.login_missing(),
-        }
+        let told = match &self.repo.login {
+            // The user is a token: https://TOKEN@host/…
+            Some((_, password)) if password.expose().is_empty() => format!("`{server}` refuses the token in `url`"),
+            Some((user, _)) => format!("`{server}` refuses the login of `{user}`"),
+            None => return self.login_missing(),
+        };
+        Diagnostic::error("PD0603", told)
+            .with_note("it was tried once; it is tried again at the next pull")
+            .with_help("check `username`, `password` or `token`; did the token expire?")
     }
 
     fn login_missing(&self) -> Diagnostic {

@@ -122,7 +122,8 @@ pub fn trust(file: &Path, keys: &[HostKey]) -> io::Result<Trusted> {
     if let Some(dir) = file.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    let temporary = file.with_extension("new");
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".new");
     let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;

@@ -40,6 +40,9 @@ use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
 pub use self::state::Held;
 pub use self::store::Commit;
 
+/// What a pull under way gets to end when the settings change; git itself is ended at once.
+const END: Duration = Duration::from_secs(5);
+
 /// A commit that the agent is asked to run.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -47,8 +50,6 @@ pub struct Candidate {
     pub commit: Commit,
     /// Its exported tree.
     pub dir: PathBuf,
-    /// The tree that runs now.
-    pub previous: Option<PathBuf>,
     /// The trees of all repositories in order, with this one in its place.
     pub roots: Vec<RepoRoot>,
 }
@@ -92,79 +93,111 @@ pub struct View {
     pub history: Vec<Event>,
 }
 
-/// The trees to start with, of the repositories that were ever fetched.
-pub fn roots_at_start(repos: &GitRepos) -> Vec<RepoRoot> {
+/// The trees to begin with: those that run, and of the other repositories what was fetched at any time before.
+pub fn roots(repos: &GitRepos, running: &[RepoRoot]) -> Vec<RepoRoot> {
     let root = |repo: &Repo| {
+        let runs = running.iter().find(|root| root.name == repo.name).map(|root| root.dir.clone());
         let dir = repos.dir.join(&repo.name);
-        State::read(&dir).at_start(&dir).map(|dir| RepoRoot { name: repo.name.clone(), dir })
+        let dir = runs.or_else(|| State::read(&dir).at_start(&dir))?;
+        Some(RepoRoot { name: repo.name.clone(), dir })
     };
     repos.repos.iter().filter_map(root).collect()
 }
 
-/// Starts one task for each repository; `host` is what spreads the pulls of a fleet.
-pub fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>) -> Handle {
-    let repos = Arc::new(repos);
-    let (stop, cancelled) = (Stop::default(), CancellationToken::new());
-    let shared = Arc::new(Shared {
-        keepers: repos.repos.iter().map(|repo| Mutex::new(Kept::at_start(&repos, repo))).collect(),
-        adopting: tokio::sync::Mutex::new(()),
-        adopter,
-        host: host.to_owned(),
-        repos: Arc::clone(&repos),
-        stop: stop.clone(),
-    });
-    let mut orders = Vec::new();
-    let mut tasks = Vec::new();
-    for index in 0..repos.repos.len() {
-        let (order, taken) = mpsc::channel(16);
-        orders.push(order);
-        let keeper = Keeper { shared: Arc::clone(&shared), index, offered: None, cancelled: cancelled.clone() };
-        tasks.push(tokio::spawn(keeper.run(taken)));
-    }
-    Handle { shared, orders, tasks: Arc::new(Mutex::new(tasks)), stop, cancelled }
+/// Starts one task for each repository; `host` is what spreads the pulls of a fleet, `roots` the trees whose scripts run.
+pub fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>, roots: &[RepoRoot]) -> Handle {
+    let work = Work::start(repos, host, Arc::clone(&adopter), roots);
+    Handle { work: Arc::new(Mutex::new(Arc::new(work))), host: host.to_owned(), adopter }
 }
 
-/// The repositories at work.
+/// The repositories at work; clones share them.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
-    orders: Vec<mpsc::Sender<Order>>,
-    tasks: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
-    stop: Stop,
-    cancelled: CancellationToken,
+    work: Arc<Mutex<Arc<Work>>>,
+    host: String,
+    adopter: Arc<dyn Adopter>,
 }
 
 impl Handle {
     pub fn names(&self) -> Vec<String> {
-        self.shared.repos.repos.iter().map(|repo| repo.name.clone()).collect()
+        self.work().shared.repos.repos.iter().map(|repo| repo.name.clone()).collect()
     }
 
     pub fn views(&self) -> Vec<View> {
-        (0..self.orders.len()).map(|index| self.shared.view(index)).collect()
+        let work = self.work();
+        (0..work.orders.len()).map(|index| work.shared.view(index)).collect()
     }
 
     /// The trees whose scripts run, in order.
     pub fn roots(&self) -> Vec<RepoRoot> {
-        self.shared.roots()
+        self.work().shared.roots()
     }
 
     /// Pulls a repository now and offers its commit even if it was refused before; `None`: there is no such repository.
     pub async fn sync(&self, name: &str) -> Option<View> {
-        let index = self.shared.repos.repos.iter().position(|repo| repo.name == name)?;
+        let work = self.work();
+        let index = work.shared.repos.repos.iter().position(|repo| repo.name == name)?;
         let (done, answer) = oneshot::channel();
-        if self.orders[index].send(Order::Sync(done)).await.is_ok() {
+        if work.orders[index].send(Order::Sync(done)).await.is_ok() {
             // A task that ends in between answers with what is known.
             answer.await.unwrap_or_default();
         }
-        Some(self.shared.view(index))
+        Some(work.shared.view(index))
+    }
+
+    /// Follows other repositories, or the same ones otherwise; `roots` are the trees whose scripts run. What was exported stays on the disk.
+    ///
+    /// Whatever was offered and not recorded yet is offered again.
+    pub async fn change(&self, repos: GitRepos, roots: &[RepoRoot]) {
+        // First, for nobody else may work in a store. One that a disk holds does no more than to notice the stop once it is let go.
+        if tokio::time::timeout(END, self.stop()).await.is_err() {
+            tracing::warn!(target: "git", "a pull of before the change has not ended after {} s; does a disk hang?", END.as_secs());
+        }
+        let work = Work::start(repos, &self.host, Arc::clone(&self.adopter), roots);
+        *locked(&self.work) = Arc::new(work);
     }
 
     /// Ends every pull; what was not done is done after the next start.
     pub async fn stop(&self) {
-        self.stop.ask();
-        self.cancelled.cancel();
-        let tasks = std::mem::take(&mut *locked(&self.tasks));
+        let work = self.work();
+        work.shared.stop.ask();
+        work.cancelled.cancel();
+        let tasks = std::mem::take(&mut *locked(&work.tasks));
         futures_util::future::join_all(tasks).await;
+    }
+
+    fn work(&self) -> Arc<Work> {
+        Arc::clone(&locked(&self.work))
+    }
+}
+
+/// The tasks of all repositories between two changes of the settings.
+struct Work {
+    shared: Arc<Shared>,
+    orders: Vec<mpsc::Sender<Order>>,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    cancelled: CancellationToken,
+}
+
+impl Work {
+    fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>, roots: &[RepoRoot]) -> Self {
+        let cancelled = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            keepers: repos.repos.iter().map(|repo| Mutex::new(Kept::at_start(&repos, repo, roots))).collect(),
+            adopting: tokio::sync::Mutex::new(()),
+            adopter,
+            host: host.to_owned(),
+            repos,
+            stop: Stop::default(),
+        });
+        let (mut orders, mut tasks) = (Vec::new(), Vec::new());
+        for index in 0..shared.repos.repos.len() {
+            let (order, taken) = mpsc::channel(16);
+            orders.push(order);
+            let keeper = Keeper { shared: Arc::clone(&shared), index, offered: None, cancelled: cancelled.clone() };
+            tasks.push(tokio::spawn(keeper.run(taken)));
+        }
+        Self { shared, orders, tasks: Mutex::new(tasks), cancelled }
     }
 }
 
@@ -173,7 +206,7 @@ enum Order {
 }
 
 struct Shared {
-    repos: Arc<GitRepos>,
+    repos: GitRepos,
     keepers: Vec<Mutex<Kept>>,
     /// One candidate at a time: each is offered together with what the other repositories have in force.
     adopting: tokio::sync::Mutex<()>,
@@ -197,13 +230,10 @@ struct Kept {
 }
 
 impl Kept {
-    fn at_start(repos: &GitRepos, repo: &Repo) -> Self {
-        let dir = repos.dir.join(&repo.name);
-        let state = State::read(&dir);
-        let running = state.at_start(&dir);
+    fn at_start(repos: &GitRepos, repo: &Repo, roots: &[RepoRoot]) -> Self {
         Self {
-            state,
-            running,
+            state: State::read(&repos.dir.join(&repo.name)),
+            running: roots.iter().find(|root| root.name == repo.name).map(|root| root.dir.clone()),
             fault: None,
             failures: 0,
             is_pulling: false,
@@ -436,8 +466,7 @@ impl Keeper {
             let tree = if index == self.index { Some(dir.to_owned()) } else { self.shared.kept(index).running.clone() };
             roots.extend(tree.map(|dir| RepoRoot { name: repo.name.clone(), dir }));
         }
-        let previous = self.shared.kept(self.index).running.clone();
-        Candidate { repo: name, commit: commit.clone(), dir: dir.to_owned(), previous, roots }
+        Candidate { repo: name, commit: commit.clone(), dir: dir.to_owned(), roots }
     }
 
     fn taken(

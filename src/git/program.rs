@@ -3,12 +3,12 @@
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpgid};
 
 use super::ssh;
 use crate::config::repos::{GitRepos, Repo, Scheme};
@@ -19,6 +19,8 @@ const OUTPUT: u64 = 64 << 20;
 const MESSAGES: u64 = 64 << 10;
 /// How often a running program is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// What killed children get to end.
+const REAP: Duration = Duration::from_secs(1);
 
 /// Says to running programs that the agent stops.
 #[derive(Debug, Clone, Default)]
@@ -110,7 +112,9 @@ impl Git {
             set("PYTHOND_GIT_USER", user);
             set("PYTHOND_GIT_PASSWORD", password.expose());
             config.push(CREDENTIALS.to_owned());
-            secrets.push(password.expose().to_owned());
+            // A token may stand where the user should, without a password.
+            let secret = if password.expose().is_empty() { user } else { password.expose() };
+            secrets.push(secret.to_owned());
         }
         if let Some(ca_file) = &repo.ca_file {
             config.push(format!("http.sslCAInfo={}", ca_file.display()));
@@ -189,30 +193,63 @@ const CREDENTIALS: &str = "credential.helper=!f() { test \"$1\" = get || exit 0;
      test \"$host$protocol\" = 11 && printf 'username=%s\\npassword=%s\\n' \"$PYTHOND_GIT_USER\" \"$PYTHOND_GIT_PASSWORD\"; }; f";
 
 /// A program with its output; whoever drops it ends it with all its children.
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    /// It and its children were ended and reaped.
+    is_over: bool,
+}
 
 impl Running {
     pub fn start(mut command: Command) -> Result<Self, NotRun> {
         let program = PathBuf::from(command.get_program()).display().to_string();
-        command.spawn().map(Self).map_err(|source| NotRun::NotStarted { program, source })
+        let child = command.spawn().map_err(|source| NotRun::NotStarted { program, source })?;
+        Ok(Self { child, is_over: false })
     }
 
     pub fn child(&mut self) -> &mut Child {
-        &mut self.0
+        &mut self.child
+    }
+
+    /// Its status once it has ended; what it left behind is then ended too, so that nobody holds its pipes.
+    fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(Pid::from_child(&self.child)), look)? {
+            Some(_) => self.end().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        let group = Pid::from_child(&self.child);
+        // Before it is reaped: until then the number of the group is its own. A group that ended in this moment is as good.
+        let _ = kill_process_group(group, Signal::KILL);
+        let status = self.child.wait();
+        self.is_over = true;
+        reap_group(group);
+        status
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Ok(Some(_)) = self.0.try_wait() {
-            return;
+        if !self.is_over {
+            // Killed: it ends at once.
+            let _ = self.end();
         }
-        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
-            // A group that ended in this moment is as good.
-            let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Takes the killed children that came to the agent, which is their reaper: nobody else would, since they are of its own session.
+fn reap_group(group: Pid) {
+    let until = Instant::now() + REAP;
+    // An error says that none is left, or that they went to another reaper.
+    while let Ok(reaped) = waitpgid(group, WaitOptions::NOHANG) {
+        if reaped.is_none() {
+            if Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(LOOK);
         }
-        // Killed: it ends at once.
-        let _ = self.0.wait();
     }
 }
 
@@ -229,8 +266,14 @@ fn run(
     let stderr = running.child().stderr.take().expect("its messages were asked for");
     let stdout = std::thread::spawn(move || read_bounded(stdout, OUTPUT));
     let stderr = std::thread::spawn(move || read_bounded(stderr, MESSAGES));
+    let mut ended = None;
     let status = loop {
-        if let Some(status) = running.child().try_wait()? {
+        ended = match ended {
+            None => running.ended()?,
+            known => known,
+        };
+        // Whatever left the group may still hold the pipes; the time counts for it too.
+        if let Some(status) = ended.filter(|_| stdout.is_finished() && stderr.is_finished()) {
             break status;
         }
         if stop.is_asked() {

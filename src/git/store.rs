@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::export::{self, Exported};
-use super::fault::{Asked, Failure, follows, local};
+use super::fault::{Asked, Failure, local};
 use super::judge::tame;
 use super::program::{Git, Ran};
 use super::ssh;
@@ -52,8 +52,6 @@ pub struct Pulled {
     pub exported: Exported,
     /// The commit before is no ancestor of this one.
     pub is_rewritten: bool,
-    /// A damaged store was set aside on the way, with the reason.
-    pub healed: Option<String>,
 }
 
 /// The store of one repository.
@@ -91,14 +89,13 @@ impl<'a> Store<'a> {
     pub fn pull(&self, before: Option<&str>) -> Result<Pulled, Failure> {
         match self.pull_once(before) {
             Err(Failure::Corrupt(why)) => {
-                self.set_aside()?;
+                self.set_aside(&why)?;
                 match self.pull_once(before) {
-                    Ok(pulled) => Ok(Pulled { healed: Some(why), ..pulled }),
                     Err(Failure::Corrupt(again)) => Err(Failure::fault(Diagnostic::error(
                         "PD0600",
                         format!("`{}` could not be fetched into a new store either: {again}", self.repo().url.as_str()),
                     ))),
-                    Err(other) => Err(other),
+                    other => other,
                 }
             }
             other => other,
@@ -115,7 +112,7 @@ impl<'a> Store<'a> {
         let commit = self.commit(&id)?;
         let is_rewritten = before.is_some_and(|before| before != id && self.is_rewritten(before, &id));
         let exported = export::export(self, &commit.id)?;
-        Ok(Pulled { commit, exported, is_rewritten, healed: None })
+        Ok(Pulled { commit, exported, is_rewritten })
     }
 
     /// Makes the store if it is not there, and removes what a killed git left in it.
@@ -128,7 +125,7 @@ impl<'a> Store<'a> {
         let path = self.path();
         if !path.join("HEAD").is_file() || !path.join("objects").is_dir() {
             if path.exists() {
-                self.set_aside()?;
+                self.set_aside("it is no bare repository")?;
             }
             // Made aside and renamed: a store is whole or not there.
             let fresh = self.dir.join("store.new");
@@ -338,7 +335,7 @@ impl<'a> Store<'a> {
     }
 
     /// Moves the store out of the way, as `store.git.bad-<n>`.
-    fn set_aside(&self) -> Result<(), Failure> {
+    fn set_aside(&self, why: &str) -> Result<(), Failure> {
         let said = |error: io::Error| local(&format!("could not set {} aside", self.path().display()), &error);
         let number = |path: &Path| {
             let name = path.file_name()?.to_str()?;
@@ -356,7 +353,7 @@ impl<'a> Store<'a> {
         }
         let aside = self.dir.join(format!("store.git.bad-{next}"));
         fs::rename(self.path(), &aside).map_err(said)?;
-        tracing::warn!(target: "git", repo = self.repo().name, "the store was damaged and is now {}; it is cloned again", aside.display());
+        tracing::warn!(target: "git", repo = self.repo().name, "the store was damaged ({why}) and is now {}; it is cloned again", aside.display());
         Ok(())
     }
 }
@@ -411,9 +408,4 @@ fn remove_leftovers(store: &Path) -> io::Result<()> {
 fn pack_bytes(store: &Path) -> u64 {
     let entries = fs::read_dir(store.join("objects/pack")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
-}
-
-/// The sentence about a commit for the log.
-pub fn named(repo: &Repo, commit: &Commit) -> String {
-    format!("{} {} \"{}\" ({})", follows(repo), commit.short(), commit.title, commit.author)
 }

@@ -13,9 +13,9 @@ mod router;
 pub mod server;
 mod write;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -73,11 +73,7 @@ pub struct Ingest {
     closing: AtomicBool,
     /// Turns to take a large body apart.
     large: Arc<tokio::sync::Semaphore>,
-    inputs_seen: Mutex<HashSet<String>>,
 }
-
-/// Distinct values of the `input` argument that get a counter of their own; the rest is counted as `other`.
-const INPUT_LABELS: usize = 256;
 
 impl Ingest {
     /// Puts the parts together; nothing is opened or started.
@@ -96,7 +92,6 @@ impl Ingest {
             started: Instant::now(),
             closing: AtomicBool::new(false),
             large: Arc::new(tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
-            inputs_seen: Mutex::default(),
         }
     }
 
@@ -117,18 +112,5 @@ impl Ingest {
 
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
-    }
-
-    /// Bounds the label: anybody may send any `input`, and a counter lives for ever.
-    fn label(&self, input: &str) -> String {
-        let mut seen = self.inputs_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(input) {
-            return input.to_owned();
-        }
-        if seen.len() >= INPUT_LABELS {
-            return "other".to_owned();
-        }
-        seen.insert(input.to_owned());
-        input.to_owned()
     }
 }

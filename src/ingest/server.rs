@@ -20,7 +20,9 @@ use tower::ServiceExt;
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
+    /// Over TCP, or over the socket that every user may write to.
     Tcp,
+    /// Over the agent's own socket.
     Unix,
 }
 
@@ -69,25 +71,19 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: u
     connections.end().await;
 }
 
-/// Serves the Unix socket until `stop`.
-pub async fn serve_unix(listener: UnixListener, router: Router, max_connections: usize, stop: CancellationToken) {
+/// Serves a Unix socket until `stop`; `peer` says whether those who come this way may do more than is allowed over TCP.
+pub async fn serve_unix(
+    listener: UnixListener,
+    peer: Peer,
+    router: Router,
+    max_connections: usize,
+    stop: CancellationToken,
+) {
     let connections = Connections::new(router, max_connections, stop);
     while let Some(place) = connections.place().await {
         let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
         let Ok((stream, _)) = stream else { continue };
-        connections.serve(stream, Peer::Unix, HEAD_UNIX, place);
-    }
-    drop(listener);
-    connections.end().await;
-}
-
-/// Serves the socket of the scripts that run as other users until `stop`: whoever comes this way may do what is allowed over TCP.
-pub async fn serve_scripts(listener: UnixListener, router: Router, max_connections: usize, stop: CancellationToken) {
-    let connections = Connections::new(router, max_connections, stop);
-    while let Some(place) = connections.place().await {
-        let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
-        let Ok((stream, _)) = stream else { continue };
-        connections.serve(stream, Peer::Tcp, HEAD_UNIX, place);
+        connections.serve(stream, peer, HEAD_UNIX, place);
     }
     drop(listener);
     connections.end().await;

@@ -288,24 +288,24 @@ async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Resp
             format!("{kind}: {example}; nothing was kept (argument strict)"),
         ));
     }
-    let (input, source) = request.source();
     if request.query.dry {
         return answer(&taken, request.query.echo);
     }
+    let (input, source) = request.source();
+    let points = u32::try_from(taken.accepted).unwrap_or(u32::MAX);
+    let header = Header { category: request.category, points, source };
     if taken.accepted > 0 {
-        let points = u32::try_from(taken.accepted).unwrap_or(u32::MAX);
-        let header = Header { category: request.category, points, source: source.clone() };
         ingest.keep.keep(&header, &taken.lines).await?;
     }
     count(ingest, request, &input, &taken);
     if !taken.refused.is_empty() {
-        set_aside(ingest, request, &input, source, &taken.refused).await;
+        set_aside(ingest, request, &input, &header.source, &taken.refused).await;
     }
     answer(&taken, request.query.echo)
 }
 
 fn count(ingest: &Ingest, request: &Request, input: &str, taken: &Taken) {
-    let label = ByInput { category: request.category.as_str(), input: ingest.label(input) };
+    let label = ByInput { category: request.category.as_str(), input: ingest.counters.input(input) };
     ingest.counters.points_accepted.get_or_create(&label).inc_by(taken.accepted as u64);
     for (kind, (times, _)) in &taken.warnings.kinds {
         ingest.counters.repairs.get_or_create(&ByReason { reason: (*kind).to_owned() }).inc_by(*times);
@@ -319,7 +319,7 @@ fn count(ingest: &Ingest, request: &Request, input: &str, taken: &Taken) {
 }
 
 /// Writes the refused points to the dead-letter file and tells the script's author.
-async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: String, refused: &[Refusal]) {
+async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: &str, refused: &[Refusal]) {
     for refusal in refused {
         if let Some(member) = &request.member {
             member.refused_because(request.category.as_str(), &refusal.field, &refusal.reason);
@@ -341,7 +341,7 @@ async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: Stri
         .iter()
         .map(|refusal| Dead {
             category: Some(request.category),
-            source: source.clone(),
+            source: source.to_owned(),
             reason: refusal.reason.clone(),
             point: refusal.raw.clone(),
         })
@@ -376,18 +376,8 @@ fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
     Ok(match echo {
         None => StatusCode::OK.into_response(),
         Some(Echo::LineProtocol) => {
-            Bytes::copy_from_slice(taken.lines.strip_suffix(b"\n").unwrap_or(&taken.lines)).into_response_plain()
+            Response::new(Body::from(taken.lines.strip_suffix(b"\n").unwrap_or(&taken.lines).to_vec()))
         }
-        Some(Echo::Json) => Bytes::from(json::encode(&taken.points)).into_response_plain(),
+        Some(Echo::Json) => Response::new(Body::from(json::encode(&taken.points))),
     })
-}
-
-trait PlainResponse {
-    fn into_response_plain(self) -> Response;
-}
-
-impl PlainResponse for Bytes {
-    fn into_response_plain(self) -> Response {
-        Response::new(Body::from(self))
-    }
 }

@@ -711,7 +711,8 @@ mod tests {
             &mut Warnings::default(),
         )
         .unwrap();
-        assert!(point.tag_or_field("b") && point.tag_or_field("host") && !point.tag_or_field("a"));
+        assert!(point.tag("b").is_some() && point.field("host").is_some());
+        assert!(point.tag("a").is_none() && point.field("a").is_none());
         assert!(!point.add_tag_if_absent("b", "y"));
         assert!(!point.add_tag_if_absent("host", "y"), "a field suppresses the tag too");
         assert!(!point.add_tag_if_absent("empty", "\n"));

@@ -135,11 +135,6 @@ impl<'t> Point<'t> {
         self.fields.iter().find_map(|(name, value)| (name == key).then_some(value))
     }
 
-    /// Says whether the key is taken, by a tag or by a field.
-    pub fn tag_or_field(&self, key: &str) -> bool {
-        self.tag_place(key).is_ok() || self.field(key).is_some()
-    }
-
     /// Adds a global tag, repaired like any other; says whether it was added.
     ///
     /// It is left out when a tag or field has that key, when nothing is left of key or value, or when the point would pass a limit.

@@ -3,7 +3,6 @@
 //! Each sink has its own task and its own cursor. Nothing is confirmed before it is kept by the sink or lies in the dead-letter file, so
 //! whatever ends the loop (a stop, a panic, the power) costs at most a repetition of what was under way.
 
-use std::any::Any;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -23,6 +22,7 @@ use crate::config::SinkSettings;
 use crate::deadletter::{Dead, DeadLetters};
 use crate::point::Category;
 use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
+use crate::telemetry::panics;
 
 use super::batch::{Batch, Wanted, cut};
 use super::health::{Health, State};
@@ -131,7 +131,7 @@ where
         // After a panic nothing of the sink is used again, and the rest of the pump is read anew from the confirmed place.
         let Err(panic) = AssertUnwindSafe(pump.run()).catch_unwind().await else { return };
         pump.health.panicked();
-        let mut why = format!("a defect in the sink: {}", panic_text(panic.as_ref()));
+        let mut why = format!("a defect in the sink: {}", panics::text(panic.as_ref()));
         tracing::error!(target: "sink", sink = pump.settings.name, "{why}; the sink is made anew");
         pump.sink = loop {
             if pump.fail(State::Down, None, &why).await.is_err() {
@@ -146,11 +146,6 @@ where
             }
         };
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic without a text")
 }
 
 /// The grace ended, or nothing is left to send.

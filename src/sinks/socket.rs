@@ -17,7 +17,7 @@ use crate::config::sinks::{SocketAddress, SocketSink};
 
 use super::dialect::{AS_IT_IS, Dialect, Strings};
 use super::stream::Stream;
-use super::{Batch, LeftOut, Limits, Sink, Verdict};
+use super::{Batch, Limits, Sink, Verdict};
 
 const DIALECT: Dialect = Dialect { strings: Strings::OneLine, ..AS_IT_IS };
 /// The largest payload that UDP over IPv4 can carry.
@@ -78,10 +78,6 @@ impl Sink for Socket {
 
     fn limits(&self) -> Limits {
         self.limits
-    }
-
-    fn left_out(&self) -> LeftOut {
-        LeftOut::new()
     }
 }
 

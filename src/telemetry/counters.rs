@@ -1,5 +1,8 @@
 //! The agent's counters and their Prometheus text; one registry, handed to whoever counts.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -42,6 +45,9 @@ pub struct ByScript {
     pub result: String,
 }
 
+/// Distinct values of the label `input` that get a counter of their own; the rest is counted as `other`.
+const INPUTS: usize = 256;
+
 /// Every counter; clones share the numbers. The suffix `_total` is added in the text.
 #[derive(Clone, Default)]
 pub struct Counters {
@@ -60,9 +66,22 @@ pub struct Counters {
     pub log_lines_lost: Counter,
     /// Shown as gauges, together with those of the sinks.
     pub panics: Panics,
+    inputs: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Counters {
+    /// The label of an input. Bounded: anybody may send any `input`, and a counter lives for ever.
+    pub fn input(&self, input: &str) -> String {
+        let mut known = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(input) {
+            if known.len() >= INPUTS {
+                return "other".to_owned();
+            }
+            known.insert(input.to_owned());
+        }
+        input.to_owned()
+    }
+
     /// Registers everything under the prefix `pythond`; the caller adds its gauges to the registry before it encodes.
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("pythond");
@@ -100,5 +119,18 @@ impl Counters {
         );
         registry.register("log_lines_lost", "Lines that a log file could not take", self.log_lines_lost.clone());
         registry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_beyond_the_first_few_hundred_are_counted_together() {
+        let counters = Counters::default();
+        let labels: HashSet<String> = (0..1000).map(|n| counters.input(&n.to_string())).collect();
+        assert_eq!(labels.len(), INPUTS + 1);
+        assert_eq!((counters.input("7"), counters.clone().input("999")), ("7".to_owned(), "other".to_owned()));
     }
 }

@@ -55,7 +55,8 @@ impl Panics {
     }
 }
 
-fn text(panic: &(dyn Any + Send)) -> &str {
+/// What a panic says.
+pub fn text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("panic without a text")
 }

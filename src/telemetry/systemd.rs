@@ -40,7 +40,7 @@ impl ServiceManager {
         self.say("READY=1");
     }
 
-    /// The settings are being read again; `ready` ends it.
+    /// The settings are being read again; `ready` ends it. The time says that this follows the signal of a `Type=notify-reload` and no other.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000);

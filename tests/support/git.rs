@@ -148,7 +148,8 @@ impl Side {
     }
 
     pub fn start(&self, adopter: &Arc<Taker>) -> Handle {
-        git::start(self.settings.clone(), "testhost", Arc::clone(adopter) as Arc<dyn Adopter>)
+        let roots = git::roots(&self.settings, &[]);
+        git::start(self.settings.clone(), "testhost", Arc::clone(adopter) as Arc<dyn Adopter>, &roots)
     }
 
     /// The names of the exported commits.
