@@ -10,15 +10,13 @@ pub mod repos;
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +27,7 @@ use crate::control::{self, Control, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
+use crate::platform::{self, Hangups, Listener};
 use crate::point::record;
 use crate::supervisor;
 use crate::telemetry::counters::{BySinkAndInput, Counters};
@@ -65,10 +64,9 @@ pub async fn run(
     manager: &ServiceManager,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    survive_file_size_limits();
-    raise_open_files();
+    stretch_limits();
     // From now on a hangup is a wish to reload; the default would end the agent.
-    let hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
+    let hangups = Hangups::hear().context("could not listen for SIGHUP")?;
     let agent = Agent::start(config, around, hangups).await?;
     manager.ready();
     let (scripts, control) = (agent.scripts.clone(), Arc::clone(&agent.control));
@@ -133,7 +131,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn start(config: Config, around: Surroundings, hangups: Signal) -> anyhow::Result<Self> {
+    async fn start(config: Config, around: Surroundings, hangups: Hangups) -> anyhow::Result<Self> {
         let run_dir = config.root.join("data/run");
         std::fs::create_dir_all(&run_dir).with_context(|| format!("could not make {}", run_dir.display()))?;
         let lock = lock(&run_dir)?;
@@ -156,7 +154,7 @@ impl Agent {
         ingest.logs = Some(logs.clone());
         let ingest = Arc::new(ingest);
 
-        let socket = server::reachable(&config.http_api.socket);
+        let socket = platform::reachable(&config.http_api.socket);
         let unix = bind_socket(&socket).await?;
         let for_scripts = bind_for_other_users(&config, &socket).await;
         let tcp = bind_tcp(config.http_api.listen).await?;
@@ -205,7 +203,7 @@ impl Agent {
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
         let stop_listeners = CancellationToken::new();
-        let places = server::places(config.http_api.max_connections, open_files(), discovered.specs.len());
+        let places = server::places(config.http_api.max_connections, platform::open_files(), discovered.specs.len());
         let keep = Listeners { router, stop: stop_listeners.clone(), panics: control.counters.panics.clone() };
         let mut listeners = vec![keep.unix("the Unix socket", unix, places.unix, server::serve_unix)?];
         if let Some(socket) = for_scripts {
@@ -281,30 +279,15 @@ impl Agent {
     }
 }
 
-/// Without a handler the kernel ends a process that writes beyond RLIMIT_FSIZE; with one the write fails and the buffer says so.
-fn survive_file_size_limits() {
-    const SIGXFSZ: i32 = 25;
-    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+/// Makes the limits that this process was given fit for 300 scripts and a full house of connections.
+fn stretch_limits() {
+    const ENOUGH: u64 = 65_536;
+    if let Err(error) = platform::survive_file_size_limits() {
         tracing::debug!(target: "agent", "SIGXFSZ keeps its default: {error}");
     }
-}
-
-/// Takes what the system allows of open files, up to what 300 scripts and a full house of connections need.
-fn raise_open_files() {
-    const ENOUGH: u64 = 65_536;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = rustix::process::Rlimit { current: Some(wanted), maximum: limit.maximum };
-        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
-            tracing::debug!(target: "agent", "the limit on open files stays: {error}");
-        }
+    if let Err(error) = platform::raise_open_files(ENOUGH) {
+        tracing::debug!(target: "agent", "the limit on open files stays: {error}");
     }
-}
-
-fn open_files() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 /// Where the log files of the scripts lie: the folder of the settings, or `data/log` where that cannot be written.
@@ -315,9 +298,7 @@ async fn log_dir(config: &Config) -> PathBuf {
     let (tell, told) = tokio::sync::oneshot::channel();
     let looked_at = dir.clone();
     std::thread::spawn(move || {
-        let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        let usable = std::fs::create_dir_all(&looked_at)
-            .and_then(|()| rustix::fs::access(&looked_at, writable).map_err(io::Error::from));
+        let usable = std::fs::create_dir_all(&looked_at).and_then(|()| platform::may_write_in(&looked_at));
         // Whoever asked may have stopped waiting.
         let _ = tell.send(usable);
     });
@@ -341,7 +322,7 @@ fn lock(run_dir: &Path) -> anyhow::Result<std::fs::File> {
         .truncate(false)
         .open(&path)
         .with_context(|| format!("could not open {}", path.display()))?;
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !platform::try_lock(&file).unwrap_or(false) {
         let mut holder = String::new();
         file.read_to_string(&mut holder).unwrap_or_default();
         anyhow::bail!("another agent (pid {}) runs on this directory and holds {}", holder.trim(), path.display());
@@ -432,30 +413,26 @@ fn problem(diagnostic: &crate::config::Diagnostic) -> String {
     }
 }
 
-async fn bind_socket(socket: &Path) -> anyhow::Result<UnixListener> {
+async fn bind_socket(socket: &Path) -> anyhow::Result<Listener> {
     let dir = socket.parent().unwrap_or(Path::new("/"));
     if !dir.exists() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .with_context(|| format!("could not make {}", dir.display()))?;
+        platform::make_private_folder(dir).with_context(|| format!("could not make {}", dir.display()))?;
     }
-    if dir.starts_with("/tmp") && std::fs::metadata(dir)?.uid() != rustix::process::getuid().as_raw() {
+    if dir.starts_with("/tmp") && platform::is_another_users(dir)? {
         anyhow::bail!("{} belongs to another user; set a shorter [http_api] socket", dir.display());
     }
-    server::bind_unix(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
+    platform::bind(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
 }
 
 /// Binds the socket over which scripts that run as other users report; without it they report over TCP.
-async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<UnixListener> {
+async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<Listener> {
     let is_needed = config.inputs.iter().any(|input| input.enabled && input.user.is_some());
     if !is_needed {
         return None;
     }
     let address = Address { socket: socket.to_owned(), tcp: config.http_api.listen };
     let path = address.for_other_users();
-    match server::bind_unix_for_all(&path).await {
+    match platform::bind_for_all(&path).await {
         Ok(listener) => Some(listener),
         Err(error) => {
             tracing::warn!(target: "agent", "could not listen on {}: {error}; scripts with `user` report over TCP", path.display());
@@ -507,17 +484,17 @@ impl Listeners {
     fn unix<F, S>(
         &self,
         name: &'static str,
-        listener: UnixListener,
+        listener: Listener,
         places: usize,
         serve: S,
     ) -> io::Result<tokio::task::JoinHandle<()>>
     where
         F: Future<Output = ()> + Send,
-        S: Fn(UnixListener, Router, usize, CancellationToken) -> F + Send + 'static,
+        S: Fn(Listener, Router, usize, CancellationToken) -> F + Send + 'static,
     {
         let kept = self.until_stop(listener.into_std()?);
         Ok(self.spawn(name, move |router, stop| {
-            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(UnixListener::from_std));
+            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(Listener::from_std));
             opened(name, listener).map(|listener| serve(listener, router, places, stop))
         }))
     }

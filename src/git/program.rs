@@ -1,17 +1,15 @@
 //! Runs the `git` program: with an environment of our own, within a time, its output bounded, and ended with all its children.
 
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-
 use super::ssh;
 use crate::config::repos::{GitRepos, Repo, Scheme};
+use crate::platform;
 
 /// How much of an output is kept; a list of a hundred thousand files fits.
 const OUTPUT: u64 = 64 << 20;
@@ -153,7 +151,7 @@ impl Git {
     pub fn program(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(name);
         command.args(args).env_clear().envs(self.env.iter().cloned()).current_dir("/");
-        command.process_group(0);
+        platform::in_own_group(&mut command);
         command
     }
 
@@ -207,10 +205,7 @@ impl Drop for Running {
         if let Ok(Some(_)) = self.0.try_wait() {
             return;
         }
-        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
-            // A group that ended in this moment is as good.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+        platform::end_group(&mut self.0);
         // Killed: it ends at once.
         let _ = self.0.wait();
     }
