@@ -255,6 +255,8 @@ fn read_bounded(mut from: impl Read, most: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     fn shell(script: &str) -> Command {

@@ -9,11 +9,11 @@
 mod system;
 
 pub use system::{
-    FarDatagram, FarStream, Hangups, Listener, NO_WAIT, Stream, allow_program_only_to_owner, asked_to_stop, bind,
-    bind_for_all, connect, connect_datagram, end_group, hostname, in_own_group, is_another_users, is_no_room,
-    is_sound_name, is_special, is_too_long_for_a_datagram, is_too_many_open, link, lock_folder, look, look_at,
-    make_private_folder, may_write_in, mode_if_open_to_all, mode_if_ours_is_open, open_files, open_to_all, path_of,
-    raise_open_files, reachable, read_at, readable_by_all, readable_like, set_mode, signal_name,
+    FarDatagram, FarStream, Hangups, Listener, NO_UNIX_SOCKETS, NO_WAIT, Stream, allow_program_only_to_owner,
+    asked_to_stop, bind, bind_for_all, connect, connect_datagram, end_group, hostname, in_own_group, is_another_users,
+    is_no_room, is_sound_name, is_special, is_too_long_for_a_datagram, is_too_many_open, link, lock_folder, look,
+    look_at, make_private_folder, may_write_in, mode_if_open_to_all, mode_if_ours_is_open, open_files, open_to_all,
+    path_of, raise_open_files, reachable, read_at, readable_by_all, readable_like, set_mode, signal_name,
     survive_file_size_limits, sync_folder, try_lock, write_at,
 };
 

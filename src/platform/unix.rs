@@ -263,6 +263,8 @@ pub fn end_group(child: &mut Child) {
 
 // --- sockets ---
 
+/// Why a far end cannot be a Unix socket.
+pub const NO_UNIX_SOCKETS: Option<&str> = None;
 /// Takes what is there and does not wait for more.
 pub const NO_WAIT: RecvFlags = RecvFlags::DONTWAIT;
 

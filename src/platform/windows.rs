@@ -259,6 +259,8 @@ pub fn end_group(child: &mut Child) {
 
 // --- sockets ---
 
+/// Why a far end cannot be a Unix socket.
+pub const NO_UNIX_SOCKETS: Option<&str> = Some("there are no Unix sockets on Windows");
 /// Takes what is there and does not wait for more: sockets of the runtime never do here.
 pub const NO_WAIT: RecvFlags = RecvFlags::empty();
 

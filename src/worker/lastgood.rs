@@ -155,6 +155,8 @@ fn folder_name(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Lab {

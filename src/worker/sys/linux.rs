@@ -17,6 +17,8 @@ use tokio::net::UnixDatagram;
 
 use crate::worker::scratch;
 
+/// Why no worker can be started here.
+pub const NO_WORKERS: Option<&str> = None;
 /// Why no worker is forked by a zygote here.
 pub const NO_ZYGOTES: Option<&str> = None;
 /// Why there are no cgroups here.

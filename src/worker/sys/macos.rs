@@ -25,6 +25,8 @@ use crate::worker::scratch;
 
 const ONLY_LINUX: &str = "only Linux has it";
 
+/// Why no worker can be started here.
+pub const NO_WORKERS: Option<&str> = None;
 /// Why no worker is forked by a zygote here.
 pub const NO_ZYGOTES: Option<&str> =
     Some("there are no zygotes on this system: its libraries do not work in a process that was only forked");
@@ -339,4 +341,114 @@ pub fn holds(_: u32, _: &File, _: &Path) -> bool {
 /// Empty: start times are those of the calendar here, and need no name of the machine's life.
 pub fn boot_id() -> String {
     String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pair() -> (Frames, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = control_pair().unwrap();
+        (Frames::new(ours).unwrap(), theirs.into())
+    }
+
+    async fn next(frames: &Frames) -> Option<String> {
+        let text = |frame: &[u8]| (!frame.is_empty()).then(|| String::from_utf8(frame.to_vec()).unwrap());
+        frames.receive(text).await.unwrap()
+    }
+
+    fn sleeper() -> Child {
+        let mut command = Command::new("sleep");
+        command.arg("1000").env_clear().env("PYTHOND_WORKER", "the-token");
+        // SAFETY: `setsid` is one system call.
+        #[expect(unsafe_code, reason = "a child is prepared between fork and exec")]
+        unsafe {
+            command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
+        }
+        command.spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn frames_come_whole_however_the_stream_cuts_them() {
+        let (frames, mut worker) = pair();
+        worker.write_all(b"{\"t\":1}\n{\"t\":2}\n{\"t\"").unwrap();
+        assert_eq!(next(&frames).await.as_deref(), Some("{\"t\":1}"));
+        assert_eq!(next(&frames).await.as_deref(), Some("{\"t\":2}"));
+        let cut = tokio::time::timeout(Duration::from_millis(20), next(&frames)).await;
+        assert!(cut.is_err(), "half a frame is none: {cut:?}");
+        worker.write_all(b":3}\n").unwrap();
+        assert_eq!(next(&frames).await.as_deref(), Some("{\"t\":3}"));
+        worker.write_all(b"{\"t\"").unwrap();
+        drop(worker);
+        assert_eq!(next(&frames).await, None, "what was cut off by the end is no frame");
+    }
+
+    #[tokio::test]
+    async fn a_long_frame_passes_and_one_without_an_end_does_not() {
+        let (frames, mut worker) = pair();
+        let long = "x".repeat(64 * 1024);
+        frames.send(long.as_bytes()).unwrap();
+        let told = std::thread::spawn(move || {
+            worker.write_all(&b"y".repeat(LONGEST_FRAME + 1)).unwrap();
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(&worker), &mut line).unwrap();
+            line
+        });
+        let refused = frames.receive(|_| Some(())).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(told.join().unwrap(), format!("{long}\n"));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_read_is_told_nothing_by_halves() {
+        let (frames, worker) = pair();
+        let frame = b"z".repeat(60_000);
+        let refused = (0..1000).find_map(|_| frames.send(&frame).err()).expect("the socket is full at some time");
+        assert!([io::ErrorKind::WriteZero, io::ErrorKind::WouldBlock].contains(&refused.kind()), "{refused}");
+        if refused.kind() == io::ErrorKind::WriteZero {
+            let mut all = Vec::new();
+            std::io::Read::read_to_end(&mut &worker, &mut all).unwrap();
+            assert!(all.len() % (frame.len() + 1) > 0, "the end follows the part that went out");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_child_is_seen_once_it_comes_and_again_after() {
+        let mut child = sleeper();
+        let watch = Handle::open(child.id()).unwrap().watch().unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(20), watch.ended()).await.is_err());
+        child.kill().unwrap();
+        watch.ended().await.unwrap();
+        watch.ended().await.unwrap();
+        assert_eq!(state(child.id()), Some('Z'), "it is not reaped yet");
+        let status = watch.handle().reap().unwrap().unwrap();
+        assert_eq!(status.terminating_signal(), Some(9));
+        assert!(watch.ended().await.is_err());
+    }
+
+    #[test]
+    fn a_process_tells_what_it_is() {
+        let mut child = sleeper();
+        let pid = child.id();
+        // Until the exec it is a copy of this one.
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        while !environment_has(pid, b"PYTHOND_WORKER=the-token") {
+            assert!(std::time::Instant::now() < until);
+        }
+        assert_eq!(&*environment_entry(pid, b"PYTHOND_WORKER="), b"PYTHOND_WORKER=the-token");
+        assert_eq!(&*environment_entry(pid, b"PATH="), b"");
+        assert_eq!((session_of(pid), parent_of(pid)), (Some(pid), Some(std::process::id())));
+        assert!(is_running(pid) && processes().contains(&pid) && memory(pid) > Some(0));
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!(start_time(pid).is_some_and(|start| start.abs_diff(now) < 100));
+        assert!(!kill_if(pid, |_| false) && is_running(pid));
+        assert!(kill_if(pid, |there| there == pid));
+        child.wait().unwrap();
+        assert!(!is_running(pid) && start_time(pid).is_none());
+    }
 }

@@ -9,4 +9,9 @@
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
+/// So that its tests run where it is not used.
+#[cfg(all(test, target_os = "linux", not(pythond_as_macos)))]
+#[expect(dead_code, reason = "only its tests use it here")]
+mod macos;
+
 pub use system::*;

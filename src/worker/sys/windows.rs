@@ -2,23 +2,29 @@
 
 use std::io;
 
-/// What whoever wants to start a worker is told.
-pub const NO_WORKERS: &str = "scripts cannot be run on Windows yet: this build has no way to start, stop and hold their processes there \
-     (settings, the write API, the buffer and the sinks work)";
+const WHY: &str = "scripts cannot be run on Windows yet: this build has no way to start, stop and hold their processes there (settings, \
+     the write API, the buffer and the sinks work)";
 
+/// Why no worker can be started here.
+pub const NO_WORKERS: Option<&str> = Some(WHY);
 /// Why there are no cgroups here.
-pub const NO_CGROUPS: Option<&str> = Some(NO_WORKERS);
+pub const NO_CGROUPS: Option<&str> = NO_WORKERS;
 /// Why the kernel does not end a worker in the moment in which the agent dies.
-pub const NO_DEATH_SIGNAL: Option<&str> = Some(NO_WORKERS);
+pub const NO_DEATH_SIGNAL: Option<&str> = NO_WORKERS;
+
+/// The start that is refused.
+pub fn refusal() -> String {
+    WHY.to_owned()
+}
 
 /// Why orphans do not come to this process.
 pub fn no_subreaper() -> Option<String> {
-    Some(NO_WORKERS.to_owned())
+    NO_WORKERS.map(str::to_owned)
 }
 
 /// Why other processes are not looked at.
 pub fn no_process_scan() -> Option<String> {
-    Some(NO_WORKERS.to_owned())
+    NO_WORKERS.map(str::to_owned)
 }
 
 /// One end of a control socket: there is none.

@@ -28,7 +28,7 @@ impl Locks {
     }
 
     pub fn why_not(&self) -> Option<&str> {
-        Some(NO_WORKERS)
+        NO_WORKERS
     }
 
     /// # Errors

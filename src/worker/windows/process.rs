@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::worker::WorkerSpec;
 use crate::worker::cgroup::Group;
 use crate::worker::control::Channel;
-use crate::worker::sys::{Control, NO_WORKERS};
+use crate::worker::sys::{self, Control};
 use crate::worker::zygote;
 
-pub use crate::worker::launch::{Ended, Launch, RUN_COOKIE, StartError, Way, find_program, is_shim};
+pub use crate::worker::launch::{Ended, Launch, RUN_COOKIE, StartError, Way, is_shim};
 
 pub type Pipe = tokio::io::Empty;
 
@@ -26,6 +26,14 @@ impl Signal {
     pub fn as_raw(self) -> i32 {
         self.0
     }
+}
+
+/// Looks for no interpreter: there is nothing to start one for.
+///
+/// # Errors
+/// Always.
+pub fn find_program(_: &str, _: &[(String, String)]) -> Result<PathBuf, StartError> {
+    Err(StartError::Permanent(sys::refusal()))
 }
 
 /// Refuses to start workers.
@@ -55,7 +63,7 @@ impl Spawner {
     /// # Errors
     /// Always.
     pub async fn spawn(&self, _: Launch) -> Result<Process, StartError> {
-        Err(StartError::Permanent(NO_WORKERS.to_owned()))
+        Err(StartError::Permanent(sys::refusal()))
     }
 
     pub async fn close(&self) {}
