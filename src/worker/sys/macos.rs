@@ -311,8 +311,7 @@ pub fn parent_of(pid: u32) -> Option<u32> {
 }
 
 pub fn session_of(pid: u32) -> Option<u32> {
-    let session = rustix::process::getsid(Pid::from_raw(pid.cast_signed())).ok()?;
-    Some(session.as_raw_nonzero().get().cast_unsigned())
+    about(pid, nothing(), sysinfo::Process::session_id)?.map(sysinfo::Pid::as_u32)
 }
 
 pub fn is_running(pid: u32) -> bool {
@@ -418,6 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::zombie_processes, reason = "its handle reaps it")]
     async fn the_end_of_a_child_is_seen_once_it_comes_and_again_after() {
         let mut child = sleeper();
         let watch = Handle::open(child.id()).unwrap().watch().unwrap();
