@@ -1,8 +1,8 @@
 //! Starts and ends worker processes, and finds everything that one has left behind.
 //!
 //! All workers are started by one thread that never ends: the kernel sends the parent-death signal when the parent *thread* ends, so a
-//! thread of a pool would take its workers with it. The agent is a child subreaper: what a script leaves behind becomes a child of the agent,
-//! where it is found, ended and reaped. What a worker started is known by its process group, by its session, and by a cookie in the
+//! thread of a pool would take its workers with it. On Linux the agent is a child subreaper: what a script leaves behind becomes a child of
+//! the agent, where it is found, ended and reaped. What a worker started is known by its process group, by its session, and by a cookie in the
 //! environment that survives `setsid` and double forks.
 
 use std::collections::{BTreeSet, HashSet};
