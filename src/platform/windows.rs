@@ -160,6 +160,7 @@ pub fn is_too_many_open(_: &io::Error) -> bool {
 
 /// Takes the lock of an open file, which ends with it or the process; `false` while another holds it. Meanwhile nobody else can read the
 /// file.
+#[expect(clippy::incompatible_msrv, reason = "on Windows the agent needs Rust 1.89")]
 pub fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -169,6 +170,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
 }
 
 /// Waits for the lock of a folder, which ends with the returned file. A folder itself has none: that of `<folder>.lock` beside it counts.
+#[expect(clippy::incompatible_msrv, reason = "on Windows the agent needs Rust 1.89")]
 pub fn lock_folder(dir: &Path) -> io::Result<File> {
     let mut name = dir.as_os_str().to_owned();
     name.push(".lock");
