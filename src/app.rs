@@ -9,7 +9,7 @@ mod pumps;
 mod reload;
 pub mod repos;
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +27,7 @@ use crate::control::{self, Control, DiskLooks, Shown};
 use crate::deadletter::DeadLetters;
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::{self, Ingest, server};
+use crate::platform::{self, Hangups};
 use crate::point::record;
 use crate::supervisor;
 use crate::telemetry::counters::{BySinkAndInput, Counters};
@@ -65,10 +65,9 @@ pub async fn run(
     manager: &ServiceManager,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    survive_file_size_limits();
-    raise_open_files();
+    stretch_limits();
     // From now on a hangup is a wish to reload; the default would end the agent.
-    let hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
+    let hangups = Hangups::hear().context("could not listen for SIGHUP")?;
     let agent = Agent::start(config, around, hangups, manager.clone()).await?;
     manager.ready();
     let (scripts, control) = (agent.scripts.clone(), Arc::clone(&agent.control));
@@ -137,7 +136,7 @@ impl Agent {
     async fn start(
         config: Config,
         around: Surroundings,
-        hangups: Signal,
+        hangups: Hangups,
         manager: ServiceManager,
     ) -> anyhow::Result<Self> {
         let run_dir = config.root.join("data/run");
@@ -210,7 +209,7 @@ impl Agent {
             disk: DiskLooks::default(),
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
-        let places = server::places(config.http_api.max_connections, open_files(), discovered.specs.len());
+        let places = server::places(config.http_api.max_connections, platform::open_files(), discovered.specs.len());
         let listeners = bound.serve(&router, places, &control.counters.panics)?;
         greet(&config, &discovered.specs, address, &socket);
         let stop_reloads = CancellationToken::new();
@@ -273,30 +272,15 @@ impl Agent {
     }
 }
 
-/// Without a handler the kernel ends a process that writes beyond RLIMIT_FSIZE; with one the write fails and the buffer says so.
-fn survive_file_size_limits() {
-    const SIGXFSZ: i32 = 25;
-    if let Err(error) = signal(SignalKind::from_raw(SIGXFSZ)) {
+/// Makes the limits that this process was given fit for 300 scripts and a full house of connections.
+fn stretch_limits() {
+    const ENOUGH: u64 = 65_536;
+    if let Err(error) = platform::survive_file_size_limits() {
         tracing::debug!(target: "agent", "SIGXFSZ keeps its default: {error}");
     }
-}
-
-/// Takes what the system allows of open files, up to what 300 scripts and a full house of connections need.
-fn raise_open_files() {
-    const ENOUGH: u64 = 65_536;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = rustix::process::Rlimit { current: Some(wanted), maximum: limit.maximum };
-        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
-            tracing::debug!(target: "agent", "the limit on open files stays: {error}");
-        }
+    if let Err(error) = platform::raise_open_files(ENOUGH) {
+        tracing::debug!(target: "agent", "the limit on open files stays: {error}");
     }
-}
-
-fn open_files() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 /// Where the log files of the scripts lie: the folder of the settings, or `data/log` where that cannot be written.
@@ -307,9 +291,7 @@ async fn log_dir(config: &Config) -> PathBuf {
     let (tell, told) = tokio::sync::oneshot::channel();
     let looked_at = dir.clone();
     std::thread::spawn(move || {
-        let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        let usable = std::fs::create_dir_all(&looked_at)
-            .and_then(|()| rustix::fs::access(&looked_at, writable).map_err(io::Error::from));
+        let usable = std::fs::create_dir_all(&looked_at).and_then(|()| platform::may_write_in(&looked_at));
         // Whoever asked may have stopped waiting.
         let _ = tell.send(usable);
     });
@@ -333,7 +315,7 @@ fn lock(run_dir: &Path) -> anyhow::Result<std::fs::File> {
         .truncate(false)
         .open(&path)
         .with_context(|| format!("could not open {}", path.display()))?;
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !platform::try_lock(&file).unwrap_or(false) {
         let mut holder = String::new();
         file.read_to_string(&mut holder).unwrap_or_default();
         anyhow::bail!("another agent (pid {}) runs on this directory and holds {}", holder.trim(), path.display());

@@ -1,13 +1,11 @@
 //! Runs a script in a throw-away worker whose reports go to memory: what `run` and `check` are made of, and how a reload tries a new version.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
-use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +16,7 @@ use crate::config::{Diagnostic, Events, OnInvalid, Severity};
 use crate::ingest::guard::{self, Guard};
 use crate::ingest::server::{self, Peer};
 use crate::ingest::{self, Ingest, Keep};
+use crate::platform;
 use crate::point::record::Header;
 use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
@@ -25,7 +24,7 @@ use crate::worker::control::{
     Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, Refused, RunEnded, Spec, Up, Warn,
 };
 use crate::worker::output::{Said, drain};
-use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Spawner, StartError};
+use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Signal, Spawner, StartError};
 use crate::worker::roster::{Member, Roster};
 use crate::worker::{WorkerSpec, sdk};
 
@@ -137,7 +136,7 @@ impl Tryout {
         });
         let router = ingest::router(ingest).layer(axum::middleware::from_fn_with_state(guard, guard::check));
         let socket = dir.path().join("s");
-        let unix = server::bind_unix(&socket).await.context("could not listen on a socket")?;
+        let unix = platform::bind(&socket).await.context("could not listen on a socket")?;
         // Scripts that post by themselves, without the framework, need a port.
         let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("could not listen on a loopback port")?;
         let address = Address { socket, tcp: tcp.local_addr()? };
@@ -219,8 +218,7 @@ impl Tryout {
 fn temporary() -> anyhow::Result<tempfile::TempDir> {
     let dir = tempfile::Builder::new().prefix("pythond-").tempdir().context("could not make a temporary directory")?;
     // Scripts of another user read the package there; what else lies there they cannot list.
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711))
-        .context("could not open the temporary directory")?;
+    platform::open_to_all(dir.path()).context("could not open the temporary directory")?;
     Ok(dir)
 }
 

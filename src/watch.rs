@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -15,13 +14,15 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::platform;
+
 /// So long nothing may have happened before it is told.
 const QUIET: Duration = Duration::from_millis(300);
 /// Where there is never quiet it is told after this time.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a folder is on its disk; the number alone may be given to the next one.
-type Identity = (u64, u64, Option<SystemTime>);
+type Identity = (platform::Identity, Option<SystemTime>);
 
 /// What is looked out for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Watch {
 
 fn identity(folder: &Path) -> Option<Identity> {
     let meta = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
-    Some((meta.dev(), meta.ino(), meta.created().ok()))
+    Some((platform::look(folder).ok()?.identity, meta.created().ok()))
 }
 
 fn is_gone(error: &notify::Error) -> bool {
@@ -127,12 +128,8 @@ fn advice(error: &notify::Error) -> String {
     };
     match &error.kind {
         ErrorKind::MaxFilesWatch => no_room("watches"),
-        ErrorKind::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::NOSPC.raw_os_error()) => {
-            no_room("watches")
-        }
-        ErrorKind::Io(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-            no_room("instances")
-        }
+        ErrorKind::Io(error) if platform::is_no_room(error) => no_room("watches"),
+        ErrorKind::Io(error) if platform::is_too_many_open(error) => no_room("instances"),
         _ => format!(
             "PD0703: not all folders can be watched ({error}), so changed files are noticed only by looking at them from time to time"
         ),

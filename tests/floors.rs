@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, i8); 17] = [
+    ("platform", -1),
     ("config", 0),
     ("point", 0),
     ("telemetry", 0),
@@ -24,7 +25,7 @@ const FLOORS: [(&str, u8); 16] = [
 /// Neighbours on the ground floor that may be used all the same: settings name categories, points name settings' rules.
 const GROUND: [(&str, &str); 1] = [("config", "point")];
 
-fn floor(module: &str) -> Option<u8> {
+fn floor(module: &str) -> Option<i8> {
     FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
 }
 

@@ -14,9 +14,12 @@ if __name__ == "__main__":
         _fd = os.environ.get("PYTHOND_CONTROL_FD", "")
         if _fd:
             _frame = '{"t":"fatal","phase":"spec","exc":"RuntimeError","msg":"%s","tb":"","permanent":true,'
-            _frame += '"code":"PD0107","notes":[],"n":1}'
+            _frame += '"code":"PD0107","notes":[],"n":1}\n'
             os.write(int(_fd), (_frame % _text).encode())
         sys.stderr.write(_text + "\n")
+        sys.exit(1)
+    if os.name == "nt":
+        sys.stderr.write("pythond cannot run scripts on Windows yet; its client (pythond.client) works there\n")
         sys.exit(1)
     if "PYTHOND_ZYGOTE" in os.environ:
         from pythond import zygote

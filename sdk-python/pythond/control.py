@@ -1,7 +1,8 @@
-"""The frames between a worker and its agent: JSON datagrams on one socket.
+"""The frames between a worker and its agent: JSON on one socket, a datagram each, or a line each over a stream.
 
-Sending never blocks and never fails: a collector must not stand still because nobody reads. A frame that does not fit
-is dropped; its number `n` is then missing from the sequence, which is how the agent sees the gap.
+macOS has no sockets that carry datagrams and tell their end. Sending never blocks and never fails: a collector must
+not stand still because nobody reads. A frame that does not fit is dropped; its number `n` is then missing from the
+sequence, which is how the agent sees the gap.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Channel:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
+        self._is_stream = self._socket.type == socket.SOCK_STREAM
+        self._unsent = b""
         self._lock = threading.Lock()
         self._number = 0
         self._pid = os.getpid()
@@ -52,11 +55,20 @@ class Channel:
             self._number += 1
             data = encode({"t": kind, **fields, "n": self._number})
             try:
-                self._socket.send(data, socket.MSG_DONTWAIT)
+                if self._is_stream:
+                    self._send_line(data + b"\n")
+                else:
+                    self._socket.send(data, socket.MSG_DONTWAIT)
             except OSError:
                 self.dropped += 1
                 return False
         return True
+
+    def _send_line(self, line: bytes) -> None:
+        """Sends a line to a stream, which may take a part: what is left goes before the next. Raises `OSError`."""
+        while self._unsent:
+            self._unsent = self._unsent[self._socket.send(self._unsent, socket.MSG_DONTWAIT) :]
+        self._unsent = line[self._socket.send(line, socket.MSG_DONTWAIT) :]
 
     def wait_for_room(self, seconds: float) -> None:
         """Waits until the agent has read what was sent, at most so long: for frames that come in numbers."""
@@ -70,7 +82,7 @@ class Channel:
         Raises `Closed` at the end of the conversation and `ValueError` for something that is no frame.
         """
         try:
-            data = self._socket.recv(MAX_FRAME)
+            data = self._receive_line() if self._is_stream else self._socket.recv(MAX_FRAME)
         except OSError as error:
             raise Closed from error
         if not data:
@@ -79,6 +91,19 @@ class Channel:
         if not isinstance(frame, dict):
             raise ValueError("a frame must be a JSON object")
         return frame
+
+    def _receive_line(self) -> bytes:
+        """Returns the next line of a stream without its end, and leaves what comes after it for `poll` to see."""
+        line = b""
+        while len(line) <= MAX_FRAME:
+            there = self._socket.recv(MAX_FRAME, socket.MSG_PEEK)
+            if not there:
+                raise Closed
+            end = there.find(b"\n") + 1
+            line += self._socket.recv(end or len(there))
+            if end:
+                return line[:-1]
+        raise Closed  # a frame without an end: nothing that follows can be told from it
 
 
 def encode(frame: Frame) -> bytes:

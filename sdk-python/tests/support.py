@@ -21,8 +21,10 @@ LIMIT = 60.0
 class Worker:
     """A worker process and the agent's end of its sockets."""
 
-    def __init__(self, script, mode="worker", agent=None, spec=None, env=None):
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, script, mode="worker", agent=None, spec=None, env=None, control=socket.SOCK_SEQPACKET):
+        """With `control=socket.SOCK_STREAM` frames are lines, as on systems without SEQPACKET."""
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, control)
+        self._lines = self.control.makefile("rb") if control == socket.SOCK_STREAM else None
         self._trace, trace = os.pipe()
         self.process = subprocess.Popen(
             [PYTHON, os.path.join(CORE, "pythond")],
@@ -76,18 +78,20 @@ class Worker:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+        if self._lines:
+            self._lines.close()
         self.control.close()
         os.close(self._trace)
 
     def send(self, **frame):
         with contextlib.suppress(BrokenPipeError):  # gone already: its frames are there to be read
-            self.control.send(json.dumps(frame).encode())
+            self.control.sendall(json.dumps(frame).encode() + (b"\n" if self._lines else b""))
 
     def frame(self):
         """Returns the next frame; None at the end."""
         self.control.settimeout(LIMIT)
         try:
-            data = self.control.recv(65536)
+            data = self._lines.readline() if self._lines else self.control.recv(65536)
         except ConnectionResetError:
             return None
         return json.loads(data) if data else None

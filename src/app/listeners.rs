@@ -2,18 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use axum::Router;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::ingest::server::{self, Peer, Places};
+use crate::platform::{self, Listener};
 use crate::telemetry::panics::Panics;
 use crate::worker::control::Address;
 
@@ -22,8 +22,8 @@ const OTHER_PORTS: u16 = 10;
 
 /// Sockets that are there, so that scripts can be told of them; nobody is served yet.
 pub(super) struct Bound {
-    unix: (PathBuf, UnixListener),
-    for_other_users: Option<(PathBuf, UnixListener)>,
+    unix: (PathBuf, Listener),
+    for_other_users: Option<(PathBuf, Listener)>,
     tcp: Option<TcpListener>,
 }
 
@@ -40,7 +40,7 @@ impl Bound {
     /// # Errors
     /// When the agent's own socket cannot be had, or the port for another reason than that it is taken.
     pub async fn of(config: &Config) -> anyhow::Result<Self> {
-        let path = server::reachable(&config.http_api.socket);
+        let path = platform::reachable(&config.http_api.socket);
         let unix = bind_socket(&path).await?;
         let for_other_users = bind_for_other_users(config, &path).await;
         Ok(Self { unix: (path, unix), for_other_users, tcp: bind_tcp(config.http_api.listen).await? })
@@ -100,30 +100,26 @@ impl Drop for Listeners {
     }
 }
 
-async fn bind_socket(socket: &Path) -> anyhow::Result<UnixListener> {
+async fn bind_socket(socket: &Path) -> anyhow::Result<Listener> {
     let dir = socket.parent().unwrap_or(Path::new("/"));
     if !dir.exists() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .with_context(|| format!("could not make {}", dir.display()))?;
+        platform::make_private_folder(dir).with_context(|| format!("could not make {}", dir.display()))?;
     }
-    if dir.starts_with("/tmp") && std::fs::metadata(dir)?.uid() != rustix::process::getuid().as_raw() {
+    if dir.starts_with("/tmp") && platform::is_another_users(dir)? {
         anyhow::bail!("{} belongs to another user; set a shorter [http_api] socket", dir.display());
     }
-    server::bind_unix(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
+    platform::bind(socket).await.with_context(|| format!("could not listen on {}", socket.display()))
 }
 
 /// Binds the socket over which scripts that run as other users report; without it they report over TCP.
-async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<(PathBuf, UnixListener)> {
+async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<(PathBuf, Listener)> {
     let is_needed = config.inputs.iter().any(|input| input.enabled && input.user.is_some());
     if !is_needed {
         return None;
     }
     let address = Address { socket: socket.to_owned(), tcp: config.http_api.listen };
     let path = address.for_other_users();
-    match server::bind_unix_for_all(&path).await {
+    match platform::bind_for_all(&path).await {
         Ok(listener) => Some((path, listener)),
         Err(error) => {
             tracing::warn!(target: "agent", "could not listen on {}: {error}; scripts with `user` report over TCP", path.display());
@@ -159,16 +155,10 @@ struct Keep {
 }
 
 impl Keep {
-    fn unix(
-        &self,
-        name: &'static str,
-        listener: UnixListener,
-        places: usize,
-        peer: Peer,
-    ) -> io::Result<JoinHandle<()>> {
+    fn unix(&self, name: &'static str, listener: Listener, places: usize, peer: Peer) -> io::Result<JoinHandle<()>> {
         let kept = self.until_stop(listener.into_std()?);
         Ok(self.spawn(name, move |router, stop| {
-            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(UnixListener::from_std));
+            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(Listener::from_std));
             opened(name, listener).map(|listener| server::serve_unix(listener, peer, router, places, stop))
         }))
     }

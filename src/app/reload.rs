@@ -14,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
-use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use crate::control::views::{Fault, Reloaded, ReloadedScript, ReloadedSink};
 use crate::control::{Ask, LastReload, Shown};
 use crate::git;
 use crate::ingest::Ingest;
+use crate::platform::Hangups;
 use crate::supervisor::plan::{self, Asking, Plan, Refusal, RunState, Runs, Step, Wanted};
 use crate::supervisor::{self, Change, Handle, Outcome, Settling};
 use crate::telemetry::panics::Panics;
@@ -49,7 +49,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Everything that a reload changes or looks at.
 pub(super) struct Reloader {
     pub asks: mpsc::Receiver<Ask>,
-    pub hangups: Signal,
+    pub hangups: Hangups,
     /// The settings in force.
     pub config: Config,
     /// The settings at the start; some keys of them stay in force until the end.

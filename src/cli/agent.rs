@@ -4,13 +4,13 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
 
 use super::{Exit, settings, show, warn};
 use crate::app;
 use crate::config::{Level, Surroundings};
+use crate::platform;
 use crate::telemetry::systemd::ServiceManager;
 
 pub(super) fn main(root: &Path) -> Exit {
@@ -28,7 +28,7 @@ pub(super) fn main(root: &Path) -> Exit {
     // A stop that comes during the start is one too.
     let stop = {
         let _inside = runtime.enter();
-        asked_to_stop()
+        platform::asked_to_stop()
     };
     let ended = runtime.block_on(app::run(config, Surroundings::of_this_process(), &manager, stop));
     // Everything is closed; a look at a disk that hangs is not waited for.
@@ -55,27 +55,6 @@ fn service_manager() -> ServiceManager {
         warn(&format!("warning: the service manager cannot be reached on {}: {error}\n", socket.display()));
         ServiceManager::default()
     })
-}
-
-/// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. From the call on, not only once it is waited for, no signal ends the process by itself:
-/// a stop that comes during the start waits for its turn.
-fn asked_to_stop() -> impl Future<Output = ()> {
-    let hear = |kind| signal(kind).expect("signal handlers can be set");
-    let (mut term, mut int, mut quit) =
-        (hear(SignalKind::terminate()), hear(SignalKind::interrupt()), hear(SignalKind::quit()));
-    let (mut usr1, mut usr2) = (hear(SignalKind::user_defined1()), hear(SignalKind::user_defined2()));
-    async move {
-        loop {
-            tokio::select! {
-                _ = term.recv() => return,
-                _ = int.recv() => return,
-                _ = quit.recv() => return,
-                // A log rotation that means another program must not end this one.
-                _ = usr1.recv() => tracing::warn!("SIGUSR1 means nothing to the agent"),
-                _ = usr2.recv() => tracing::warn!("SIGUSR2 means nothing to the agent"),
-            }
-        }
-    }
 }
 
 fn log_to_stderr(level: Level) {

@@ -11,6 +11,7 @@ use crate::app;
 use crate::config::{self, Config, ConfigError, Diagnostic, Input, Severity, Surroundings};
 use crate::tryout::{LOAD, Outcome, Tryout};
 use crate::worker::control::{Fatal, Mode};
+use crate::worker::sys::NO_WORKERS;
 use crate::worker::{WorkerSpec, discover};
 
 #[derive(clap::Args)]
@@ -97,6 +98,10 @@ async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
     problems.extend(discovered.problems);
     let scripts = discovered.specs.len();
     let (mut collectors, mut helpers) = (0, 0);
+    if let Some(why) = NO_WORKERS {
+        problems.push(Diagnostic::warning("PD0107", format!("the scripts were not loaded: {why}")));
+        return Ok(Found { problems, scripts: 0, collectors: 0, helpers: 0, settings_read });
+    }
     if scripts > 0 {
         let tryout = Tryout::new().await?;
         let mut loads =

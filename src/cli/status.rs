@@ -11,7 +11,7 @@ use super::{Exit, say, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Surroundings};
 use crate::control::views::{Mechanism, Script, Sink, Status};
-use crate::ingest::server::reachable;
+use crate::platform::{self, reachable};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -102,7 +102,7 @@ pub(super) async fn exchange_within(
     patience: Duration,
 ) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
     let exchange = async {
-        let stream = tokio::net::UnixStream::connect(socket).await?;
+        let stream = platform::connect(socket).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let request = hyper::Request::builder()

@@ -333,7 +333,7 @@ impl Surroundings {
         let env = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
-        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let hostname = crate::platform::hostname();
         Self { env, hostname }
     }
 

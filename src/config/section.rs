@@ -12,6 +12,7 @@ use super::expand::{self, Reference};
 use super::quantity::{self, A_DURATION, A_SIZE, Secret};
 use super::raw::{Entry, Files, Node, Span, Value};
 use super::{Origin, RepoRoot, Surroundings};
+use crate::platform;
 
 /// What goes along while the tables are read: what may be looked at, and what was found.
 pub struct Reading<'a> {
@@ -323,14 +324,12 @@ pub fn secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
 }
 
 fn secret_file(path: &str, span: Span, reading: &mut Reading<'_>) -> Taken<String> {
-    use std::os::unix::fs::PermissionsExt;
     let path = reading.path_below(reading.root, path);
     let content = match std::fs::read_to_string(&path) {
         Ok(content) => content,
         Err(error) => return because("PD0108", format!("could not read the secret in `{}`: {error}", path.display())),
     };
-    let mode = std::fs::metadata(&path).map_or(0, |meta| meta.permissions().mode());
-    if mode & 0o004 != 0 {
+    if std::fs::metadata(&path).is_ok_and(|meta| platform::mode_if_open_to_all(&meta).is_some()) {
         let help = format!("chmod o-rwx {}", path.display());
         reading.warn("PD0109", span, format!("the secret in `{}` can be read by every user", path.display()), help);
     }

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+use crate::platform;
 use crate::point::Category;
 
 /// Bytes of a reason that are kept.
@@ -122,7 +123,7 @@ pub fn read(path: &Path) -> io::Result<Vec<Letter>> {
 /// When the file cannot be rewritten; then it is as it was.
 pub fn remove<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let _locked = lock(dir)?;
+    let _locked = platform::lock_folder(dir)?;
     let text = match std::fs::read(path) {
         // Deleted at the cap meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -143,7 +144,7 @@ pub fn remove<'a>(path: &Path, lines: impl Iterator<Item = &'a [u8]>) -> io::Res
     } else {
         replace(path, &rest)?;
     }
-    File::open(dir)?.sync_all()
+    platform::sync_folder(dir)
 }
 
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
@@ -152,13 +153,6 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     file.write_all(text)?;
     file.sync_all()?;
     std::fs::rename(&new, path)
-}
-
-/// Keeps other processes from changing the files of this folder until it is dropped.
-fn lock(dir: &Path) -> io::Result<File> {
-    let folder = File::open(dir)?;
-    rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
-    Ok(folder)
 }
 
 /// Lists whose letters there are, by folder name.
@@ -310,9 +304,9 @@ impl Shelves {
         let new_dir = !dir.is_dir();
         if new_dir {
             std::fs::create_dir_all(&dir)?;
-            File::open(&self.dir)?.sync_all()?;
+            platform::sync_folder(&self.dir)?;
         }
-        let _locked = lock(&dir)?;
+        let _locked = platform::lock_folder(&dir)?;
         let shelf = self.by_who.entry(who.to_owned()).or_default();
         look_again(shelf, &dir)?;
         make_room(shelf, &dir, self.cap, lines.len() as u64)?;
@@ -403,7 +397,7 @@ fn append(dir: &Path, name: &str, lines: &[u8], is_new: bool) -> io::Result<()> 
     let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.join(name))?;
     if is_new {
         // Before the lines, so that a failure leaves none of them.
-        File::open(dir)?.sync_all()?;
+        platform::sync_folder(dir)?;
     }
     let start = whole_lines(&mut file)?;
     file.seek(SeekFrom::Start(start))?;

@@ -7,8 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
@@ -18,6 +16,7 @@ use super::program::Running;
 use super::store::{Store, is_commit_id, remove};
 use crate::config::quantity::show_size;
 use crate::config::{Diagnostic, Repo};
+use crate::platform;
 
 /// Odd things that are named; the others are counted.
 const NAMED: usize = 5;
@@ -73,7 +72,9 @@ pub fn export(store: &Store<'_>, commit: &str) -> Result<Exported, Failure> {
     let written = write(store, &entries, &aside).and_then(|()| {
         notes.links_left_out(&aside, &entries);
         notes.pointers(&aside, &entries);
-        fs::rename(&aside, &dir).and_then(|()| sync_dir(store.dir())).map_err(|error| cannot("keep", &dir, &error))
+        fs::rename(&aside, &dir)
+            .and_then(|()| platform::sync_folder(store.dir()))
+            .map_err(|error| cannot("keep", &dir, &error))
     });
     if written.is_err()
         && let Err(error) = remove(&aside)
@@ -150,12 +151,8 @@ fn entry(line: &[u8], commit: &str) -> Result<Entry, Failure> {
 
 /// A path that stays inside: parts that are names, and none that git would keep for itself.
 fn sound_path(bytes: &[u8]) -> Option<PathBuf> {
-    let is_sound = |part: &[u8]| {
-        let is_name = !part.is_empty() && part != b"." && part != b".." && part.len() <= 255;
-        is_name && !part.eq_ignore_ascii_case(b".git")
-    };
-    let sound = bytes.split(|byte| *byte == b'/').all(is_sound) && bytes.len() <= 3000;
-    sound.then(|| PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
+    let sound = bytes.split(|byte| *byte == b'/').all(platform::is_sound_name) && bytes.len() <= 3000;
+    sound.then(|| platform::path_of(bytes.to_vec())).flatten()
 }
 
 fn short(commit: &str) -> &str {
@@ -242,12 +239,8 @@ impl Tree {
         for file in &self.files {
             File::open(file)?.sync_all()?;
         }
-        self.dirs.iter().try_for_each(|dir| sync_dir(dir))
+        self.dirs.iter().try_for_each(|dir| platform::sync_folder(dir))
     }
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Writes files, then links, with what `git cat-file --batch` hands out.
@@ -273,12 +266,13 @@ fn write_all(store: &Store<'_>, entries: &[Entry], tree: &mut Tree) -> Result<()
         if entry.kind == Kind::Link {
             let target = objects.read_link(size)?;
             if is_inside(&entry.path, &target) {
-                std::os::unix::fs::symlink(&target, &place).map_err(cannot)?;
+                platform::link(&target, &place).map_err(cannot)?;
             }
             continue;
         }
         let mode = if entry.kind == Kind::Program { 0o755 } else { 0o644 };
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&place).map_err(cannot)?;
+        let mut file =
+            platform::set_mode(OpenOptions::new().write(true).create_new(true), mode).open(&place).map_err(cannot)?;
         objects.copy(size, &mut file, cannot)?;
         tree.files.push(place);
     }
@@ -348,7 +342,7 @@ impl Objects {
         self.copy(size, &mut target, |error| Failure::Corrupt(error.to_string()))?;
         // A path with a NUL, or longer than a path can be, is none; it leaves the tree as far as we are concerned.
         let is_path = size <= LINK_BYTES && !target.contains(&0);
-        Ok(if is_path { PathBuf::from(std::ffi::OsStr::from_bytes(&target)) } else { PathBuf::new() })
+        Ok(is_path.then(|| platform::path_of(target)).flatten().unwrap_or_default())
     }
 }
 

@@ -3,12 +3,12 @@
 //! `ssh-keyscan` and `ssh-keygen` come with the ssh that git needs anyway.
 
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use super::program::{Git, NotRun};
 use crate::config::repos::RepoUrl;
+use crate::platform;
 
 /// A key that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +124,8 @@ pub fn trust(file: &Path, keys: &[HostKey]) -> io::Result<Trusted> {
     }
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(".new");
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+    let mut out = platform::set_mode(std::fs::OpenOptions::new().write(true).create(true).truncate(true), 0o644)
+        .open(&temporary)?;
     out.write_all(text.as_bytes())?;
     out.sync_all()?;
     std::fs::rename(&temporary, file)?;

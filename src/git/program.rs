@@ -1,17 +1,15 @@
 //! Runs the `git` program: with an environment of our own, within a time, its output bounded, and ended with all its children.
 
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpgid};
-
 use super::ssh;
 use crate::config::repos::{GitRepos, Repo, Scheme};
+use crate::platform;
 
 /// How much of an output is kept; a list of a hundred thousand files fits.
 const OUTPUT: u64 = 64 << 20;
@@ -157,7 +155,7 @@ impl Git {
     pub fn program(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(name);
         command.args(args).env_clear().envs(self.env.iter().cloned()).current_dir("/");
-        command.process_group(0);
+        platform::in_own_group(&mut command);
         command
     }
 
@@ -212,20 +210,15 @@ impl Running {
 
     /// Its status once it has ended; what it left behind is then ended too, so that nobody holds its pipes.
     fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::Pid(Pid::from_child(&self.child)), look)? {
-            Some(_) => self.end().map(Some),
-            None => Ok(None),
-        }
+        if platform::has_ended(&mut self.child)? { self.end().map(Some) } else { Ok(None) }
     }
 
     fn end(&mut self) -> io::Result<ExitStatus> {
-        let group = Pid::from_child(&self.child);
-        // Before it is reaped: until then the number of the group is its own. A group that ended in this moment is as good.
-        let _ = kill_process_group(group, Signal::KILL);
+        // Before it is reaped: until then the number of the group is its own.
+        platform::end_group(&mut self.child);
         let status = self.child.wait();
         self.is_over = true;
-        reap_group(group);
+        platform::reap_group(&self.child, REAP);
         status
     }
 }
@@ -235,20 +228,6 @@ impl Drop for Running {
         if !self.is_over {
             // Killed: it ends at once.
             let _ = self.end();
-        }
-    }
-}
-
-/// Takes the killed children that came to the agent, which is their reaper: nobody else would, since they are of its own session.
-fn reap_group(group: Pid) {
-    let until = Instant::now() + REAP;
-    // An error says that none is left, or that they went to another reaper.
-    while let Ok(reaped) = waitpgid(group, WaitOptions::NOHANG) {
-        if reaped.is_none() {
-            if Instant::now() >= until {
-                return;
-            }
-            std::thread::sleep(LOOK);
         }
     }
 }
@@ -303,6 +282,8 @@ fn read_bounded(mut from: impl Read, most: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     fn shell(script: &str) -> Command {

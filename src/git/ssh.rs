@@ -1,11 +1,11 @@
 //! How ssh is called: strict about host keys, never asking, with one key, and with the files that name the known hosts.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::Secret;
 use crate::config::repos::{GitRepos, Repo};
+use crate::platform;
 
 const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
 
@@ -80,11 +80,11 @@ pub fn write_askpass(dir: &Path) -> io::Result<()> {
     let path = dir.join("askpass");
     let temporary = dir.join("askpass.new");
     {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&temporary)?;
+        let mut file = platform::set_mode(std::fs::OpenOptions::new().write(true).create(true).truncate(true), 0o700)
+            .open(&temporary)?;
         io::Write::write_all(&mut file, b"#!/bin/sh\nprintf '%s\\n' \"$PYTHOND_GIT_PASSPHRASE\"\n")?;
     }
-    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o700))?;
+    platform::allow_program_only_to_owner(&temporary)?;
     std::fs::rename(&temporary, &path)
 }
 
@@ -110,9 +110,8 @@ pub fn check_key(path: &Path, has_password: bool) -> Result<(), KeyFault> {
     let unreadable = |error: io::Error| KeyFault::Unreadable { path: shown.clone(), why: error.to_string() };
     let text = std::fs::read(path).map_err(unreadable)?;
     let meta = std::fs::metadata(path).map_err(unreadable)?;
-    let mode = meta.permissions().mode() & 0o777;
     // As ssh does: a key of somebody else, such as one of root's that the group may read, is taken as it is.
-    if meta.uid() == rustix::process::geteuid().as_raw() && mode & 0o077 != 0 {
+    if let Some(mode) = platform::mode_if_ours_is_open(&meta) {
         return Err(KeyFault::TooOpen { path: shown, mode });
     }
     match is_encrypted(&String::from_utf8_lossy(&text)) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::export::is_folder;
 use super::store::{Commit, remove};
+use crate::platform;
 
 /// What [`State::history`] keeps.
 const HISTORY: usize = 100;
@@ -145,7 +146,7 @@ impl State {
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&temporary, dir.join(FILE))?;
-        File::open(dir)?.sync_all()
+        platform::sync_folder(dir)
     }
 
     pub fn remember(&mut self, event: Event) {

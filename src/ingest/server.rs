@@ -1,8 +1,6 @@
 //! The listeners: TCP and Unix socket, each with a bound on open connections and on the time a request's head may take.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +9,13 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::platform::Listener;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: u
 
 /// Serves a Unix socket until `stop`; `peer` says whether those who come this way may do more than is allowed over TCP.
 pub async fn serve_unix(
-    listener: UnixListener,
+    listener: Listener,
     peer: Peer,
     router: Router,
     max_connections: usize,
@@ -167,51 +167,6 @@ where
     if let Err(error) = ended {
         tracing::debug!(target: "ingest", "a connection ended early: {error}");
     }
-}
-
-/// Binds a Unix socket with mode 0666; otherwise as [`bind_unix`].
-///
-/// # Errors
-/// As [`bind_unix`].
-pub async fn bind_unix_for_all(path: &Path) -> io::Result<UnixListener> {
-    let listener = bind_unix(path).await?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
-}
-
-/// Binds the Unix socket with mode 0660; a stale file of a dead agent is replaced, a live one is an error.
-///
-/// # Errors
-/// `AddrInUse` when somebody listens there; otherwise as the system says.
-pub async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    if let Ok(meta) = std::fs::symlink_metadata(path) {
-        if !meta.file_type().is_socket() {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                format!("`{}` is there and is no socket", path.display()),
-            ));
-        }
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(io::Error::new(
-                io::ErrorKind::AddrInUse,
-                format!("another process listens on `{}`", path.display()),
-            ));
-        }
-        std::fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
-}
-
-/// A socket's path may have 107 bytes; a longer one is replaced by a short one in a directory of this user, the same for agent and commands.
-pub fn reachable(path: &Path) -> PathBuf {
-    if path.as_os_str().len() <= 107 {
-        return path.to_owned();
-    }
-    let user = rustix::process::getuid().as_raw();
-    let name = crc32c::crc32c(path.as_os_str().as_encoded_bytes());
-    PathBuf::from(format!("/tmp/pythond-{user}/{name:08x}.sock"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +22,7 @@ use futures_util::future::BoxFuture;
 use crate::buffer::Position;
 use crate::config::SinkSettings;
 use crate::config::sinks::FileSink;
+use crate::platform;
 use crate::point::Category;
 
 use super::{Batch, BuildError, Limits, Sink, Verdict};
@@ -92,7 +92,8 @@ impl Place {
 
     /// The age of the file with this inode.
     fn age_of(&self, category: Category, inode: u64) -> Option<usize> {
-        let is_it = |age: &usize| fs::metadata(self.file(category, *age)).is_ok_and(|found| found.ino() == inode);
+        let is_it =
+            |age: &usize| platform::look(&self.file(category, *age)).is_ok_and(|found| found.identity.number == inode);
         (0..=self.keep).find(is_it)
     }
 }
@@ -150,14 +151,22 @@ enum Replay {
 impl Shelf {
     fn open(place: Place, category: Category) -> io::Result<Self> {
         let file = open_synced(&place, category)?;
-        let found = file.metadata()?;
+        let found = platform::look_at(&file)?;
         let journal = Journal::open(place.journal(category))?;
-        Ok(Self { place, category, file, inode: found.ino(), length: found.len(), journal, replay: Replay::Unknown })
+        Ok(Self {
+            place,
+            category,
+            file,
+            inode: found.identity.number,
+            length: found.length,
+            journal,
+            replay: Replay::Unknown,
+        })
     }
 
     fn is_as_left(&self) -> bool {
-        let found = fs::metadata(self.place.file(self.category, 0));
-        found.is_ok_and(|found| found.ino() == self.inode && found.len() == self.length)
+        let found = platform::look(&self.place.file(self.category, 0));
+        found.is_ok_and(|found| found.identity.number == self.inode && found.length == self.length)
     }
 
     fn put(&mut self, batch: &Batch) -> io::Result<()> {
@@ -247,7 +256,7 @@ impl Shelf {
             rename_if_there(&age(n), &age(n + 1))?;
         }
         self.file = open_synced(&self.place, self.category)?;
-        self.inode = self.file.metadata()?.ino();
+        self.inode = platform::look_at(&self.file)?.identity.number;
         self.length = 0;
         Ok(())
     }
@@ -256,7 +265,7 @@ impl Shelf {
 /// Opens the file that is written; its name is on disk afterwards.
 fn open_synced(place: &Place, category: Category) -> io::Result<fs::File> {
     let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(place.file(category, 0))?;
-    fs::File::open(&place.dir)?.sync_all()?;
+    platform::sync_folder(&place.dir)?;
     Ok(file)
 }
 

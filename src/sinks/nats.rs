@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::config::sinks::{Login, NatsSink};
 use crate::config::{Secret, SinkSettings};
+use crate::platform::NO_WAIT;
 
 use super::{Batch, BuildError, Limits, Sink, Verdict};
 
@@ -328,7 +329,7 @@ impl Connection {
         loop {
             if self.stream.buffer().is_empty() {
                 // Asks the system itself: what tokio knows may be older.
-                let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+                let flags = NO_WAIT | RecvFlags::PEEK;
                 match recv(self.stream.get_ref(), &mut [0; 1][..], flags) {
                     Ok((1.., _)) => {}
                     Err(Errno::INTR) => continue,

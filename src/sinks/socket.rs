@@ -4,16 +4,16 @@
 //! way, costs points. Receivers split at newlines before they look for quotes, so a newline in a string is written as `\n`.
 
 use std::io;
-use std::os::unix::net;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::config::SinkSettings;
 use crate::config::sinks::{SocketAddress, SocketSink};
+use crate::platform::{self, FarDatagram};
 
 use super::dialect::{AS_IT_IS, Dialect, Strings};
 use super::stream::Stream;
@@ -37,7 +37,7 @@ enum Wire {
 
 enum Open {
     Udp(UdpSocket),
-    Unix(UnixDatagram),
+    Unix(FarDatagram),
 }
 
 impl Socket {
@@ -94,9 +94,7 @@ async fn send(address: &SocketAddress, open: &mut Option<Open>, batch: &Batch, s
         match send_one(address, open, &datagram).await {
             Ok(()) => {}
             // Larger than the system lets through: only a line that stands alone can be.
-            Err(error)
-                if error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error()) && lines.len() == 1 =>
-            {
+            Err(error) if platform::is_too_long_for_a_datagram(&error) && lines.len() == 1 => {
                 too_long.push((lines.start, format!("{address}: a line of {} bytes: {error}", datagram.len())));
             }
             Err(error) => {
@@ -135,10 +133,7 @@ impl Open {
                 Err(last)
             }
             SocketAddress::UnixDatagram(path) | SocketAddress::Unix(path) => {
-                let socket = net::UnixDatagram::unbound()?;
-                socket.connect(path)?;
-                socket.set_nonblocking(true)?;
-                Ok(Self::Unix(UnixDatagram::from_std(socket)?))
+                platform::connect_datagram(path).map(Self::Unix)
             }
         }
     }

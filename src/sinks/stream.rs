@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::recv;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::sinks::SocketAddress;
+use crate::platform::{FarStream, NO_WAIT};
 
 pub(super) struct Stream {
     address: SocketAddress,
@@ -19,7 +20,7 @@ pub(super) struct Stream {
 
 enum Open {
     Tcp(TcpStream),
-    Unix(UnixStream),
+    Unix(FarStream),
 }
 
 impl Stream {
@@ -69,7 +70,7 @@ impl Open {
                 Ok(Self::Tcp(stream))
             }
             SocketAddress::Unix(path) | SocketAddress::UnixDatagram(path) => {
-                Ok(Self::Unix(UnixStream::connect(Path::new(path)).await?))
+                Ok(Self::Unix(FarStream::connect(Path::new(path)).await?))
             }
         }
     }
@@ -79,8 +80,8 @@ impl Open {
         let mut block = [0; 1024];
         loop {
             let read = match self {
-                Self::Tcp(stream) => recv(stream, &mut block[..], RecvFlags::DONTWAIT),
-                Self::Unix(stream) => recv(stream, &mut block[..], RecvFlags::DONTWAIT),
+                Self::Tcp(stream) => recv(stream, &mut block[..], NO_WAIT),
+                Self::Unix(stream) => recv(stream, &mut block[..], NO_WAIT),
             };
             match read {
                 Ok((0, _)) => return true,

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -14,7 +13,7 @@ use crate::telemetry::files::ScriptLogs;
 use crate::worker::cgroup::Group;
 use crate::worker::control::{Channel, Down};
 use crate::worker::output::{Said, drain};
-use crate::worker::process::{Death, Leash, Parts};
+use crate::worker::process::{Death, Leash, Parts, Pipe};
 use crate::worker::roster::Member;
 use crate::worker::scratch;
 
@@ -211,7 +210,7 @@ async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, ev
     }
 }
 
-async fn carry_stacks(mut pipe: pipe::Receiver, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+async fn carry_stacks(mut pipe: Pipe, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
     loop {
         let text = scratch::read(&mut pipe, |bytes| String::from_utf8_lossy(bytes).into_owned()).await;
         let Some(text) = text.ok().filter(|text| !text.is_empty()) else { return };

@@ -1,9 +1,8 @@
 //! Which of the ways to hold and end a worker's tree there are on this machine; each is used where it is there, and none is required.
 
-use std::path::Path;
-
 use crate::worker::cgroup::Groups;
 use crate::worker::lock::Locks;
+use crate::worker::sys;
 
 /// One way, and why it is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,34 +13,18 @@ pub struct Mechanism {
 }
 
 pub(super) fn found(locks: &Locks, groups: &Groups) -> Vec<Mechanism> {
-    let subreaper = no_subreaper();
-    let scan = (!Path::new("/proc/self/stat").exists()).then(|| "/proc is not there".to_owned());
     let group = |is_there: bool, what: &str| {
         let missing = || format!("{what} is not available in the agent's cgroup");
         groups.why_not().map(str::to_owned).or_else(|| (!is_there).then(missing))
     };
     let mechanism = |name, why_not| Mechanism { name, why_not };
     vec![
-        mechanism("death signal", (!cfg!(target_os = "linux")).then(|| "only Linux has it".to_owned())),
-        mechanism("subreaper", subreaper),
-        mechanism("process scan", scan),
+        mechanism("death signal", sys::NO_DEATH_SIGNAL.map(str::to_owned)),
+        mechanism("subreaper", sys::no_subreaper()),
+        mechanism("process scan", sys::no_process_scan()),
         mechanism("lock", locks.why_not().map(str::to_owned)),
         mechanism("cgroup.kill", group(groups.kill, "cgroup.kill (Linux 5.14)")),
         mechanism("memory.max", group(groups.memory, "the controller `memory`")),
         mechanism("pids.max", group(groups.pids, "the controller `pids`")),
     ]
-}
-
-#[cfg(target_os = "linux")]
-fn no_subreaper() -> Option<String> {
-    match rustix::process::child_subreaper() {
-        Ok(Some(_)) => None,
-        Ok(None) => Some("the kernel has refused it".to_owned()),
-        Err(error) => Some(error.to_string()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn no_subreaper() -> Option<String> {
-    Some("only Linux has it".to_owned())
 }

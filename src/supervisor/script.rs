@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot};
 
 use super::incarnation::{Incarnation, Output};
@@ -24,7 +23,7 @@ use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunE
 use crate::worker::lastgood::Kept;
 use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::lock::Lock;
-use crate::worker::process::{self, Ended, Launch, Parts, Process, StartError, Way, find_program};
+use crate::worker::process::{self, Ended, Launch, Parts, Process, Signal, StartError, Way, find_program};
 use crate::worker::roster::Member;
 
 /// Good runs without a point after which a script counts as silent.

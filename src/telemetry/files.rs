@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::counters::Counters;
+use crate::platform;
 
 /// As Python's `RotatingFileHandler(maxBytes=100000, backupCount=10)` in DataKit.
 const MAX_BYTES: u64 = 100_000;
@@ -237,8 +237,8 @@ impl LogFile {
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+    match (platform::look_at(file), platform::look(path)) {
+        (Ok(open), Ok(there)) => open.identity == there.identity,
         _ => false,
     }
 }

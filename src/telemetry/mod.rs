@@ -4,4 +4,5 @@
 pub mod counters;
 pub mod files;
 pub mod panics;
+#[cfg_attr(not(unix), path = "no_systemd.rs")]
 pub mod systemd;

@@ -12,8 +12,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::lock::file_name;
+use super::launch::file_name;
 use super::process::end_process;
+use super::sys;
 
 const SUBGROUP: &str = "agent";
 /// Processes and threads of one worker with all it starts.
@@ -184,6 +185,9 @@ fn sweep_below(dir: &Path) {
 
 /// The group below which we may make others.
 fn own_group() -> Result<PathBuf, String> {
+    if let Some(why) = sys::NO_CGROUPS {
+        return Err(why.to_owned());
+    }
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let own = group_of(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
         .ok_or("this machine has no cgroup version 2 here")?;

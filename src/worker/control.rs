@@ -1,20 +1,14 @@
-//! What agent and worker say to each other: one JSON datagram per frame over a SEQPACKET socket.
+//! What agent and worker say to each other: JSON frames over one socket, of which `crate::worker::sys` knows how it carries them.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Context;
 
-use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
-use tokio::io::ReadBuf;
-use tokio::net::UnixDatagram;
 
 use super::files::Sum;
-use super::{WorkerSpec, scratch};
+use super::{WorkerSpec, sys};
 
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -359,8 +353,7 @@ fn join(exc: &str, msg: &str) -> String {
 
 /// The agent's end of a worker's control socket.
 pub struct Channel {
-    /// Sends and receives whole messages like a datagram socket, and tells the end like a stream.
-    socket: UnixDatagram,
+    frames: sys::Frames,
     /// Number of the last frame.
     last: AtomicU64,
     missed: AtomicU64,
@@ -375,15 +368,13 @@ struct Numbered {
 impl Channel {
     /// # Errors
     /// When the descriptor cannot be watched.
-    pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        let socket = std::os::unix::net::UnixDatagram::from(socket);
-        socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixDatagram::from_std(socket)?, last: AtomicU64::new(0), missed: AtomicU64::new(0) })
+    pub fn new(socket: sys::Control) -> io::Result<Self> {
+        Ok(Self { frames: sys::Frames::new(socket)?, last: AtomicU64::new(0), missed: AtomicU64::new(0) })
     }
 
     /// Gives the socket back, for whoever speaks another language over it.
-    pub fn into_socket(self) -> UnixDatagram {
-        self.socket
+    pub fn into_frames(self) -> sys::Frames {
+        self.frames
     }
 
     /// How many frames the worker had to drop because nobody read them in time.
@@ -402,9 +393,7 @@ impl Channel {
                 format!("a frame of {} bytes is too long; is the table `config` of the input that large?", text.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        // Not `try_send` of the runtime, which may not have seen yet that a new socket is writable.
-        rustix::net::send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
-        Ok(())
+        self.frames.send(&text)
     }
 
     /// Waits for a frame; `None` once the worker has closed its end. What is no frame comes as `Unknown`.
@@ -412,15 +401,14 @@ impl Channel {
     /// # Errors
     /// When the socket cannot be read.
     pub async fn receive(&self) -> io::Result<Option<Up>> {
-        let mut take = |frame: &[u8]| {
+        let take = |frame: &[u8]| {
             if frame.is_empty() {
                 return None;
             }
             self.number(frame);
             Some(serde_json::from_slice(frame).unwrap_or(Up::Unknown))
         };
-        let poll = |context: &mut Context<'_>, buffer: &mut ReadBuf<'_>| self.socket.poll_recv(context, buffer);
-        match poll_fn(|context| scratch::poll_into(context, poll, &mut take)).await {
+        match self.frames.receive(take).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             received => received,
         }

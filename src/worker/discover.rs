@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::WorkerSpec;
 use crate::config::diagnostic::Place;
 use crate::config::{Diagnostic, Input, Severity};
+use crate::platform;
 
 /// A Python source file is not larger.
 const SCRIPT_BYTES: u64 = 8 << 20;
@@ -140,8 +140,7 @@ fn is_script_name(name: &str) -> bool {
 }
 
 fn is_sound(path: &Path, meta: &Metadata, problems: &mut Vec<Diagnostic>) -> bool {
-    let kind = meta.file_type();
-    let why = if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+    let why = if platform::is_special(meta.file_type()) {
         "is no regular file".to_owned()
     } else if meta.len() > SCRIPT_BYTES {
         format!("has {} bytes; a script has at most {SCRIPT_BYTES}", meta.len())

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::WorkerSpec;
 use super::control::Loaded;
 use super::files::Sum;
+use crate::platform;
 
 /// A version that can be run.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,7 @@ pub fn save(dir: &Path, spec: &WorkerSpec, loaded: &[Loaded], now: SystemTime) -
     let manifest =
         Manifest { id: id.to_owned(), since: seconds, script: script.clone(), roots: roots.clone(), files: copies };
     let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
-    replace(&folder.join(MANIFEST), &text, |new| fs::set_permissions(new, fs::Permissions::from_mode(0o644)))?;
+    replace(&folder.join(MANIFEST), &text, platform::readable_by_all)?;
     for entry in fs::read_dir(&folder)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != MANIFEST && !names.contains(&name) {
@@ -127,30 +127,17 @@ fn copy(folder: &Path, loaded: &Loaded) -> io::Result<Copy> {
                 format!("{} is no longer as it was loaded", loaded.file.display()),
             ));
         }
-        replace(&path, &bytes, |new| readable_like(new, &loaded.file))?;
+        replace(&path, &bytes, |new| platform::readable_like(new, &loaded.file))?;
     }
     let Loaded { file, sum, name: module, package } = loaded.clone();
     Ok(Copy { file, sum, name: module, package, copy: name })
-}
-
-/// Lets those read the copy who may read the file, and nobody else.
-fn readable_like(copy: &Path, file: &Path) -> io::Result<()> {
-    let there = fs::metadata(file)?;
-    // Only a privileged agent can give files away; then it must, for scripts may run as somebody else.
-    if fs::metadata(copy)?.uid() != there.uid() {
-        std::os::unix::fs::chown(copy, Some(there.uid()), Some(there.gid())).or_else(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => Ok(()),
-            _ => Err(error),
-        })?;
-    }
-    fs::set_permissions(copy, there.permissions())
 }
 
 /// Puts a file in place whole; until `open_up` it is readable for nobody else.
 fn replace(path: &Path, bytes: &[u8], open_up: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let temporary = PathBuf::from(format!("{}.new", path.display()));
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = platform::set_mode(options.write(true).create(true).truncate(true), 0o600).open(&temporary)?;
     file.write_all(bytes)?;
     open_up(&temporary)?;
     fs::rename(&temporary, path)
@@ -168,6 +155,8 @@ fn folder_name(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Lab {

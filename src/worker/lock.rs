@@ -8,20 +8,20 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::process::{end_process, processes, start_time};
+use super::launch::file_name;
+use super::process::end_process;
+use super::sys::{boot_id, holds, processes, start_time};
 
 /// How long the end of an earlier life is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
-/// A file name may have 255 bytes.
-const LONGEST_NAME: usize = 200;
 
 /// The locks of all scripts of one run directory.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct Lock {
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     pid: u32,
-    /// In clock ticks since the start of the machine: with the pid it names one process.
+    /// In what the system counts it: with the pid it names one process.
     starttime: u64,
     boot_id: String,
     incarnation: u64,
@@ -178,27 +178,10 @@ fn holders(file: &File, path: &Path, note: &Path) -> Vec<u32> {
     others.filter(|pid| holds(*pid, file, path) || is_noted(*pid, note)).collect()
 }
 
-/// Whether a process has this lock open, and not only the file: somebody may just look at it.
-fn holds(pid: u32, file: &File, path: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let Ok(meta) = file.metadata() else { return false };
-    entries.flatten().any(|entry| {
-        // The link first: it costs no look at the disk, which may hang.
-        std::fs::read_link(entry.path()).is_ok_and(|link| link == path)
-            && std::fs::metadata(entry.path()).is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()))
-            && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().display()))
-                .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
-    })
-}
-
 fn is_noted(pid: u32, note: &Path) -> bool {
     let Ok(text) = std::fs::read(note) else { return false };
     let Ok(note) = serde_json::from_slice::<Note>(&text) else { return false };
     note.pid == pid && Some(note.starttime) == start_time(pid) && note.boot_id == boot_id()
-}
-
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -207,20 +190,6 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn folder(run_dir: &Path) -> PathBuf {
     run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned()).join("workers")
-}
-
-/// The name of a script as that of a file or folder.
-pub(super) fn file_name(id: &str) -> String {
-    let plain: String = id.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
-    let is_whole = plain == id && id.len() <= LONGEST_NAME && !id.starts_with('.');
-    if is_whole {
-        return plain;
-    }
-    let mut end = plain.len().min(LONGEST_NAME);
-    while !plain.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("_{}-{:08x}", &plain[..end], crc32c::crc32c(id.as_bytes()))
 }
 
 #[cfg(test)]
@@ -329,24 +298,5 @@ mod tests {
         assert!(locks.why_not().unwrap().starts_with("no lock can be had in"));
         assert!(locks.take("my.a").unwrap().is_none());
         sweep(dir.path());
-    }
-
-    #[test]
-    fn every_script_has_a_file_of_its_own() {
-        assert_eq!(file_name("my.a@one~2"), "my.a@one~2");
-        let odd = [
-            "a/b",
-            "a_b",
-            ".",
-            "..",
-            ".hid",
-            "a\nb",
-            &"x".repeat(300),
-            &format!("{}y", "x".repeat(299)),
-            &"é".repeat(200),
-        ];
-        let names: std::collections::BTreeSet<String> = odd.iter().map(|id| file_name(id)).collect();
-        assert_eq!(names.len(), odd.len());
-        assert!(names.iter().all(|name| name.len() < 240 && !name.contains('/') && !name.starts_with('.')));
     }
 }

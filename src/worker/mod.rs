@@ -9,14 +9,18 @@ pub mod control;
 pub mod discover;
 pub mod files;
 pub mod lastgood;
+pub mod launch;
 pub mod life;
+#[cfg_attr(windows, path = "windows/lock.rs")]
 pub mod lock;
 pub mod output;
+#[cfg_attr(windows, path = "windows/process.rs")]
 pub mod process;
 pub mod roster;
 pub mod scratch;
 pub mod sdk;
-#[cfg(target_os = "linux")]
+pub mod sys;
+#[cfg_attr(windows, path = "windows/zygote.rs")]
 pub mod zygote;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Starts and ends worker processes, and finds everything that one has left behind.
 //!
 //! All workers are started by one thread that never ends: the kernel sends the parent-death signal when the parent *thread* ends, so a
-//! thread of a pool would take its workers with it. The agent is a child subreaper: what a script leaves behind becomes a child of the agent,
-//! where it is found, ended and reaped. What a worker started is known by its process group, by its session, and by a cookie in the
+//! thread of a pool would take its workers with it. On Linux the agent is a child subreaper: what a script leaves behind becomes a child of
+//! the agent, where it is found, ended and reaped. What a worker started is known by its process group, by its session, and by a cookie in the
 //! environment that survives `setsid` and double forks.
 
 use std::collections::{BTreeSet, HashSet};
@@ -10,25 +10,28 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions};
-use tokio::io::unix::AsyncFd;
+use rustix::process::{Pid, WaitIdStatus, WaitOptions};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::WorkerSpec;
 use super::cgroup::{self, Group};
 use super::control::Channel;
-use super::lock::{self, Lock};
-#[cfg(target_os = "linux")]
+use super::lock;
+use super::sys::{self, environment_has, is_running, kill_if, parent_of, processes, session_of};
 use super::zygote::{self, Zygotes};
 
-/// In the environment of a worker and of everything it starts: whose run directory, and which worker.
-pub const RUN_COOKIE: &str = "PYTHOND_RUN";
+pub use super::launch::{Ended, Launch, RUN_COOKIE, StartError, Way, find_program, is_shim};
+pub use super::sys::{memory, state};
+pub use rustix::process::Signal;
+pub type Pipe = pipe::Receiver;
+
+/// Beside [`RUN_COOKIE`]: which worker.
 const WORKER_COOKIE: &str = "PYTHOND_WORKER";
 
 /// How long the end of an earlier agent's processes is waited for.
@@ -38,7 +41,6 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Spawner {
     orders: mpsc::Sender<Order>,
-    #[cfg(target_os = "linux")]
     zygotes: Option<Zygotes>,
 }
 
@@ -49,7 +51,6 @@ type Order = (Launch, Role, oneshot::Sender<Result<Process, StartError>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Worker,
-    #[cfg(target_os = "linux")]
     Zygote,
 }
 
@@ -68,44 +69,6 @@ struct Known {
 /// How long the end of what a killed worker left behind is waited for.
 const TREE_END: Duration = Duration::from_secs(2);
 
-/// What to start.
-#[derive(Debug, Clone)]
-pub struct Launch {
-    pub program: PathBuf,
-    /// The `core` directory that holds the Python package.
-    pub core: PathBuf,
-    pub run_dir: PathBuf,
-    pub token: String,
-    pub envs: Vec<(String, String)>,
-    /// Inherited by the worker and all it starts; the agent's own descriptor is closed with this.
-    pub lock: Option<Arc<Lock>>,
-    /// The interpreter as written in the settings.
-    pub cmd: String,
-}
-
-impl Launch {
-    pub fn new(spec: &WorkerSpec, program: PathBuf, core: &Path, run_dir: &Path, token: &str) -> Self {
-        Self {
-            program,
-            core: core.to_owned(),
-            run_dir: run_dir.to_owned(),
-            token: token.to_owned(),
-            envs: spec.envs.clone(),
-            lock: None,
-            cmd: spec.cmd.clone(),
-        }
-    }
-}
-
-/// How a worker came to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
-    /// By a zygote.
-    Forked,
-    /// As a program of its own, and why it was not forked.
-    Executed { why: String },
-}
-
 /// A started worker; dropping it does not end the process.
 pub struct Process {
     pub pid: u32,
@@ -115,7 +78,7 @@ pub struct Process {
     /// Stacks of `faulthandler`.
     pub trace: OwnedFd,
     pub way: Way,
-    pidfd: OwnedFd,
+    handle: sys::Handle,
     leash: Leash,
 }
 
@@ -144,60 +107,6 @@ pub struct Leash {
     reaped: Arc<Mutex<bool>>,
 }
 
-/// Why a worker could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Trying again changes nothing until somebody changes the machine.
-    #[error("{0}")]
-    Permanent(String),
-    /// Something of an earlier life is still there.
-    #[error("{0}")]
-    Held(String),
-    #[error("could not start `{}`", program.display())]
-    Passing { program: PathBuf, source: io::Error },
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    Exited(i32),
-    Killed(i32),
-}
-
-impl Ended {
-    /// `exited with code 3`, `killed by signal 11 (SIGSEGV)`.
-    pub fn tell(self) -> String {
-        match self {
-            Self::Exited(code) => format!("exited with code {code}"),
-            Self::Killed(signal) => format!(
-                "killed by signal {signal}{}",
-                signal_name(signal).map_or(String::new(), |name| format!(" ({name})"))
-            ),
-        }
-    }
-}
-
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        _ => return None,
-    })
-}
-
 impl Spawner {
     /// Starts the thread and makes this process the reaper of what its descendants leave behind.
     ///
@@ -205,7 +114,7 @@ impl Spawner {
     /// When the system refuses the thread.
     pub fn start() -> io::Result<Self> {
         // Without it (an old kernel) only orphans in the worker's own group and session are found.
-        if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        if let Err(error) = sys::become_subreaper() {
             tracing::warn!(target: "worker", "not a child subreaper: {error}");
         }
         keep_what_we_inherited();
@@ -218,15 +127,10 @@ impl Spawner {
                 }
             }
         })?;
-        Ok(Self {
-            orders,
-            #[cfg(target_os = "linux")]
-            zygotes: None,
-        })
+        Ok(Self { orders, zygotes: None })
     }
 
     /// Has workers forked by zygotes where that can be; without it each is a program of its own.
-    #[cfg(target_os = "linux")]
     #[must_use]
     pub fn with_zygotes(self, settings: zygote::Settings) -> Self {
         let zygotes = Some(Zygotes::new(self.clone(), settings));
@@ -235,7 +139,6 @@ impl Spawner {
 
     /// Says which scripts there are; call it again when that changes. A zygote pays from the second script on.
     pub fn know<'s>(&self, specs: impl Iterator<Item = &'s WorkerSpec>) {
-        #[cfg(target_os = "linux")]
         if let Some(zygotes) = &self.zygotes {
             zygotes.know(specs);
         }
@@ -246,7 +149,6 @@ impl Spawner {
     /// # Errors
     /// When there is nothing to start, or the system has no room.
     pub async fn launch(&self, launch: Launch) -> Result<Process, StartError> {
-        #[cfg(target_os = "linux")]
         if let Some(zygotes) = &self.zygotes {
             return zygotes.launch(launch).await;
         }
@@ -255,7 +157,6 @@ impl Spawner {
 
     /// Ends the zygotes; the workers live on.
     pub async fn close(&self) {
-        #[cfg(target_os = "linux")]
         if let Some(zygotes) = &self.zygotes {
             zygotes.close().await;
         }
@@ -269,7 +170,6 @@ impl Spawner {
         self.order(launch, Role::Worker).await
     }
 
-    #[cfg(target_os = "linux")]
     pub(super) async fn spawn_zygote(&self, launch: Launch) -> Result<Process, StartError> {
         self.order(launch, Role::Zygote).await
     }
@@ -289,37 +189,12 @@ impl Spawner {
 /// Keeps descriptors that this process got from whoever started it away from the workers; all others are closed on exec anyway.
 #[expect(unsafe_code, reason = "descriptors that no part of this program owns")]
 fn keep_what_we_inherited() {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let Ok(entries) = std::fs::read_dir(sys::OWN_DESCRIPTORS) else { return };
     let numbers: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|number| *number > 2) {
         // SAFETY: only its flag is set, which every descriptor of this program has already; one that was closed meanwhile gives an error.
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
         let _ = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC);
-    }
-}
-
-/// True for what pyenv and its kind put in the place of an interpreter.
-pub fn is_shim(program: &Path) -> bool {
-    program.parent().and_then(|dir| dir.file_name()).is_some_and(|name| name == "shims")
-}
-
-/// Finds the interpreter: an absolute path, or a name on the PATH of the settings' environment.
-///
-/// # Errors
-/// A sentence that says what is wrong with it.
-pub fn find_program(cmd: &str, envs: &[(String, String)]) -> Result<PathBuf, StartError> {
-    let path = envs.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone());
-    let path = path.map(Into::into).or_else(|| std::env::var_os("PATH"));
-    which::which_in(cmd, path, "/").map_err(|_| StartError::Permanent(why_not(cmd)))
-}
-
-fn why_not(cmd: &str) -> String {
-    let path = Path::new(cmd);
-    match std::fs::metadata(path) {
-        _ if !cmd.contains('/') => format!("the interpreter `{cmd}` is not on the PATH"),
-        Err(error) => format!("the interpreter `{cmd}` cannot be used: {error}"),
-        Ok(meta) if meta.is_dir() => format!("the interpreter `{cmd}` is a directory"),
-        Ok(_) => format!("the interpreter `{cmd}` is not executable"),
     }
 }
 
@@ -340,14 +215,9 @@ fn start(launch: &Launch, role: Role) -> Result<Process, StartError> {
 
 /// Makes the socket and the pipes between the agent and a worker.
 pub(super) fn ends() -> io::Result<(OurEnds, TheirEnds)> {
-    let (control, control_theirs) = rustix::net::socketpair(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let ((stdout, stdout_theirs), (stderr, stderr_theirs), (trace, trace_theirs)) = (pipe()?, pipe()?, pipe()?);
+    let (control, control_theirs) = sys::control_pair()?;
+    let ((stdout, stdout_theirs), (stderr, stderr_theirs), (trace, trace_theirs)) =
+        (sys::pipe()?, sys::pipe()?, sys::pipe()?);
     let theirs =
         TheirEnds { control: control_theirs, stdout: stdout_theirs, stderr: stderr_theirs, trace: trace_theirs };
     Ok((OurEnds { control, stdout, stderr, trace }, theirs))
@@ -382,7 +252,6 @@ fn launched(launch: &Launch, role: Role) -> io::Result<Process> {
         lock,
         parent: rustix::process::getpid(),
     };
-    #[cfg(target_os = "linux")]
     if role == Role::Zygote {
         command.env("PYTHOND_ZYGOTE", "1");
     }
@@ -391,26 +260,24 @@ fn launched(launch: &Launch, role: Role) -> io::Result<Process> {
     let mut child = spawn_prepared(&mut command, prepare)?;
     let pid = child.id();
     // The child is ours and not reaped yet, so the number is still its own.
-    let pidfd = match rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK) {
-        Ok(pidfd) => pidfd,
+    let handle = match sys::Handle::open(pid) {
+        Ok(handle) => handle,
         Err(error) => {
             child.kill()?;
             child.wait()?;
-            return Err(error.into());
+            return Err(error);
         }
     };
     known.pids.insert(pid);
     if role == Role::Zygote {
         known.zygotes.insert(pid);
     }
-    Ok(Process::new(pid, pidfd, ours, &launch.token, Way::Executed { why: String::new() }))
+    Ok(Process::new(pid, handle, ours, &launch.token, Way::Executed { why: String::new() }))
 }
 
 /// A worker that a zygote is asked for: until it is adopted or this is dropped, no unknown child is taken for an orphan.
-#[cfg(target_os = "linux")]
 pub(super) struct Expected(());
 
-#[cfg(target_os = "linux")]
 impl Expected {
     pub fn new() -> Self {
         workers().expected += 1;
@@ -423,17 +290,15 @@ impl Expected {
     /// When it is no child of ours.
     pub fn adopt(self, pid: u32, ours: OurEnds, token: &str) -> io::Result<Process> {
         let mut known = workers();
-        let parent = stat(pid).and_then(|fields| fields.get(1)?.parse::<u32>().ok());
-        if parent != Some(std::process::id()) || known.pids.contains(&pid) {
+        if parent_of(pid) != Some(std::process::id()) || known.pids.contains(&pid) {
             return Err(io::Error::other(format!("{pid} is no new child of this process")));
         }
-        let pidfd = rustix::process::pidfd_open(raw(pid), PidfdFlags::NONBLOCK)?;
+        let handle = sys::Handle::open(pid)?;
         known.pids.insert(pid);
-        Ok(Process::new(pid, pidfd, ours, token, Way::Forked))
+        Ok(Process::new(pid, handle, ours, token, Way::Forked))
     }
 }
 
-#[cfg(target_os = "linux")]
 impl Drop for Expected {
     fn drop(&mut self) {
         workers().expected -= 1;
@@ -441,7 +306,6 @@ impl Drop for Expected {
 }
 
 /// Ends what a zygote may have begun to make of a request that it did not answer: whoever carries the token. Blocks.
-#[cfg(target_os = "linux")]
 pub(super) fn end_marked(token: &str) {
     let cookie = worker_cookie(token);
     let is_marked = |pid: u32| environment_has(pid, &cookie) && is_running(pid);
@@ -485,7 +349,7 @@ impl Preparation {
         for fd in [Some(self.control), Some(self.trace), self.lock].into_iter().flatten() {
             rustix::io::fcntl_setfd(borrow(fd), rustix::io::FdFlags::empty())?;
         }
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        sys::end_with_parent()?;
         // The agent may have died before the line above.
         if rustix::process::getppid() != Some(self.parent) {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::CHILD.raw_os_error()));
@@ -499,16 +363,16 @@ fn raw(pid: u32) -> Pid {
 }
 
 impl Process {
-    fn new(pid: u32, pidfd: OwnedFd, ours: OurEnds, token: &str, way: Way) -> Self {
+    fn new(pid: u32, handle: sys::Handle, ours: OurEnds, token: &str, way: Way) -> Self {
         let OurEnds { control, stdout, stderr, trace } = ours;
         let leash = Leash { pid, cookie: worker_cookie(token).into(), group: None, reaped: Arc::default() };
-        Self { pid, control, stdout, stderr, trace, way, pidfd, leash }
+        Self { pid, control, stdout, stderr, trace, way, handle, leash }
     }
 
     /// Ends a process that nobody waits for. Blocks.
     pub(super) fn abandon(self) {
         self.leash.end_tree();
-        reap(&self.pidfd, &self.leash);
+        reap(&self.handle, &self.leash);
     }
 
     /// Puts the worker into a cgroup, by which it is ended with all it has started.
@@ -529,7 +393,7 @@ impl Process {
         Ok(Parts {
             pid: self.pid,
             way: self.way,
-            death: Death { pidfd: watched(self.pidfd)?, leash: self.leash.clone() },
+            death: Death { watch: self.handle.watch()?, leash: self.leash.clone() },
             leash: self.leash,
             channel: Channel::new(self.control)?,
             stdout: pipe::Receiver::from_owned_fd(self.stdout)?,
@@ -539,12 +403,6 @@ impl Process {
     }
 }
 
-#[expect(unsafe_code, reason = "a descriptor is handed to the runtime")]
-fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it lives.
-    unsafe { AsyncFd::register(pidfd) }.map_err(|refused| refused.into_parts().1)
-}
-
 /// A process with its descriptors watched.
 pub struct Parts {
     pub pid: u32,
@@ -552,14 +410,14 @@ pub struct Parts {
     pub death: Death,
     pub leash: Leash,
     pub channel: Channel,
-    pub stdout: pipe::Receiver,
-    pub stderr: pipe::Receiver,
-    pub trace: pipe::Receiver,
+    pub stdout: Pipe,
+    pub stderr: Pipe,
+    pub trace: Pipe,
 }
 
 /// Tells when a process has ended, and how.
 pub struct Death {
-    pidfd: AsyncFd<OwnedFd>,
+    watch: sys::Watch,
     leash: Leash,
 }
 
@@ -569,19 +427,18 @@ impl Death {
     /// # Errors
     /// When the descriptor cannot be watched.
     pub async fn wait(&self) -> io::Result<()> {
-        self.pidfd.readable().await?.retain_ready();
-        Ok(())
+        self.watch.ended().await
     }
 
     /// Takes the exit status; call it after `wait`. From here on the leash reaches nobody.
     pub fn reap(&self) -> Ended {
-        reap(self.pidfd.get_ref(), &self.leash)
+        reap(self.watch.handle(), &self.leash)
     }
 }
 
-fn reap(pidfd: &OwnedFd, leash: &Leash) -> Ended {
+fn reap(handle: &sys::Handle, leash: &Leash) -> Ended {
     let mut reaped = leash.is_reaped();
-    let taken = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(pidfd)), WaitIdOptions::EXITED);
+    let taken = handle.reap();
     *reaped = true;
     let mut known = workers();
     known.pids.remove(&leash.pid);
@@ -632,7 +489,7 @@ impl Leash {
         loop {
             let left = self.kill_all(&mut known);
             known.extend(&left);
-            let orphans = children().into_iter().filter(|pid| !is_a_worker(*pid));
+            let orphans = sys::children().into_iter().filter(|pid| !is_a_worker(*pid));
             known.extend(orphans.filter(|pid| session_of(*pid) == Some(self.pid)));
             for pid in &known {
                 // Those that came to us as their reaper would stay as zombies; the others are not ours to take.
@@ -702,21 +559,7 @@ fn look_around() -> Arc<[Seen]> {
 }
 
 fn worker_cookie_of(pid: u32) -> Arc<[u8]> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let prefix = format!("{WORKER_COOKIE}=").into_bytes();
-    environment.split(|byte| *byte == 0).find(|entry| entry.starts_with(&prefix)).unwrap_or_default().into()
-}
-
-/// Kills a process that is no child of ours if it is still the one that was meant: its number could have gone to another meanwhile.
-fn kill_if(pid: u32, is_meant: impl Fn(u32) -> bool) -> bool {
-    match rustix::process::pidfd_open(raw(pid), PidfdFlags::empty()) {
-        Ok(pidfd) if is_meant(pid) => {
-            // It may have ended already.
-            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
-            true
-        }
-        Ok(_) | Err(_) => false,
-    }
+    sys::environment_entry(pid, format!("{WORKER_COOKIE}=").as_bytes())
 }
 
 fn workers() -> MutexGuard<'static, Known> {
@@ -784,7 +627,7 @@ pub fn tend_orphans(run_dir: &Path, live_tokens: &HashSet<String>) {
         // One of the unknown children may be a worker; the next look sees what it is.
         return;
     }
-    for pid in children().into_iter().filter(|pid| !workers.pids.contains(pid)) {
+    for pid in sys::children().into_iter().filter(|pid| !workers.pids.contains(pid)) {
         // A child of our own session was started by another part of this process, which waits for it itself.
         if session_of(pid) == own_session {
             continue;
@@ -807,61 +650,4 @@ fn token_of(pid: u32) -> Option<String> {
     let cookie = worker_cookie_of(pid);
     let token = cookie.strip_prefix(format!("{WORKER_COOKIE}=").as_bytes())?;
     Some(String::from_utf8_lossy(token).into_owned())
-}
-
-fn children() -> Vec<u32> {
-    let own = std::process::id();
-    if !Path::new("/proc/self/task").join(own.to_string()).join("children").exists() {
-        // A kernel that does not list them.
-        return processes().into_iter().filter(|pid| parent_of(*pid) == Some(own)).collect();
-    }
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
-    let lists = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
-}
-
-/// Resident memory of a process, in bytes.
-pub fn memory(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
-}
-
-/// The state of a process as one letter of the kernel: `R`, `S`, `D`, `T`, `Z` …
-pub fn state(pid: u32) -> Option<char> {
-    stat(pid)?.first()?.chars().next()
-}
-
-/// When a process was started, in clock ticks since the start of the machine.
-pub(super) fn start_time(pid: u32) -> Option<u64> {
-    stat(pid)?.get(19)?.parse().ok()
-}
-
-pub(super) fn processes() -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// The fields of `/proc/<pid>/stat` behind the name, which may hold anything.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let behind = &text[text.rfind(')')? + 1..];
-    Some(behind.split_whitespace().map(str::to_owned).collect())
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    stat(pid)?.get(1)?.parse().ok()
-}
-
-fn session_of(pid: u32) -> Option<u32> {
-    stat(pid)?.get(3)?.parse().ok()
-}
-
-fn is_running(pid: u32) -> bool {
-    stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
-}
-
-fn environment_has(pid: u32, entry: &[u8]) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
 }

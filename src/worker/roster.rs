@@ -48,9 +48,7 @@ impl Roster {
 /// 128 bits that nobody can guess, as hex.
 pub(super) fn token() -> String {
     let mut bytes = [0_u8; 16];
-    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    // Sixteen bytes come whole or not at all.
-    assert_eq!(got.ok(), Some(bytes.len()), "the kernel has random bytes");
+    getrandom::fill(&mut bytes).expect("the kernel has random bytes");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

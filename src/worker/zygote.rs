@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
 use serde::Deserialize;
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +24,7 @@ use super::WorkerSpec;
 use super::lock::Lock;
 use super::output::{Said, drain};
 use super::process::{self, Death, Expected, Launch, Leash, Process, Spawner, StartError, TheirEnds, Way};
-use super::roster;
+use super::{roster, sys};
 
 /// What a message to or from a zygote may have; the same number stands in `zygote.py`.
 const MESSAGE_BYTES: usize = 64 * 1024;
@@ -137,6 +137,9 @@ impl Zygotes {
     }
 
     pub(super) async fn launch(&self, launch: Launch) -> Result<Process, StartError> {
+        if let Some(why) = sys::NO_ZYGOTES {
+            return execute(&self.inner.spawner, launch, why.to_owned()).await;
+        }
         let Some(keeper) = self.keeper_for(&launch) else {
             let why = "no other script has the same interpreter and environment".to_owned();
             return execute(&self.inner.spawner, launch, why).await;
@@ -401,7 +404,7 @@ impl Keeper {
         tokio::spawn(listen(parts.stdout, Arc::clone(&last_words)));
         tokio::spawn(listen(parts.stderr, Arc::clone(&last_words)));
         drop(parts.trace);
-        let socket = parts.channel.into_socket();
+        let socket = parts.channel.into_frames().into_datagrams().map_err(failed)?;
         // From here on an end of this future ends the process.
         let zygote = Zygote { socket, leash: parts.leash, death: parts.death, stamp, requests: 0 };
         let mut zygote = Reaped(Some(zygote));
@@ -647,12 +650,7 @@ fn send_with(socket: &UnixDatagram, request: &[u8], theirs: &TheirEnds, lock: Op
     if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(io::Error::other("no room for the descriptors"));
     }
-    rustix::net::sendmsg(
-        socket,
-        &[io::IoSlice::new(request)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-    )?;
+    rustix::net::sendmsg(socket, &[io::IoSlice::new(request)], &mut ancillary, sys::AT_ONCE)?;
     Ok(())
 }
 

@@ -1,0 +1,33 @@
+//! What operating systems do differently, outside of workers: files, locks, signals, programs, and sockets with a name on this machine.
+//!
+//! One file per family with the same interface; whoever uses it does not know which. What a system does not have is an error of kind
+//! `Unsupported` or a question that is answered with no, and the doc comment of the function says so. What workers need beyond this is in
+//! `crate::worker::sys`.
+
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
+
+pub use system::{
+    FarDatagram, FarStream, Hangups, Listener, NO_UNIX_SOCKETS, NO_WAIT, Stream, allow_program_only_to_owner,
+    asked_to_stop, bind, bind_for_all, connect, connect_datagram, end_group, has_ended, hostname, in_own_group,
+    is_another_users, is_no_room, is_sound_name, is_special, is_too_long_for_a_datagram, is_too_many_open, link,
+    lock_folder, look, look_at, make_private_folder, may_write_in, mode_if_open_to_all, mode_if_ours_is_open,
+    open_files, open_to_all, path_of, raise_open_files, reachable, read_at, readable_by_all, readable_like, reap_group,
+    set_mode, signal_name, survive_file_size_limits, sync_folder, try_lock, write_at,
+};
+
+/// What a file or folder is on its disk: two that are equal are the same one, whatever their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub volume: u64,
+    pub number: u64,
+}
+
+/// A file as its disk tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    pub identity: Identity,
+    /// Bytes.
+    pub length: u64,
+}
