@@ -518,7 +518,6 @@ impl Supervisor {
         inputs.into_iter().flat_map(|input| self.scripts.values().filter(move |script| script.spec.input == input))
     }
 
-    /// A file without a collector may be a module of another script in the same root.
     /// Says who has neighbours: which scripts share a folder, and which an interpreter.
     fn mark_siblings(&mut self) {
         let mut in_root: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
@@ -536,7 +535,11 @@ impl Supervisor {
 
     /// Forgets scripts that left, once nothing of them runs.
     fn let_go(&mut self) {
+        let before = self.scripts.len();
         self.scripts.retain(|_, script| !script.has_left());
+        if self.scripts.len() != before {
+            self.mark_siblings();
+        }
     }
 
     fn with_id(&mut self, id: &str, act: impl FnOnce(&mut Script, &mut Shared)) -> bool {

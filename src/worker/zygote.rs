@@ -86,9 +86,15 @@ struct Inner {
     spawner: Spawner,
     settings: Settings,
     scripts: Mutex<Vec<Known>>,
-    keepers: Mutex<HashMap<Key, mpsc::Sender<Order>>>,
+    keepers: Mutex<HashMap<Key, Kept>>,
     /// The shim behind which an interpreter was found: both have one zygote.
     shims: Mutex<HashMap<PathBuf, PathBuf>>,
+}
+
+/// The way to a keeper, and for whom it keeps a zygote.
+struct Kept {
+    orders: mpsc::Sender<Order>,
+    kinds: Vec<Kind>,
 }
 
 /// A script that may be started.
@@ -127,13 +133,18 @@ impl Zygotes {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Takes the scripts that there are now; a zygote from which none of them can come is ended.
     pub(super) fn know<'s>(&self, specs: impl Iterator<Item = &'s WorkerSpec>) {
         let known = specs.map(|spec| Known {
             kind: Kind::of(&spec.cmd, &spec.envs),
             script: spec.script.clone(),
             roots: spec.roots.clone(),
         });
-        *lock(&self.inner.scripts) = known.collect();
+        let known: Vec<Known> = known.collect();
+        let is_wanted = |kind: &Kind| known.iter().any(|script| script.kind == *kind);
+        // Without its sender a keeper does what it was told and ends.
+        lock(&self.inner.keepers).retain(|_, kept| kept.kinds.iter().any(is_wanted));
+        *lock(&self.inner.scripts) = known;
     }
 
     pub(super) async fn launch(&self, launch: Launch) -> Result<Process, StartError> {
@@ -158,9 +169,9 @@ impl Zygotes {
 
     pub(super) async fn close(&self) {
         let keepers: Vec<_> = lock(&self.inner.keepers).drain().collect();
-        for (_, keeper) in keepers {
+        for (_, kept) in keepers {
             let (answer, answered) = oneshot::channel();
-            if keeper.send(Order::Close(answer)).await.is_ok() {
+            if kept.orders.send(Order::Close(answer)).await.is_ok() {
                 // A keeper that has ended has no zygote.
                 let _ = answered.await;
             }
@@ -174,8 +185,11 @@ impl Zygotes {
         let key = Key { program, env: kind.env.clone() };
         let of_kind = lock(&self.inner.scripts).iter().filter(|known| known.kind == kind).count();
         let mut keepers = lock(&self.inner.keepers);
-        if let Some(keeper) = keepers.get(&key) {
-            return Some(keeper.clone());
+        if let Some(kept) = keepers.get_mut(&key) {
+            if !kept.kinds.contains(&kind) {
+                kept.kinds.push(kind);
+            }
+            return Some(kept.orders.clone());
         }
         if of_kind < self.inner.settings.from_scripts {
             return None;
@@ -191,7 +205,7 @@ impl Zygotes {
             said: String::new(),
         };
         tokio::spawn(keeper.run(taken));
-        keepers.insert(key, orders.clone());
+        keepers.insert(key, Kept { orders: orders.clone(), kinds: vec![kind] });
         Some(orders)
     }
 }
