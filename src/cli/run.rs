@@ -104,6 +104,7 @@ fn find(root: &Path, args: &Args) -> Result<Vec<WorkerSpec>, Exit> {
     let configured = app::repos::settings(root, &Surroundings::of_this_process())
         .map(|config| discover::scripts(&config.inputs).specs)
         .unwrap_or_default();
+    let configured: Vec<WorkerSpec> = configured.into_iter().flat_map(WorkerSpec::apart).collect();
     let path = here().join(&args.target);
     if !path.exists() {
         let named: Vec<WorkerSpec> =

@@ -9,9 +9,9 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::WorkerSpec;
+use super::{Collectors, WorkerSpec};
 use crate::config::diagnostic::Place;
-use crate::config::{Diagnostic, Input, Severity};
+use crate::config::{Diagnostic, Input, Isolation, Severity};
 
 /// A Python source file is not larger.
 const SCRIPT_BYTES: u64 = 8 << 20;
@@ -51,7 +51,27 @@ pub fn scripts(inputs: &[Input]) -> Discovered {
         }
     }
     make_unique(&mut found.specs);
+    found.specs = gathered(found.specs, inputs);
     found
+}
+
+/// Puts the scripts of an input that has one process for all of them into one spec, where the first of them stood.
+fn gathered(specs: Vec<WorkerSpec>, inputs: &[Input]) -> Vec<WorkerSpec> {
+    let shares = |name: &str| inputs.iter().any(|input| input.name == name && input.isolation == Isolation::Input);
+    let mut gathered: Vec<WorkerSpec> = Vec::new();
+    for spec in specs {
+        if !shares(&spec.input) {
+            gathered.push(spec);
+            continue;
+        }
+        let id = format!("[{}]", spec.input);
+        let more = spec.scripts();
+        match gathered.iter_mut().find(|one| one.id == id).map(|one| &mut one.collectors) {
+            Some(Collectors::Several(scripts)) => scripts.extend(more),
+            _ => gathered.push(WorkerSpec { id, collectors: Collectors::Several(more), ..spec }),
+        }
+    }
+    gathered
 }
 
 struct Script {
@@ -182,6 +202,10 @@ fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
         id: script.id,
         input: input.name.clone(),
         script: script.path,
+        collectors: match input.isolation {
+            Isolation::Class => Collectors::Told,
+            Isolation::Script | Isolation::Input => Collectors::All,
+        },
         module: script.module,
         roots: own_first,
         cmd: input.cmd.clone(),
@@ -207,9 +231,12 @@ fn make_unique(specs: &mut [WorkerSpec]) {
     for spec in specs.iter() {
         *counts.entry(spec.id.clone()).or_default() += 1;
     }
+    // A file that is named like a class of another script.
+    let of_classes: Vec<String> =
+        specs.iter().filter(|spec| spec.collectors == Collectors::Told).map(|spec| format!("{}:", spec.id)).collect();
     let mut taken: HashMap<String, usize> = HashMap::new();
     for spec in specs {
-        if counts[&spec.id] > 1 {
+        if counts[&spec.id] > 1 || of_classes.iter().any(|start| spec.id.starts_with(start)) {
             spec.id = format!("{}@{}", spec.id, spec.input);
         }
         let times = taken.entry(spec.id.clone()).or_default();
