@@ -21,7 +21,7 @@ use crate::worker::{WorkerSpec, discover};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A script, a folder of scripts, or the name of a configured script
+    /// A script, a folder of scripts, or the name of a configured script, also with one of its classes (`my.script:Class`)
     target: String,
     /// Run each collector this many times
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -111,6 +111,13 @@ fn find(root: &Path, args: &Args) -> Result<Vec<WorkerSpec>, Exit> {
             configured.iter().filter(|spec| is_called(&spec.id, &args.target)).cloned().collect();
         if !named.is_empty() {
             return Ok(named);
+        }
+        if let Some((script, class)) = args.target.rsplit_once(':') {
+            let of = configured.iter().filter(|spec| is_called(&spec.id, script));
+            let of_class: Vec<WorkerSpec> = of.map(|spec| spec.of_class(class)).collect();
+            if !of_class.is_empty() {
+                return Ok(of_class);
+            }
         }
         let names: Vec<&str> = configured.iter().map(|spec| spec.id.as_str()).collect();
         let known =

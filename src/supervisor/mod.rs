@@ -540,8 +540,10 @@ impl Supervisor {
         for ledger in self.scripts.values_mut().flat_map(|script| &mut script.ledgers) {
             ledger.has_siblings = in_root.get(&ledger.root).is_some_and(|scripts| scripts.len() > 1);
         }
-        self.shared.crowd = self.scripts.len();
-        self.shared.spawner.know(self.scripts.values().map(|script| &script.spec));
+        // One that has told its classes has no worker any more.
+        let workers = || self.scripts.values().filter(|script| !script.has_told());
+        self.shared.crowd = workers().count();
+        self.shared.spawner.know(workers().map(|script| &script.spec));
     }
 
     /// Forgets scripts that left, once nothing of them runs.

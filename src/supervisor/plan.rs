@@ -240,6 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::worker::ScriptFile;
     use crate::worker::files::Sum;
 
     fn spec(id: &str) -> WorkerSpec {
@@ -399,6 +400,37 @@ mod tests {
         let (spec, home, now) = in_home("/g/3", "2");
         let third = Wanted { spec, home, interpreter: None, now };
         assert_eq!(one(refused, third, Asking::Noticed), Step::StillRefused("bad".to_owned()));
+    }
+
+    #[test]
+    fn scripts_of_one_process_move_with_their_tree_and_one_more_is_a_change() {
+        let several = |home: &str, names: &[&str]| {
+            let script = |name: &&str| ScriptFile {
+                id: (*name).to_owned(),
+                path: format!("{home}/my/{name}.py").into(),
+                root: format!("{home}/my").into(),
+                module: (*name).to_owned(),
+            };
+            let collectors = Collectors::Several(names.iter().map(script).collect());
+            WorkerSpec { collectors, script: format!("{home}/my/x.py").into(), ..spec("[in]") }
+        };
+        let before = |unloaded: &[&str]| Runs {
+            spec: several("/g/1", &["x", "y"]),
+            home: Some("/g/1".into()),
+            print: Print::new(),
+            unloaded: unloaded.iter().map(|id| (*id).to_owned()).collect(),
+            ..runs("[in]", "1")
+        };
+        let after = |names| {
+            let home = Some("/g/2".into());
+            Wanted { spec: several("/g/2", names), home, interpreter: None, now: Print::new() }
+        };
+        assert_eq!(one(before(&[]), after(&["x", "y"]), Asking::Noticed), Step::Move);
+        let came = one(before(&[]), after(&["x", "y", "z"]), Asking::Noticed);
+        assert_eq!(came, Step::Try("scripts came or went".to_owned()));
+        assert_eq!(one(before(&["y"]), after(&["x", "y"]), Asking::Noticed), Step::Move);
+        let again = one(before(&["y"]), after(&["x", "y"]), Asking::Asked);
+        assert_eq!(again, Step::Restart("tried again".to_owned()), "a person may have mended what no file shows");
     }
 
     fn set() -> impl Strategy<Value = BTreeMap<String, u8>> {

@@ -308,7 +308,7 @@ impl Script {
     }
 
     /// It has told the classes of its script and has nothing more to do.
-    fn has_told(&self) -> bool {
+    pub fn has_told(&self) -> bool {
         self.tells() && self.version.is_ready
     }
 

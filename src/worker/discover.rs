@@ -365,6 +365,48 @@ mod tests {
     }
 
     #[test]
+    fn an_input_with_one_process_has_one_spec_and_each_of_its_scripts_can_be_had_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d");
+        for file in ["a/x.py", "a/y.py", "b/x.py", "c/z.py"] {
+            fs::create_dir_all(base.join(file).parent().unwrap()).unwrap();
+            fs::write(base.join(file), "").unwrap();
+        }
+        let shared = Input {
+            dirs: vec![base.join("a"), base.join("b")],
+            isolation: Isolation::Input,
+            ..Input::plain("in", "python3", base.clone())
+        };
+        let found = scripts(&[shared, Input::plain("other", "python3", base.join("c"))]).specs;
+        let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
+        assert_eq!(ids, ["[in]", "c.z"]);
+        let inside: Vec<(String, String)> =
+            found[0].scripts().into_iter().map(|script| (script.id, script.module)).collect();
+        assert_eq!(inside, pairs(&[("a.x", "x"), ("a.y", "y"), ("b.x", "x")]));
+        let alone = found[0].clone().apart();
+        assert_eq!(alone[2].id, "b.x");
+        assert_eq!((&alone[2].script, &alone[2].roots), (&base.join("b/x.py"), &vec![base.join("b"), base.join("a")]));
+        assert!(alone.iter().all(|spec| spec.collectors == Collectors::All));
+    }
+
+    #[test]
+    fn a_file_that_is_called_like_a_class_of_another_script_has_another_name() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d/my");
+        fs::create_dir_all(&base).unwrap();
+        for file in ["a.py", "a:C.py"] {
+            fs::write(base.join(file), "").unwrap();
+        }
+        let by_class = Input { isolation: Isolation::Class, ..Input::plain("in", "python3", base) };
+        let found = scripts(&[by_class]).specs;
+        let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
+        assert_eq!(ids, ["my.a", "my.a:C@in"]);
+        let class = found[0].of_class("C");
+        assert_eq!(class.id, "my.a:C");
+        assert_eq!(class.collectors, Collectors::One { class: "C".to_owned(), of: "my.a".to_owned() });
+    }
+
+    #[test]
     fn the_same_script_in_two_inputs_has_two_names() {
         let root = tempfile::tempdir().unwrap();
         let base = root.path().join("python.d/my");
