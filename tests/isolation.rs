@@ -391,7 +391,10 @@ fn scripts_of_an_input_share_a_process_and_those_that_cannot_be_loaded_are_named
         let (of_a, of_b): (Vec<Value>, Vec<Value>) = (classes(&ax), classes(&bx));
         assert_eq!((of_a, of_b), (vec!["C".into()], vec!["C".into(), "D".into()]));
         assert_eq!((&ax["points_refused"], &ax["why"]), (&0.into(), &Value::Null));
-        assert!(bx["last_refusal"].as_str().unwrap().contains("b/x.py:"), "{bx:#}");
+        // The place is added a moment after the reason.
+        wait(&agent, "b.x", "tells the line", |row| {
+            row["last_refusal"].as_str().is_some_and(|text| text.contains("b/x.py:"))
+        });
         let syntax = wait(&agent, "b.syntax", "is named", |row| row["state"] == "load-error");
         let why = syntax["why"].as_str().unwrap();
         assert!(why.starts_with("b/syntax.py:2: syntax error") && why.contains("PD0201"), "{why}");
@@ -488,6 +491,9 @@ fn an_edit_of_one_file_restarts_the_worker_and_a_broken_one_is_refused_for_that_
     let (root, agent) = (&watched.root, &watched.agent);
     root.script("b/bad.py", BAD_SYNTAX);
     wait(agent, "b.bad", "came and cannot be loaded", |row| row["state"] == "load-error");
+    let (code, out, _) = root.run(&["reload"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("[both]  restarted") && out.contains("tried again; b.bad cannot run: b/bad.py:2:"), "{out}");
     let first = runs(agent, "a.x");
     // What could not be loaded before keeps no other script from changing.
     root.script("a/x.py", &script(2, &[("C", "pass")]));
@@ -554,22 +560,15 @@ fn a_change_of_the_isolation_moves_the_classes_and_never_runs_one_twice() {
         ("input", &shared),
         ("script", &script),
     ];
-    let mut before = processes(&agent, &script);
+    let mut before: BTreeSet<u64> = rows(&agent).values().filter_map(|row| row["pid"].as_u64()).collect();
     for (isolation, expected) in orders {
         input(&root, "in", &["a"], isolation, "");
         let fresh = wait_for(&format!("{isolation} with new processes"), || {
-            if ids(&agent) != expected {
-                return Err(format!("{:?}", ids(&agent)));
-            }
             let now = rows(&agent);
-            let is_new = |id: &&str| {
-                now[*id]["state"] == "ok" && now[*id]["pid"].as_u64().is_some_and(|pid| !before.contains(&pid))
-            };
-            if expected.iter().all(|id| is_new(id)) {
-                Ok(processes(&agent, expected))
-            } else {
-                Err(format!("{now:#?}"))
-            }
+            let pids: BTreeSet<u64> = now.values().filter_map(|row| row["pid"].as_u64()).collect();
+            let are_well = now.values().all(|row| row["state"] == "ok" && row["pid"].is_u64());
+            let are_there = now.keys().eq(expected);
+            if are_there && are_well && pids.is_disjoint(&before) { Ok(pids) } else { Err(format!("{now:#?}")) }
         });
         let count = if isolation == "input" { 1 } else { expected.len() };
         assert_eq!(fresh.len(), count, "{isolation}");
@@ -578,7 +577,17 @@ fn a_change_of_the_isolation_moves_the_classes_and_never_runs_one_twice() {
     ends_clean(&root, agent);
 }
 
-fn processes(agent: &Agent, ids: &[&str]) -> BTreeSet<u64> {
-    let rows = rows(agent);
-    ids.iter().filter_map(|id| rows.get(*id)?["pid"].as_u64()).collect()
+#[test]
+fn an_input_under_another_name_waits_for_the_end_of_its_old_process() {
+    let root = Root::new();
+    root.script("a/x.py", &script(1, &[("A", "time.sleep(0.5)"), ("B", "time.sleep(0.5)")]));
+    input(&root, "in", &["a"], "input", "");
+    let agent = root.agent();
+    let first = runs(&agent, "a.x");
+    let text = std::fs::read_to_string(root.path().join("conf.d/in.conf")).unwrap();
+    root.conf("in.conf", &text.replace("name = \"in\"", "name = \"new\""));
+    wait(&agent, "a.x", "runs under the new name", |row| {
+        row["input"] == "new" && row["state"] == "ok" && row["pid"].is_u64() && row["pid"] != first["pid"]
+    });
+    ends_clean(&root, agent);
 }

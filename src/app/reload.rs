@@ -566,6 +566,10 @@ impl Line {
         };
         match tokio::time::timeout(SETTLE, settling.outcome()).await {
             Ok(Outcome::Runs { pid }) => ReloadedScript { pid, ..line },
+            Ok(Outcome::RunsWithout { pid, why }) => {
+                let why = line.why.map_or(why.clone(), |changed| format!("{changed}; {why}"));
+                ReloadedScript { pid, why: Some(why), ..line }
+            }
             Ok(Outcome::Helps) => ReloadedScript { outcome: "helper".to_owned(), ..line },
             Ok(Outcome::Fails { why }) => ReloadedScript { outcome: "refused".to_owned(), why: Some(why), ..line },
             Ok(Outcome::Stopped | Outcome::Done) => line,

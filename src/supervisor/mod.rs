@@ -86,6 +86,11 @@ pub enum Outcome {
     Runs {
         pid: Option<u32>,
     },
+    /// Some of the scripts of its process could not be loaded.
+    RunsWithout {
+        pid: Option<u32>,
+        why: String,
+    },
     /// It holds no collector and is imported by others.
     Helps,
     Fails {

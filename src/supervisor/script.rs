@@ -337,13 +337,20 @@ impl Script {
 
     /// It leaves, and something of it still runs: a script that takes its place has to wait.
     pub fn is_in_the_way_of(&self, other: &Self) -> bool {
-        let shares = || self.ledgers.iter().any(|own| other.ledgers.iter().any(|ledger| ledger.path == own.path));
+        // What it will be: its new settings are obeyed from its start on.
+        let coming = other.version.next.as_ref().map_or(&other.spec, |next| &next.spec);
+        let runs_another = match (&self.spec.collectors, &coming.collectors) {
+            (_, Collectors::Told) => true,
+            (Collectors::One { class, .. }, Collectors::One { class: coming, .. }) => class != coming,
+            _ => false,
+        };
+        let shares = || coming.scripts().iter().any(|script| self.ledgers.iter().any(|own| own.path == script.path));
         self.leaves
             && self.index != other.index
             && self.life.has_process()
-            && self.spec.input == other.spec.input
-            && !other.tells()
-            && (self.class().is_none() || other.class().is_none())
+            // Another input may run the same script, and goes on while this one ends.
+            && (self.spec.input == coming.input || other.incarnation == 0)
+            && !runs_another
             && shares()
     }
 
@@ -387,7 +394,7 @@ impl Script {
         let outcome = match self.life.state() {
             State::Idle | State::Running | State::Overdue => match &self.version.refusal {
                 Some(refusal) => fails(Some(refusal.why.clone())),
-                None => Settled::Runs { pid: self.pid() },
+                None => self.runs_with_or_without(),
             },
             State::Blocked if self.is_helper => Settled::Helps,
             State::Backoff | State::Blocked | State::Tripped => fails(self.why()),
@@ -400,6 +407,16 @@ impl Script {
             // Whoever asked may have stopped waiting.
             let _ = who.send(outcome.clone());
         }
+    }
+
+    fn runs_with_or_without(&self) -> Settled {
+        let fault = |ledger: &Ledger| match &ledger.unloaded {
+            Some(Unloaded::Fault(why)) => Some(format!("{} cannot run: {why}", ledger.id)),
+            Some(Unloaded::Helper) | None => None,
+        };
+        let faults: Vec<String> = self.ledgers.iter().filter_map(fault).collect();
+        let pid = self.pid();
+        if faults.is_empty() { Settled::Runs { pid } } else { Settled::RunsWithout { pid, why: faults.join("; ") } }
     }
 
     /// The files that its worker has loaded were kept.
