@@ -1,6 +1,6 @@
 //! Runs a script in a throw-away worker whose reports go to memory: what `run` and `check` are made of, and how a reload tries a new version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use crate::point::record::Header;
 use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
 use crate::worker::control::{
-    Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, Refused, RunEnded, Spec, Up, Warn,
+    Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, OneScript, Refused, RunEnded, Spec, Up, Warn, in_frames,
 };
 use crate::worker::output::{Said, drain};
 use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Signal, Spawner, StartError};
@@ -51,6 +51,9 @@ pub struct Outcome {
     /// The files of the user that were loaded, also before a failure.
     pub loaded: Vec<Loaded>,
     pub jobs: Option<Vec<Job>>,
+    /// Which of several scripts was loaded last, or could not be.
+    pub last_script: usize,
+    first_jobs: Vec<Job>,
     pub runs: Vec<RunEnded>,
     pub fatal: Option<Fatal>,
     pub warnings: Vec<Warn>,
@@ -147,11 +150,26 @@ impl Tryout {
 
     /// Runs one script to its end, or for `timeout`.
     pub async fn run(&self, spec: &WorkerSpec, mode: Mode, times: u32, timeout: Duration) -> Outcome {
+        self.run_with(spec, (mode, times), &|_| false, timeout).await
+    }
+
+    /// Loads a version; of several scripts in one process those that `must` names have to load.
+    pub async fn load(&self, spec: &WorkerSpec, must: &(dyn Fn(&str) -> bool + Sync), timeout: Duration) -> Outcome {
+        self.run_with(spec, (Mode::Check, 0), must, timeout).await
+    }
+
+    async fn run_with(
+        &self,
+        spec: &WorkerSpec,
+        what: (Mode, u32),
+        must: &(dyn Fn(&str) -> bool + Sync),
+        timeout: Duration,
+    ) -> Outcome {
         let member = Member::new(spec);
         let token = self.roster.admit(&member);
         let mut outcome = Outcome::default();
         match self.start(spec, &token).await {
-            Ok(parts) => self.attend(spec, parts, (mode, times), &token, timeout, &mut outcome).await,
+            Ok(parts) => self.attend(spec, parts, what, (&token, must), timeout, &mut outcome).await,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
                 outcome.end = Some(End::NotStarted(format!("{error}{cause}")));
@@ -174,15 +192,19 @@ impl Tryout {
         spec: &WorkerSpec,
         parts: Parts,
         (mode, times): (Mode, u32),
-        token: &str,
+        (token, must): (&str, &(dyn Fn(&str) -> bool + Sync)),
         timeout: Duration,
         outcome: &mut Outcome,
     ) {
         let Parts { death, leash, channel, stdout, stderr, trace, .. } = parts;
         let channel = Arc::new(channel);
         let (hear, mut heard) = mpsc::unbounded_channel();
-        let first = channel.send(&Down::Spec(Spec::new(spec, mode, times, 1, &self.address, token)));
-        if let Err(error) = first {
+        let scripts = spec.scripts();
+        let told = Spec::new(spec, mode, times, 1, &self.address, token);
+        let several = scripts.iter().filter(|_| told.several.is_some());
+        let several = in_frames(several.map(|script| OneScript::of(script, token, must(&script.id))).collect());
+        let first = channel.send(&Down::Spec(told));
+        if let Err(error) = first.and_then(|()| several.iter().try_for_each(|frame| channel.send(frame))) {
             outcome.output.push(format!("agent  | could not tell the worker its script: {error}"));
         }
         let mut listeners = listen(Arc::clone(&channel), stdout, stderr, trace, hear);
@@ -302,11 +324,18 @@ impl Outcome {
             Heard::Frame(frame) => match *frame {
                 Up::Hello(hello) => self.python = Some(hello),
                 Up::Loaded { files } => self.loaded.extend(files),
-                Up::Ready { jobs } => self.jobs = Some(jobs),
+                Up::Loading { s } => self.last_script = s,
+                Up::Jobs { jobs } => self.first_jobs.extend(jobs),
+                Up::Ready { jobs, .. } => {
+                    let first = std::mem::take(&mut self.first_jobs);
+                    self.jobs = Some(first.into_iter().chain(jobs).collect());
+                }
                 Up::End(end) => self.runs.push(end),
                 Up::Fatal(fatal) => self.fatal = Some(fatal),
                 Up::Warn(warn) => self.warnings.push(warn),
                 Up::Refused(refused) => self.refused.push(refused),
+                // The worker that takes over tells it.
+                Up::Unloaded(_) => {}
                 Up::Run { .. } | Up::Bye { .. } | Up::Unknown => {}
             },
         }
@@ -319,28 +348,36 @@ impl Outcome {
 
     /// What is wrong with the script before it runs, and what is odd.
     pub fn load_problems(&self, spec: &WorkerSpec) -> Vec<Diagnostic> {
-        let mut problems: Vec<Diagnostic> = self.warnings.iter().map(|warn| warning(spec, warn)).collect();
+        let warning = |warn: &Warn| warning(&script_of(spec, warn.s), warn);
+        let mut problems: Vec<Diagnostic> = self.warnings.iter().map(warning).collect();
         match (&self.fatal, &self.jobs, &self.end) {
-            (Some(fatal), ..) => problems.push(not_loaded(spec, fatal)),
-            (None, None, Some(end)) => problems.push(died_loading(spec, end, &self.output, &self.trace)),
+            (Some(fatal), ..) => problems.push(not_loaded(&script_of(spec, fatal.s), fatal)),
+            (None, None, Some(end)) => {
+                problems.push(died_loading(script_of(spec, self.last_script), end, &self.output, &self.trace));
+            }
             _ => {}
         }
         problems
     }
 }
 
-fn warning(spec: &WorkerSpec, warn: &Warn) -> Diagnostic {
+/// The path of one of several scripts.
+fn script_of(spec: &WorkerSpec, number: usize) -> PathBuf {
+    spec.scripts().into_iter().nth(number).map_or_else(|| spec.script.clone(), |script| script.path)
+}
+
+fn warning(script: &Path, warn: &Warn) -> Diagnostic {
     let mut lines = warn.msg.lines();
     Diagnostic {
         code: known_code(&warn.code),
         severity: Severity::Warning,
         message: lines.next().unwrap_or_default().to_owned(),
         place: Some(Place {
-            file: spec.script.clone(),
+            file: script.to_owned(),
             line: warn.line,
             column: 1,
             width: 1,
-            source: source_line(&spec.script, warn.line),
+            source: source_line(script, warn.line),
             label: String::new(),
         }),
         other: None,
@@ -349,7 +386,7 @@ fn warning(spec: &WorkerSpec, warn: &Warn) -> Diagnostic {
     }
 }
 
-fn not_loaded(spec: &WorkerSpec, fatal: &Fatal) -> Diagnostic {
+fn not_loaded(script: &Path, fatal: &Fatal) -> Diagnostic {
     let line = fatal.line.unwrap_or(0);
     let column = fatal.col.unwrap_or(1);
     let message = match fatal.code.as_str() {
@@ -367,7 +404,7 @@ fn not_loaded(spec: &WorkerSpec, fatal: &Fatal) -> Diagnostic {
         severity: Severity::Error,
         message,
         place: Some(Place {
-            file: fatal.file.clone().unwrap_or_else(|| spec.script.clone()),
+            file: fatal.file.clone().unwrap_or_else(|| script.to_owned()),
             line,
             column,
             width: fatal.end_col.map_or(1, |end| end.saturating_sub(column).max(1)),
@@ -381,7 +418,7 @@ fn not_loaded(spec: &WorkerSpec, fatal: &Fatal) -> Diagnostic {
 }
 
 /// It ended before it said that it was loaded, and did not say why.
-fn died_loading(spec: &WorkerSpec, end: &End, output: &[String], trace: &str) -> Diagnostic {
+fn died_loading(script: PathBuf, end: &End, output: &[String], trace: &str) -> Diagnostic {
     let (code, message) = match end {
         End::Ended(Ended::Killed(_)) | End::Ended(Ended::Exited(_)) => {
             let End::Ended(ended) = end else { unreachable!("matched above") };
@@ -391,7 +428,7 @@ fn died_loading(spec: &WorkerSpec, end: &End, output: &[String], trace: &str) ->
         End::NotStarted(why) => ("PD0107", why.clone()),
     };
     let notes = output.iter().rev().take(5).rev().cloned().chain(trace.trim_end().lines().map(str::to_owned)).collect();
-    let place = Place { file: spec.script.clone(), ..Place::default() };
+    let place = Place { file: script, ..Place::default() };
     Diagnostic { code, severity: Severity::Error, message, place: Some(place), other: None, notes, help: None }
 }
 
@@ -404,7 +441,7 @@ fn known_code(code: &str) -> &'static str {
     CODES.into_iter().find(|known| *known == code).unwrap_or("PD0203")
 }
 
-fn source_line(file: &PathBuf, line: usize) -> String {
+fn source_line(file: &Path, line: usize) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     line.checked_sub(1).and_then(|index| text.lines().nth(index)).unwrap_or_default().to_owned()
 }

@@ -288,7 +288,7 @@ fn an_input_has_what_is_written_and_defaults_for_the_rest() {
 #[test]
 fn every_key_of_an_input_is_taken() {
     let more = "envs = ['A=1=2', 'B=~/lib:$HOME']\ntags = { team = \"web\", node = \"__datakit_hostname\" }\nrun_timeout = \"1m30s\"\n\
-                stop_grace = 7\nmemory_max = \"256MiB\"\nnice = -3\nisolation = \"script\"\nenabled = false\n\
+                stop_grace = 7\nmemory_max = \"256MiB\"\nnice = -3\nisolation = \"class\"\nenabled = false\n\
                 user = \"nobody\"\nrestart = \"on-failure\"\nmax_age = \"12h\"\nmax_runs = 1000\numask = \"027\"\ncwd = \"python.d\"\n\
                 config = { url = \"$HOME\", n = 1, f = 1.5, list = [true], day = 2026-11-21 }";
     let root = Root::with(&[("t.conf", &input(more))]);
@@ -403,8 +403,8 @@ fn values_of_an_input_out_of_range_say_what_would_be_right() {
         ("nice = 1.5", "it must be a whole number from -20 to 19"),
         ("config = 1", "it must be a table such as { url = \"http://localhost\" }"),
         ("config = { a = nan }", "`NaN` is no number, which a script cannot be given"),
-        ("isolation = \"class\"", "this version has one process per script, which is \"script\""),
-        ("isolation = \"none\"", "it must be \"script\""),
+        ("isolation = \"none\"", "it must be \"script\", \"class\" or \"input\""),
+        ("isolation = true", "it must be \"script\", \"class\" or \"input\""),
         ("user = \"a b\"", "it must be the name or the number of a user such as \"nobody\""),
         ("user = 0", "it must be text in quotes"),
         ("restart = \"sometimes\"", "it must be \"always\", \"on-failure\" or \"never\""),

@@ -34,7 +34,18 @@ CORE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Source:
     """What the agent wants to be run."""
 
-    __slots__ = ("agent_address", "config", "files", "input", "is_user", "module", "roots", "script")
+    __slots__ = (
+        "agent_address",
+        "classes",
+        "config",
+        "files",
+        "input",
+        "is_user",
+        "module",
+        "roots",
+        "script",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -44,9 +55,10 @@ class Source:
         input: str = "",
         config: dict[str, Any] | None = None,
         agent_address: tuple[str, int] | None = None,
-        kept: str | None = None,
+        wanted: Sequence[str] | None = None,
+        files: Sources | None = None,
     ) -> None:
-        """`kept` is the manifest of the last good version, where that is to run; raises `ValueError` for a bad one."""
+        """`wanted` names the only collectors to make; `files` are those of all scripts of this process."""
         self.script = script
         self.module = module
         # The root that holds the script goes first: two of them may hold a file of the same name.
@@ -54,8 +66,11 @@ class Source:
         self.input = input
         self.config = config or {}
         self.agent_address = agent_address
-        self.is_user = guard.user_files(script, list(roots))
-        self.files = Sources(self.is_user, kept)
+        self.wanted = wanted
+        # The names of all collectors of the script, once it is loaded.
+        self.classes: list[str] = []
+        self.files = files or Sources(guard.user_files(script, list(roots)))
+        self.is_user = self.files.is_user
 
 
 class Failure(Exception):
@@ -97,6 +112,21 @@ def _forget_shadowed(roots: Sequence[str]) -> None:
         return
     for name in list(sys.modules):
         if name.partition(".")[0] in preloaded:
+            del sys.modules[name]
+
+
+def make_room(source: Source) -> None:
+    """Forgets modules of other folders that the script's own folder has too: each script of a process finds its own."""
+    own = source.roots[0].rstrip(os.sep) + os.sep
+    try:
+        names = {name.partition(".")[0] for name in os.listdir(own)}
+    except OSError:
+        return
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name.partition(".")[0] not in names or not isinstance(path, str) or path.startswith(own):
+            continue
+        if source.is_user(path):
             del sys.modules[name]
 
 

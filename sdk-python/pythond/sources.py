@@ -36,7 +36,7 @@ class Sources:
 
     def __init__(self, is_user: IsUser, manifest: str | None = None) -> None:
         """Raises `ValueError` for a manifest that cannot be read."""
-        self._is_user = is_user
+        self.is_user = is_user
         self._seen: dict[str, dict[str, Any]] = {}
         self._told: set[str] = set()
         self._modules = 0
@@ -54,16 +54,18 @@ class Sources:
         in_folder: Callable[[str], Any] = importlib.machinery.FileFinder.path_hook(*details)  # type: ignore[arg-type]
 
         def hook(folder: str) -> Any:
-            if not self._is_user(os.path.join(folder, "x.py")):
+            if not self.is_user(os.path.join(folder, "x.py")):
                 raise ImportError("not a folder of the user", path=folder)
             return in_folder(folder)
 
         sys.path_hooks.insert(0, hook)
         for folder in list(sys.path_importer_cache):
-            if self._is_user(os.path.join(folder, "x.py")):
+            if self.is_user(os.path.join(folder, "x.py")):
                 del sys.path_importer_cache[folder]
         if self._kept:
-            kept = {entry["name"]: entry for entry in self._kept.values()}
+            kept: dict[str, list[dict[str, Any]]] = {}
+            for entry in self._kept.values():
+                kept.setdefault(entry["name"], []).append(entry)
             sys.meta_path.insert(0, _KeptFinder(self, kept))
             sys.meta_path.append(_FolderFinder(kept))
 
@@ -111,7 +113,7 @@ class Sources:
         for name in _newest(sys.modules, self._before):
             module = sys.modules.get(name)
             path = getattr(module, "__dict__", {}).get("__file__")
-            if isinstance(path, str) and path not in self._seen and self._is_user(path):
+            if isinstance(path, str) and path not in self._seen and self.is_user(path):
                 try:
                     with open(path, "rb") as file:
                         self._note(name, path, file.read())
@@ -140,12 +142,12 @@ class UserLoader(importlib.machinery.SourceFileLoader):
 class _KeptFinder:
     """Finds the modules of the last good version by their names: their files may be gone."""
 
-    def __init__(self, sources: Sources, kept: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, sources: Sources, kept: dict[str, list[dict[str, Any]]]) -> None:
         self._sources = sources
         self._kept = kept
 
     def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> Any:
-        entry = self._kept.get(name)
+        entry = _first_on_path(self._kept.get(name))
         if entry is None or not entry["file"].endswith(tuple(_CODE_IS_SOURCE)):
             return None
         loader = self._sources.loader(name, entry["file"])
@@ -156,25 +158,36 @@ class _KeptFinder:
         return spec
 
 
+def _first_on_path(entries: list[dict[str, Any]] | None) -> dict[str, Any] | None:
+    """Returns that of several modules of one name which `sys.path` has first: scripts of one process may have some."""
+    if not entries or len(entries) == 1:
+        return entries[0] if entries else None
+    for folder in sys.path:
+        for entry in entries:
+            if entry["file"].startswith(folder.rstrip(os.sep) + os.sep):
+                return entry
+    return entries[0]
+
+
 class _FolderFinder:
     """Finds folders without `__init__.py` that held modules of the last good version, where nobody else does."""
 
-    def __init__(self, kept: dict[str, dict[str, Any]]) -> None:
-        self._folders: dict[str, str] = {}
-        for name, entry in kept.items():
-            folder = os.path.dirname(entry["file"])
+    def __init__(self, kept: dict[str, list[dict[str, Any]]]) -> None:
+        self._folders: dict[str, list[str]] = {}
+        for entry in (entry for entries in kept.values() for entry in entries):
+            name, folder = entry["name"], os.path.dirname(entry["file"])
             if entry["package"]:
                 folder = os.path.dirname(folder)
             while "." in name:
                 name = name.rpartition(".")[0]
-                self._folders[name] = folder
+                self._folders.setdefault(name, []).append(folder)
                 folder = os.path.dirname(folder)
 
     def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> Any:
         if name not in self._folders:
             return None
         spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
-        spec.submodule_search_locations = [self._folders[name]]
+        spec.submodule_search_locations = list(dict.fromkeys(self._folders[name]))
         return spec
 
 

@@ -122,7 +122,8 @@ class FakeAgent:
 
     def __enter__(self) -> FakeAgent:
         framework = import_framework()
-        link = datakit.Link(Emit(_Within(self.address, self._interval), self, lambda path: not _is_library(path)))
+        link = datakit.Link()
+        link.begin(Emit(_Within(self.address, self._interval), self, lambda path: not _is_library(path)))
         framework._attach(link)
         return self
 

@@ -55,36 +55,38 @@ def _once(dialect: Dialect, channel: Channel, far: socket.socket) -> None:
     spec = channel.receive()
     own = limits.Limits(spec["limits"])
     limits.apply(own, [dialect.SAMPLE])
-    prepared = worker.Prepared(spec, own, channel, _no_wait)
-    loader.arrange_path(prepared.dialect.SHADOW, prepared.source.roots)
-    jobs = prepared.dialect.load(prepared.source, prepared.emit)
-    sys.modules.pop(loader.module_name(prepared.source), None)
-    prepared.source.files.take_new()
-    serving = [worker.Serving(index, job) for index, job in enumerate(jobs)]
+    prepared = worker.Prepared(spec, [], own, channel, _no_wait)
+    script = prepared.scripts[0]
+    loader.arrange_path(prepared.dialect.SHADOW, script.source.roots)
+    jobs = prepared.dialect.load(script.source, script.emit)
+    sys.modules.pop(loader.module_name(script.source), None)
+    prepared.files.take_new()
+    serving = [worker.Serving(index, job, script, index) for index, job in enumerate(jobs)]
     channel.send("ready", jobs=[worker._described(one) for one in serving])
     for one in serving:
         for _ in range(2):
-            _run(one, prepared, channel)
+            _run(one, channel)
     dialect.forget()
     while _waits(far):
         far.recv(65536)
 
 
-def _run(one: worker.Serving, prepared: worker.Prepared, channel: Channel) -> None:
+def _run(one: worker.Serving, channel: Channel) -> None:
     import socket
 
     channel.send("run", i=one.index, k=1)
-    prepared.emit.begin(one.index, one.job.every)
+    emit = one.script.emit
+    emit.begin(one.number, one.job.every)
     ours, agent = socket.socketpair()
     with ours, agent:
-        connection = prepared.emit._agent._connection()  # type: ignore[attr-defined]
+        connection = emit._agent._connection()  # type: ignore[attr-defined]
         connection._socket = ours
         agent.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        took, failure = guard.run(one.job.run, prepared.source.is_user)
+        took, failure = guard.run(one.job.run, one.script.source.is_user)
         connection.close()
     now = time.monotonic()
     due = schedule.next_due(now - 1.5, one.job.every, now)
-    counts = prepared.emit.take(one.index)
+    counts = emit.take(one.number)
     channel.send(
         "end", i=one.index, k=1, ms=round(took, 3), ok=failure is None, **counts, next_ms=int((due - now) * 1000)
     )

@@ -39,6 +39,8 @@ _TERM_GRACE = 5.0
 _EOF_GRACE = 2.0
 _LONGEST_WAIT = 3600.0
 _ROOM = 1.0
+# So that their frame is short enough.
+_JOBS_AT_ONCE = 200
 # Between two runs: longer, and the connection to the agent is closed meanwhile.
 _LONG_REST = 4.0
 
@@ -93,11 +95,13 @@ def watch_for_crashes(fd: int | None) -> None:
 
 
 class Serving:
-    """A job while it is served."""
+    """A job while it is served: `index` counts all of this process, `number` those of its script."""
 
-    def __init__(self, index: int, job: Job) -> None:
+    def __init__(self, index: int, job: Job, script: Script, number: int) -> None:
         self.index = index
         self.job = job
+        self.script = script
+        self.number = number
         self.runs = 0
         self.wake = threading.Event()
         self.asked = False
@@ -134,8 +138,11 @@ class Worker:
         try:
             spec = self._channel.receive()
             own = limits.Limits(spec.get("limits"))
-            limits.apply(own, [os.path.dirname(os.__file__), loader.CORE, control.text_of(spec, "script", "")])
-            prepared = Prepared(spec, own, self._channel, self._wait_to_retry)
+            several = self._receive_scripts(spec)
+            # One of several scripts that cannot be read is that script's failure.
+            scripts = [] if several else [control.text_of(spec, "script", "")]
+            limits.apply(own, [os.path.dirname(os.__file__), loader.CORE, *scripts])
+            prepared = Prepared(spec, several, own, self._channel, self._wait_to_retry)
         except control.Closed:
             os._exit(0)
         except loader.Failure as failure:
@@ -145,25 +152,75 @@ class Worker:
         self._listen()
         _name_process(prepared.id)
         threading.excepthook = _thread_excepthook(prepared)
-        loader.arrange_path(prepared.dialect.SHADOW, prepared.source.roots)
-        prepared.source.files.install()
-        sys.argv[:] = [prepared.source.script]
+        loader.arrange_path(prepared.dialect.SHADOW, prepared.scripts[0].source.roots)
+        prepared.files.install()
         # For scripts that post by themselves, and for the programs they start: the port may be another than 9529.
         os.environ["PYTHOND_URL"] = prepared.url
-        try:
-            jobs = prepared.dialect.load(prepared.source, prepared.emit)
-        except loader.Failure as failure:
-            self._report_files(prepared)
-            self._fail(failure, prepared.mode)
-        self._leave_if_forked()
-        self._report_files(prepared)
-        self._serving = [Serving(index, job) for index, job in enumerate(jobs)]
-        self._channel.send("ready", jobs=[_described(one) for one in self._serving])
+        self._serving = self._load_several(prepared) if several else self._load(prepared.scripts[0], prepared)
+        self._report_ready(prepared)
         if prepared.mode == "worker":
             self._run_on_schedule(prepared)
         elif prepared.mode == "once":
             self._run_times(prepared)
         self._finish()
+
+    def _receive_scripts(self, spec: Frame) -> list[Frame]:
+        """Returns the scripts of a spec that has several; they come in frames of their own behind it."""
+        scripts: list[Frame] = []
+        while len(scripts) < (spec.get("several") or 0):
+            scripts.extend(self._channel.receive().get("scripts") or [])
+        return scripts
+
+    def _load(self, script: Script, prepared: Prepared) -> list[Serving]:
+        """Loads the only script of this process; does not return where that fails."""
+        sys.argv[:] = [script.source.script]
+        try:
+            jobs = prepared.dialect.load(script.source, script.emit)
+        except loader.Failure as failure:
+            self._report_files(prepared)
+            self._fail(failure, prepared.mode)
+        self._leave_if_forked()
+        self._report_files(prepared)
+        return [Serving(number, job, script, number) for number, job in enumerate(jobs)]
+
+    def _load_several(self, prepared: Prepared) -> list[Serving]:
+        """Loads one script after the other; one that fails is told and left out, unless it must not fail."""
+        serving: list[Serving] = []
+        failures: list[tuple[loader.Failure, int]] = []
+        for script in prepared.scripts:
+            self._channel.wait_for_room(_ROOM)
+            self._channel.send("loading", s=script.index)
+            loader.arrange_path(prepared.dialect.SHADOW, script.source.roots)
+            loader.make_room(script.source)
+            sys.argv[:] = [script.source.script]
+            try:
+                jobs = prepared.dialect.load(script.source, script.emit)
+            except loader.Failure as failure:
+                self._leave_if_forked()
+                self._report_files(prepared)
+                if script.must_load and not _helps(failure, script.source.script):
+                    self._fail(failure, prepared.mode, s=script.index)
+                self._channel.send("unloaded", s=script.index, **failure.frame)
+                failures.append((failure, script.index))
+                continue
+            self._leave_if_forked()
+            self._report_files(prepared)
+            serving += [Serving(len(serving) + number, job, script, number) for number, job in enumerate(jobs)]
+        if failures and not serving:
+            worst, index = min(failures, key=lambda one: one[0].frame["exc"] == "Helper")
+            self._fail(worst, prepared.mode, s=index)
+        return serving
+
+    def _report_ready(self, prepared: Prepared) -> None:
+        jobs = [_described(one) for one in self._serving]
+        while len(jobs) > _JOBS_AT_ONCE:
+            self._channel.wait_for_room(_ROOM)
+            self._channel.send("jobs", jobs=jobs[:_JOBS_AT_ONCE])
+            del jobs[:_JOBS_AT_ONCE]
+        source = prepared.scripts[0].source
+        more = {} if source.wanted is None else {"classes": source.classes}
+        self._channel.wait_for_room(_ROOM)
+        self._channel.send("ready", jobs=jobs, **more)
 
     def _run_on_schedule(self, prepared: Prepared) -> None:
         if len(self._serving) == 1:
@@ -189,7 +246,7 @@ class Worker:
                 due = schedule.next_due(start, one.job.every, now)
             self._report_end(one, kind, prepared, due - now)
             if due - now > _LONG_REST:
-                prepared.agent.rest()
+                one.script.agent.rest()
 
     def _run_times(self, prepared: Prepared) -> None:
         for one in self._serving:
@@ -202,8 +259,8 @@ class Worker:
         """Runs a job once; returns what its `end` frame says of it."""
         one.runs += 1
         self._channel.send("run", i=one.index, k=one.runs)
-        prepared.emit.begin(one.index, one.job.every)
-        took, failure = guard.run(one.job.run, prepared.source.is_user)
+        one.script.emit.begin(one.number, one.job.every)
+        took, failure = guard.run(one.job.run, one.script.source.is_user)
         self._leave_if_forked()
         self._hear_signals()
         logs.flush()
@@ -212,20 +269,20 @@ class Worker:
 
     def _report_end(self, one: Serving, outcome: dict[str, Any], prepared: Prepared, wait: float) -> None:
         self._report_files(prepared)
-        counts = prepared.emit.take(one.index)
+        counts = one.script.emit.take(one.number)
         self._channel.send("end", i=one.index, k=one.runs, **outcome, **counts, next_ms=int(wait * 1000))
 
     def _report_files(self, prepared: Prepared) -> None:
         """Tells the agent which files of the user were loaded since it was told last."""
         with self._telling:
-            pieces, left_out = prepared.source.files.take_new()
+            pieces, left_out = prepared.files.take_new()
             for piece in pieces:
                 self._channel.wait_for_room(_ROOM)
                 if not self._channel.send("loaded", files=piece):
-                    prepared.source.files.forget_told(piece)
+                    prepared.files.forget_told(piece)
         if left_out:
             text = f"more than {sources.MAX_FILES} files of your own are loaded; changes of the rest go unnoticed"
-            prepared.emit.warn("PD0214", text, 1)
+            prepared.scripts[0].emit.warn("PD0214", text, 1)
 
     def _wait_until(self, due: float, one: Serving) -> bool:
         """Waits until the job is due or asked for; says whether to run it, which is not so after a stop."""
@@ -334,10 +391,10 @@ class Worker:
         """Ends although a run is not done: its grace is over. Nothing is flushed, for the run may hold that lock."""
         self._exit(0)
 
-    def _fail(self, failure: loader.Failure, mode: str) -> NoReturn:
+    def _fail(self, failure: loader.Failure, mode: str, **more: int) -> NoReturn:
         self._leave_if_forked()
         logs.flush()
-        self._channel.send("fatal", **failure.frame)
+        self._channel.send("fatal", **more, **failure.frame)
         if mode == "check":
             self._channel.send("bye", reason="done")
         os._exit(1)
@@ -349,10 +406,23 @@ class Worker:
         os._exit(status)
 
 
-class Prepared:
-    """A spec, read and checked."""
+class Script:
+    """One script of this process, with the token that tells the agent who reports."""
 
-    def __init__(self, spec: Frame, own: limits.Limits, channel: Channel, wait: Any) -> None:
+    __slots__ = ("agent", "emit", "index", "must_load", "source")
+
+    def __init__(self, index: int, source: loader.Source, agent: client.Agent, emit: Emit, must_load: bool) -> None:
+        self.index = index
+        self.source = source
+        self.agent = agent
+        self.emit = emit
+        self.must_load = must_load
+
+
+class Prepared:
+    """A spec, read and checked, with the scripts that came behind it where this process has several."""
+
+    def __init__(self, spec: Frame, several: list[Frame], own: limits.Limits, channel: Channel, wait: Any) -> None:
         """Raises `ValueError` for a spec that is not as it should be."""
         if spec.get("t") != "spec" or spec.get("v") != 1:
             raise ValueError("the first frame must be a `spec` of version 1")
@@ -368,21 +438,49 @@ class Prepared:
             raise ValueError("`phase` must be a number from 0 to 1")
         self.dialect = dialects.get(control.text_of(spec, "dialect", "datakit"))
         host, port = control.text_of(spec, "host", "127.0.0.1"), spec.get("port") or 9529
-        self.source = loader.Source(
-            script=control.text_of(spec, "script"),
-            module=control.text_of(spec, "module"),
-            roots=list(spec.get("roots") or []),
-            input=control.text_of(spec, "input", ""),
-            config=spec.get("config") or {},
-            agent_address=(host, int(port)),
-            kept=control.text_of(spec, "kept", "") or None,
-        )
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         address = spec.get("socket") or (host, int(port))
         if own.user and isinstance(address, str) and not os.access(address, os.W_OK):
             address = (host, int(port))  # another user's way to the socket may be closed
-        self.agent = client.Agent(address, control.text_of(spec, "token", ""), wait)
-        self.emit = Emit(self.agent, channel, self.source.is_user)
+        roots = list(spec.get("roots") or [])
+        kept = control.text_of(spec, "kept", "") or None
+        self.files = sources.Sources(guard.user_files(control.text_of(spec, "script"), roots), kept)
+        self.scripts: list[Script] = []
+        for index, one in enumerate(several or [spec]):
+            source = loader.Source(
+                script=control.text_of(one, "script"),
+                module=control.text_of(one, "module"),
+                roots=roots,
+                input=control.text_of(spec, "input", ""),
+                config=spec.get("config") or {},
+                agent_address=(host, int(port)),
+                wanted=spec.get("classes"),
+                files=self.files,
+            )
+            agent = client.Agent(address, control.text_of(one, "token", ""), wait)
+            emit = Emit(agent, Marked(channel, index) if several else channel, source.is_user)
+            self.scripts.append(Script(index, source, agent, emit, bool(one.get("must"))))
+
+
+class Marked:
+    """A channel whose frames say which of several scripts they are of."""
+
+    __slots__ = ("_channel", "_script")
+
+    def __init__(self, channel: Channel, script: int) -> None:
+        self._channel = channel
+        self._script = script
+
+    def send(self, kind: str, **fields: Any) -> bool:
+        return self._channel.send(kind, s=self._script, **fields)
+
+
+def _helps(failure: loader.Failure, script: str) -> bool:
+    """Says whether a script only has nothing to run; an empty file is rather one that is being written."""
+    try:
+        return bool(failure.frame["exc"] == "Helper" and os.path.getsize(script))
+    except OSError:
+        return False
 
 
 def _described(one: Serving) -> dict[str, Any]:
@@ -394,6 +492,7 @@ def _described(one: Serving) -> dict[str, Any]:
         "interval": job.every,
         "line": job.line,
         "next_ms": 0,
+        **({"s": one.script.index} if one.script.index else {}),
     }
 
 
@@ -430,10 +529,13 @@ def _thread_excepthook(prepared: Prepared) -> Any:
     def hook(args: Any, /) -> None:
         default(args)
         if args.exc_value is not None and args.exc_type is not SystemExit:
-            facts = guard.describe(args.exc_value, prepared.source.is_user)
-            line = facts["where"][0]["line"] if facts.get("where") else 0
+            first = prepared.scripts[0]
+            facts = guard.describe(args.exc_value, first.source.is_user)
+            places = facts.get("where") or [{"file": "", "line": 0}]
+            owners = [one for one in prepared.scripts if any(place["file"] == one.source.script for place in places)]
             name = args.thread.name if args.thread is not None else "?"
-            prepared.emit.warn("PD0310", f"a thread of the script (`{name}`) ended: {facts['tb']}", line)
+            text = f"a thread of the script (`{name}`) ended: {facts['tb']}"
+            (owners or [first])[0].emit.warn("PD0310", text, places[0]["line"])
 
     return hook
 

@@ -32,10 +32,9 @@ use crate::telemetry::panics::Panics;
 use crate::telemetry::systemd::ServiceManager;
 use crate::tryout::{self, Tryout};
 use crate::watch::{Places, Watch};
-use crate::worker::control::{Fatal, Mode};
-use crate::worker::discover;
+use crate::worker::control::Fatal;
 use crate::worker::files::{Look, Part, Print, Sum};
-use crate::worker::lastgood;
+use crate::worker::{Collectors, ScriptFile, discover, lastgood};
 
 /// Scripts tried at the same time.
 const AT_ONCE: usize = 4;
@@ -410,7 +409,10 @@ impl Reloader {
 
     async fn try_version(&self, tryout: &Tryout, compared: &Compared, wanted: &Wanted, changed: &str) -> Line {
         let id = &wanted.spec.id;
-        let outcome = tryout.run(&wanted.spec, Mode::Check, 0, tryout::LOAD).await;
+        let loads = |script: &str| compared.running.get(id).is_none_or(|runs| !runs.unloaded.contains(script));
+        let before: Vec<ScriptFile> = compared.running.get(id).map(|runs| runs.spec.scripts()).unwrap_or_default();
+        let must = |script: &str| loads(script) && before.iter().any(|one| one.id == script);
+        let outcome = tryout.load(&wanted.spec, &must, tryout::LOAD).await;
         let is_helper = outcome.fatal.as_ref().is_some_and(Fatal::is_helper)
             && compared.has_siblings(wanted)
             // An empty file says nothing of what its author wants; it is rather one that is being written.
@@ -525,11 +527,16 @@ fn wanted_in(spec: crate::worker::WorkerSpec, repos: &[RepoRoot]) -> Wanted {
 async fn refusal(wanted: Wanted, why: String, outcome: tryout::Outcome) -> Refusal {
     let looked = tokio::task::spawn_blocking(move || {
         let mut parts: Vec<Part> = wanted.spec.roots.iter().cloned().map(Part::Names).collect();
-        parts.push(Part::File(wanted.spec.script.clone()));
+        parts.extend(wanted.spec.scripts().into_iter().map(|script| Part::File(script.path)));
         let mut print: Print = Look::default().print(&parts);
         print.extend(wanted.now);
         print.extend(outcome.loaded.into_iter().map(|loaded| (Part::File(loaded.file), Some(loaded.sum))));
-        Refusal { why, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
+        let at_fault = outcome.fatal.as_ref().map_or(outcome.last_script, |fatal| fatal.s);
+        let of = match &wanted.spec.collectors {
+            Collectors::Several(scripts) => scripts.get(at_fault).map(|script| script.id.clone()),
+            Collectors::All | Collectors::Told | Collectors::One { .. } => None,
+        };
+        Refusal { why, of, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
     });
     looked.await.expect("hashing files does not panic")
 }
@@ -590,6 +597,10 @@ impl Line {
         };
         match tokio::time::timeout(SETTLE, settling.outcome()).await {
             Ok(Outcome::Runs { pid }) => ReloadedScript { pid, ..line },
+            Ok(Outcome::RunsWithout { pid, why }) => {
+                let why = line.why.map_or(why.clone(), |changed| format!("{changed}; {why}"));
+                ReloadedScript { pid, why: Some(why), ..line }
+            }
             Ok(Outcome::Helps) => ReloadedScript { outcome: "helper".to_owned(), ..line },
             Ok(Outcome::Fails { why }) => ReloadedScript { outcome: "refused".to_owned(), why: Some(why), ..line },
             Ok(Outcome::Stopped | Outcome::Done) => line,

@@ -96,7 +96,8 @@ async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
     let enabled: Vec<Input> = inputs.into_iter().filter(|input| input.enabled).collect();
     let discovered = discover::scripts(&enabled);
     problems.extend(discovered.problems);
-    let scripts = discovered.specs.len();
+    let specs: Vec<WorkerSpec> = discovered.specs.into_iter().flat_map(WorkerSpec::apart).collect();
+    let scripts = specs.len();
     let (mut collectors, mut helpers) = (0, 0);
     if let Some(why) = NO_WORKERS {
         problems.push(Diagnostic::warning("PD0107", format!("the scripts were not loaded: {why}")));
@@ -104,11 +105,10 @@ async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
     }
     if scripts > 0 {
         let tryout = Tryout::new().await?;
-        let mut loads =
-            futures_util::stream::iter(discovered.specs.iter().map(|spec| load(&tryout, spec))).buffered(AT_ONCE);
+        let mut loads = futures_util::stream::iter(specs.iter().map(|spec| load(&tryout, spec))).buffered(AT_ONCE);
         while let Some((spec, outcome)) = loads.next().await {
             let is_helper = outcome.fatal.as_ref().is_some_and(Fatal::is_helper);
-            if is_helper && spec.has_siblings_in(&discovered.specs) {
+            if is_helper && spec.has_siblings_in(&specs) {
                 helpers += 1;
                 continue;
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of, understood};
 use super::{Exit, say, small_runtime, warn};
-use crate::control::views::Status;
+use crate::control::views::{Script, Status};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -13,14 +13,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn restart(root: &Path, args: &Args) -> Exit {
-    tell(root, &args.name, "restart", "ends its run and is started anew")
+    tell(root, &args.name, "restart", |script| match script.shares_process {
+        false => "ends its run and is started anew".to_owned(),
+        true => format!("and the other scripts of input `{}` end their runs and are started anew", script.input),
+    })
 }
 
 pub(super) fn run_now(root: &Path, args: &Args) -> Exit {
-    tell(root, &args.name, "run-now", "runs now")
+    tell(root, &args.name, "run-now", |_| "runs now".to_owned())
 }
 
-fn tell(root: &Path, name: &str, what: &str, done: &str) -> Exit {
+fn tell(root: &Path, name: &str, what: &str, done: impl Fn(&Script) -> String) -> Exit {
     let socket = socket_of(root);
     let runtime = small_runtime();
     let status: Status = match runtime.block_on(exchange(&socket, "GET", "/api/v1/status", Vec::new())) {
@@ -30,17 +33,18 @@ fn tell(root: &Path, name: &str, what: &str, done: &str) -> Exit {
         },
         Err(error) => return no_agent(&socket, root, &error),
     };
-    let id = match pick(&status, name) {
-        Ok(script) => &script.id,
+    let script = match pick(&status, name) {
+        Ok(script) => script,
         Err(text) => {
             warn(&text);
             return Exit::Usage;
         }
     };
+    let id = &script.id;
     let path = format!("/api/v1/scripts/{}/{what}", escaped(id));
     match runtime.block_on(exchange(&socket, "POST", &path, Vec::new())) {
         Ok((status, _)) if status.is_success() => {
-            say(&format!("{id} {done}\n"));
+            say(&format!("{id} {}\n", done(script)));
             Exit::Ok
         }
         Ok((_, body)) => {

@@ -21,7 +21,7 @@ use crate::worker::{WorkerSpec, discover};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A script, a folder of scripts, or the name of a configured script
+    /// A script, a folder of scripts, or the name of a configured script, also with one of its classes (`my.script:Class`)
     target: String,
     /// Run each collector this many times
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -104,12 +104,20 @@ fn find(root: &Path, args: &Args) -> Result<Vec<WorkerSpec>, Exit> {
     let configured = app::repos::settings(root, &Surroundings::of_this_process())
         .map(|config| discover::scripts(&config.inputs).specs)
         .unwrap_or_default();
+    let configured: Vec<WorkerSpec> = configured.into_iter().flat_map(WorkerSpec::apart).collect();
     let path = here().join(&args.target);
     if !path.exists() {
         let named: Vec<WorkerSpec> =
             configured.iter().filter(|spec| is_called(&spec.id, &args.target)).cloned().collect();
         if !named.is_empty() {
             return Ok(named);
+        }
+        if let Some((script, class)) = args.target.rsplit_once(':') {
+            let of = configured.iter().filter(|spec| is_called(&spec.id, script));
+            let of_class: Vec<WorkerSpec> = of.map(|spec| spec.of_class(class)).collect();
+            if !of_class.is_empty() {
+                return Ok(of_class);
+            }
         }
         let names: Vec<&str> = configured.iter().map(|spec| spec.id.as_str()).collect();
         let known =

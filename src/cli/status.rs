@@ -167,8 +167,11 @@ pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, Str
         return Ok(script);
     }
     let (suffix, file) = (format!(".{name}"), format!("/{name}"));
+    // Of a script with a process for each class, the part before the class names all of them.
+    let ends = |id: &str| id == name || id.ends_with(&suffix);
+    let is_named = |id: &str| ends(id) || id.split_once(':').is_some_and(|(script, _)| ends(script));
     let near: Vec<&Script> =
-        status.scripts.iter().filter(|script| script.id.ends_with(&suffix) || script.file.ends_with(&file)).collect();
+        status.scripts.iter().filter(|script| is_named(&script.id) || script.file.ends_with(&file)).collect();
     if let [script] = near[..] {
         return Ok(script);
     }

@@ -74,6 +74,7 @@ pub struct Input {
     pub nice: i32,
     /// Whose rights the scripts have: a name or a number; `None`: those of the agent.
     pub user: Option<String>,
+    pub isolation: Isolation,
     pub restart: Restart,
     /// A worker is replaced between two runs after about this time.
     pub max_age: Option<Duration>,
@@ -104,6 +105,7 @@ impl Input {
             memory_max: None,
             nice: 5,
             user: None,
+            isolation: Isolation::Script,
             restart: Restart::Always,
             max_age: None,
             max_runs: None,
@@ -113,6 +115,17 @@ impl Input {
             origin: Origin::default(),
         }
     }
+}
+
+/// What has a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Each collector class.
+    Class,
+    /// Each script file.
+    Script,
+    /// The input, with all its scripts.
+    Input,
 }
 
 /// What follows when a worker ends by itself.

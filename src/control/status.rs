@@ -129,6 +129,7 @@ fn script(view: &WorkerView, now: Instant) -> Script {
         id: view.id.clone(),
         input: view.input.clone(),
         file: view.script.display().to_string(),
+        shares_process: view.shares_process,
         state: view.state.to_owned(),
         since_s: ago(view.since),
         why: view.why.clone(),

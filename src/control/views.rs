@@ -120,6 +120,9 @@ pub struct Script {
     pub id: String,
     pub input: String,
     pub file: String,
+    /// All scripts of its input run in its process.
+    #[serde(default)]
+    pub shares_process: bool,
     /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
     /// A `helper` is a file without a collector that others import.
     pub state: String,

@@ -3,7 +3,9 @@
 //! Tasks per worker only carry: they read frames, output and stacks and wait for the death, and send what they see. All decisions are made
 //! here and in `worker::life`, one event at a time.
 
+mod family;
 mod incarnation;
+mod ledger;
 mod live;
 mod mechanisms;
 pub mod plan;
@@ -16,7 +18,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,6 +37,7 @@ use crate::worker::life::{Input, State};
 use crate::worker::lock::Locks;
 use crate::worker::process::{self, Ended, Parts, Spawner, StartError};
 use crate::worker::roster::Roster;
+use crate::worker::{Collectors, ScriptFile, WorkerSpec};
 
 use plan::{Refusal, Runs, Wanted};
 use script::Script;
@@ -82,6 +85,11 @@ pub enum Change {
 pub enum Outcome {
     Runs {
         pid: Option<u32>,
+    },
+    /// Some of the scripts of its process could not be loaded.
+    RunsWithout {
+        pid: Option<u32>,
+        why: String,
     },
     /// It holds no collector and is imported by others.
     Helps,
@@ -269,7 +277,7 @@ impl Handle {
     /// The exported trees that a worker lives in, or would start in: they must stay.
     pub async fn homes(&self) -> BTreeSet<PathBuf> {
         let running = self.running().await.unwrap_or_default();
-        running.into_iter().flat_map(|runs| [runs.home, runs.lives_in]).flatten().collect()
+        running.into_iter().flat_map(|runs| runs.home.into_iter().chain(runs.lives_in)).collect()
     }
 
     /// Begins the changes in this order; each settles in its own time. Empty once the loop has ended.
@@ -362,6 +370,7 @@ impl Supervisor {
                     self.pulse.fetch_add(1, Ordering::Relaxed);
                 }
             }
+            self.survive(Self::follow_classes);
             self.survive(Self::give_slots);
             self.scripts.values_mut().for_each(Script::settle);
             self.let_go();
@@ -424,11 +433,11 @@ impl Supervisor {
             }
             Event::Snapshot(answer) => {
                 // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.in_order().map(|script| script.view(now)).collect());
+                let _ = answer.send(self.views(now));
             }
             Event::Running(answer) => {
                 // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.scripts.values().map(Script::runs).collect());
+                let _ = answer.send(self.running());
             }
             Event::Apply(changes, answer) => {
                 let settling = changes.into_iter().map(|change| self.change(change, now)).collect();
@@ -442,12 +451,12 @@ impl Supervisor {
                 let _ = answer.send(found);
             }
             Event::RunNow(id, answer) => {
-                let found = self.with_id(&id, |script, shared| script.run_now(shared, now));
+                let found = self.with_id(&id, |script, shared| script.run_now(&id, shared, now));
                 // Whoever asked may have stopped waiting.
                 let _ = answer.send(found);
             }
             Event::TakeStack(id, answer) => {
-                if let Some(script) = self.scripts.values_mut().find(|script| script.spec.id == id) {
+                if let Some(script) = self.called(&id) {
                     script.take_stack(answer, now);
                 }
             }
@@ -479,6 +488,14 @@ impl Supervisor {
         let settling = Settling { id: id.clone(), outcome };
         if self.stopping.is_some() {
             return settling;
+        }
+        match &change {
+            Change::Update(wanted) => self.update_classes(wanted),
+            Change::Stop(_) => self.dismiss_classes(&id, now),
+            Change::Start(wanted) | Change::Restart(wanted) if wanted.spec.collectors != Collectors::Told => {
+                self.dismiss_classes(&id, now);
+            }
+            Change::Start(_) | Change::Restart(_) | Change::Refuse(..) => {}
         }
         let shared = &mut self.shared;
         let script = self.scripts.values_mut().find(|script| script.spec.id == id);
@@ -518,19 +535,20 @@ impl Supervisor {
         inputs.into_iter().flat_map(|input| self.scripts.values().filter(move |script| script.spec.input == input))
     }
 
-    /// Says who has neighbours: which scripts share a folder, and which an interpreter.
+    /// Says who has neighbours: which scripts share a folder (a file without a collector may be a module of another one), and which an
+    /// interpreter.
     fn mark_siblings(&mut self) {
         let mut in_root: HashMap<PathBuf, HashSet<PathBuf>> = HashMap::new();
-        for script in self.scripts.values() {
-            let root = script.spec.roots.first().cloned().unwrap_or_default();
-            in_root.entry(root).or_default().insert(script.spec.script.clone());
+        for script in self.scripts.values().flat_map(|script| script.spec.scripts()) {
+            in_root.entry(script.root).or_default().insert(script.path);
         }
-        for script in self.scripts.values_mut() {
-            let root = script.spec.roots.first().cloned().unwrap_or_default();
-            script.has_siblings = in_root.get(&root).is_some_and(|scripts| scripts.len() > 1);
+        for ledger in self.scripts.values_mut().flat_map(|script| &mut script.ledgers) {
+            ledger.has_siblings = in_root.get(&ledger.root).is_some_and(|scripts| scripts.len() > 1);
         }
-        self.shared.crowd = self.scripts.len();
-        self.shared.spawner.know(self.scripts.values().map(|script| &script.spec));
+        // One that has told its classes has no worker any more.
+        let workers = || self.scripts.values().filter(|script| !script.has_told());
+        self.shared.crowd = workers().count();
+        self.shared.spawner.know(workers().map(|script| &script.spec));
     }
 
     /// Forgets scripts that left, once nothing of them runs.
@@ -544,8 +562,16 @@ impl Supervisor {
 
     fn with_id(&mut self, id: &str, act: impl FnOnce(&mut Script, &mut Shared)) -> bool {
         // After the stop nothing starts any more.
-        let asked = self.scripts.values_mut().find(|script| script.spec.id == id && self.stopping.is_none());
-        asked.map(|script| act(script, &mut self.shared)).is_some()
+        if self.stopping.is_some() {
+            return false;
+        }
+        let called = self.scripts.values_mut().filter(|script| script.is_called(id));
+        called.min_by_key(|script| script.leaves()).map(|script| act(script, &mut self.shared)).is_some()
+    }
+
+    /// The worker with this name, or of the script with it; rather one that stays.
+    fn called(&mut self, id: &str) -> Option<&mut Script> {
+        self.scripts.values_mut().filter(|script| script.is_called(id)).min_by_key(|script| script.leaves())
     }
 
     /// Hands an event to its script, unless it belongs to an incarnation that is over.
@@ -571,11 +597,15 @@ impl Supervisor {
         let slots = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
         let now = Instant::now();
         let mut starting = self.scripts.values().filter(|script| script.life.is_starting(now)).count();
-        for script in self.scripts.values_mut() {
+        let leaving: Vec<&Script> = self.scripts.values().filter(|script| script.leaves()).collect();
+        let has_to_wait = |script: &Script| leaving.iter().any(|other| other.is_in_the_way_of(script));
+        let held: HashSet<usize> =
+            self.scripts.iter().filter(|(_, script)| has_to_wait(script)).map(|(number, _)| *number).collect();
+        for (number, script) in &mut self.scripts {
             if starting >= slots {
                 return;
             }
-            if script.life.state() == State::Waiting {
+            if script.life.state() == State::Waiting && !held.contains(number) {
                 script.step(Input::Slot, &mut self.shared, now);
                 starting += 1;
             }
@@ -610,9 +640,25 @@ pub fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
     wanted
 }
 
-fn stamp(file: &Path) -> Option<Stamp> {
-    let meta = std::fs::metadata(file).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
+/// The newest of its scripts and the size of all; `None` where one is missing.
+fn stamp(spec: &WorkerSpec) -> Option<Stamp> {
+    let one = |script: ScriptFile| {
+        let meta = std::fs::metadata(&script.path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    spec.scripts().into_iter().map(one).reduce(|all, one| {
+        let ((newest, size), (time, more)) = (all?, one?);
+        Some((newest.max(time), size.saturating_add(more)))
+    })?
+}
+
+/// A worker may claim any number.
+fn after(now: Instant, ms: u64) -> Instant {
+    now.checked_add(Duration::from_millis(ms)).unwrap_or(now)
+}
+
+fn count(n: u64, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

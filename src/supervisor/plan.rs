@@ -1,11 +1,11 @@
 //! What a reload does to each script: what runs is compared with what is wanted. Pure; whoever asks has looked at the files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::worker::WorkerSpec;
 use crate::worker::files::{Part, Print, moved};
+use crate::worker::{Collectors, WorkerSpec};
 
 /// A script as the settings want it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,13 +30,15 @@ impl From<WorkerSpec> for Wanted {
 pub struct Runs {
     pub spec: WorkerSpec,
     pub home: Option<PathBuf>,
-    /// The exported tree that its worker was started in.
-    pub lives_in: Option<PathBuf>,
+    /// The exported trees that its workers were started in.
+    pub lives_in: Vec<PathBuf>,
     pub interpreter: Option<PathBuf>,
     /// What it has loaded, or tried to.
     pub print: Print,
     pub state: RunState,
     pub refusal: Option<Refusal>,
+    /// Ids of its scripts, of several in one process, that could not be loaded although it works.
+    pub unloaded: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub enum RunState {
 pub struct Refusal {
     /// `my/x.py:3: syntax error: …`
     pub why: String,
+    /// The script at fault, of several in one process.
+    pub of: Option<String>,
     pub at: SystemTime,
     pub spec: WorkerSpec,
     pub home: Option<PathBuf>,
@@ -133,7 +137,9 @@ fn step(runs: &Runs, wanted: &Wanted, asking: Asking) -> Step {
     match changed {
         Some(why) if runs.state == RunState::Works => Step::Try(why),
         Some(why) => Step::Restart(why),
-        None if runs.state == RunState::Fails && asking == Asking::Asked => Step::Restart("tried again".to_owned()),
+        None if asking == Asking::Asked && (runs.state == RunState::Fails || !runs.unloaded.is_empty()) => {
+            Step::Restart("tried again".to_owned())
+        }
         // What was refused is gone: what runs is what is there.
         None if runs.refusal.is_some()
             || in_tree(&runs.spec, runs.home.as_deref(), wanted.home.as_deref()) != wanted.spec =>
@@ -174,6 +180,11 @@ fn in_tree(spec: &WorkerSpec, from: Option<&Path>, to: Option<&Path>) -> WorkerS
     if let (Some(from), Some(to)) = (from, to) {
         spec.script = moved(&spec.script, from, to);
         spec.roots.iter_mut().for_each(|root| *root = moved(root, from, to));
+        if let Collectors::Several(scripts) = &mut spec.collectors {
+            for script in scripts {
+                (script.path, script.root) = (moved(&script.path, from, to), moved(&script.root, from, to));
+            }
+        }
     }
     spec
 }
@@ -184,7 +195,12 @@ fn obeyed_live(spec: &WorkerSpec, of: &WorkerSpec) -> WorkerSpec {
 }
 
 fn setting(before: &WorkerSpec, after: &WorkerSpec) -> String {
+    let is_same_kind = std::mem::discriminant(&before.collectors) == std::mem::discriminant(&after.collectors);
+    if is_same_kind && before.collectors != after.collectors {
+        return "scripts came or went".to_owned();
+    }
     let names = [
+        ("isolation", !is_same_kind),
         ("script", before.script != after.script),
         ("dirs", before.roots != after.roots),
         ("name", before.input != after.input),
@@ -224,6 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::worker::ScriptFile;
     use crate::worker::files::Sum;
 
     fn spec(id: &str) -> WorkerSpec {
@@ -248,11 +265,12 @@ mod tests {
         Runs {
             spec: spec(id),
             home: None,
-            lives_in: None,
+            lives_in: Vec::new(),
             interpreter: None,
             print,
             state: RunState::Works,
             refusal: None,
+            unloaded: BTreeSet::new(),
         }
     }
 
@@ -262,7 +280,7 @@ mod tests {
 
     fn refused(runs: Runs, text: &str) -> Runs {
         let (spec, print) = (runs.spec.clone(), print(&runs.spec.id, text));
-        let refusal = Refusal { why: "bad".to_owned(), at: SystemTime::UNIX_EPOCH, spec, home: None, print };
+        let refusal = Refusal { why: "bad".to_owned(), of: None, at: SystemTime::UNIX_EPOCH, spec, home: None, print };
         Runs { refusal: Some(refusal), ..runs }
     }
 
@@ -365,7 +383,7 @@ mod tests {
         };
         let before = |text| {
             let (spec, home, print) = in_home("/g/1", text);
-            Runs { spec, home, lives_in: None, interpreter: None, print, state: RunState::Works, refusal: None }
+            Runs { spec, home, print, ..runs("x", text) }
         };
         let after = |text| {
             let (spec, home, now) = in_home("/g/2", text);
@@ -377,10 +395,42 @@ mod tests {
         assert_eq!(one(before("1"), after("2"), Asking::Noticed), Step::Try("my/x.py changed".to_owned()));
         let mut refused = before("1");
         let (spec, home, print) = in_home("/g/2", "2");
-        refused.refusal = Some(Refusal { why: "bad".to_owned(), at: SystemTime::UNIX_EPOCH, spec, home, print });
+        refused.refusal =
+            Some(Refusal { why: "bad".to_owned(), of: None, at: SystemTime::UNIX_EPOCH, spec, home, print });
         let (spec, home, now) = in_home("/g/3", "2");
         let third = Wanted { spec, home, interpreter: None, now };
         assert_eq!(one(refused, third, Asking::Noticed), Step::StillRefused("bad".to_owned()));
+    }
+
+    #[test]
+    fn scripts_of_one_process_move_with_their_tree_and_one_more_is_a_change() {
+        let several = |home: &str, names: &[&str]| {
+            let script = |name: &&str| ScriptFile {
+                id: (*name).to_owned(),
+                path: format!("{home}/my/{name}.py").into(),
+                root: format!("{home}/my").into(),
+                module: (*name).to_owned(),
+            };
+            let collectors = Collectors::Several(names.iter().map(script).collect());
+            WorkerSpec { collectors, script: format!("{home}/my/x.py").into(), ..spec("[in]") }
+        };
+        let before = |unloaded: &[&str]| Runs {
+            spec: several("/g/1", &["x", "y"]),
+            home: Some("/g/1".into()),
+            print: Print::new(),
+            unloaded: unloaded.iter().map(|id| (*id).to_owned()).collect(),
+            ..runs("[in]", "1")
+        };
+        let after = |names| {
+            let home = Some("/g/2".into());
+            Wanted { spec: several("/g/2", names), home, interpreter: None, now: Print::new() }
+        };
+        assert_eq!(one(before(&[]), after(&["x", "y"]), Asking::Noticed), Step::Move);
+        let came = one(before(&[]), after(&["x", "y", "z"]), Asking::Noticed);
+        assert_eq!(came, Step::Try("scripts came or went".to_owned()));
+        assert_eq!(one(before(&["y"]), after(&["x", "y"]), Asking::Noticed), Step::Move);
+        let again = one(before(&["y"]), after(&["x", "y"]), Asking::Asked);
+        assert_eq!(again, Step::Restart("tried again".to_owned()), "a person may have mended what no file shows");
     }
 
     fn set() -> impl Strategy<Value = BTreeMap<String, u8>> {

@@ -1,6 +1,5 @@
-//! One script's record: its life, its process, and what is known of its runs.
+//! One worker's record: its life and its process. What its scripts have done stands in `ledger`.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,37 +8,28 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::incarnation::{Incarnation, Output};
+use super::ledger::{Ledger, Unloaded};
 use super::live::{self, LiveStack, Look};
 use super::plan::{Refusal, RunState, Runs, Wanted};
 use super::repeats::Repeats;
 use super::stack::{name_of, user_frame};
 use super::version::{self, Before, Version};
-use super::view::{JobView, LastError, LastRun, WorkerView};
-use super::{Event, Outcome as Settled, Shared, Stamp};
+use super::view::WorkerView;
+use super::{Event, Outcome as Settled, Shared, Stamp, count};
 use crate::telemetry::counters::{ByScript, Counters};
-use crate::worker::WorkerSpec;
 use crate::worker::cgroup::Group;
-use crate::worker::control::{Down, Fatal, Frame, Hello, Job, Mode, Refused, RunEnded, Spec, Up, Warn, phase_of};
+use crate::worker::control::{
+    Down, Fatal, Frame, Hello, Job, Mode, OneScript, Refused, RunEnded, Spec, Up, Warn, in_frames, phase_of,
+};
 use crate::worker::lastgood::Kept;
-use crate::worker::life::{Failure, Fault, Input, Life, Limits, Order, State, Step};
+use crate::worker::life::{Fault, Input, Life, Limits, Order, State, Step};
 use crate::worker::lock::Lock;
 use crate::worker::process::{self, Ended, Launch, Parts, Process, Signal, StartError, Way, find_program};
 use crate::worker::roster::Member;
+use crate::worker::{Collectors, ScriptFile, WorkerSpec};
 
-/// Good runs without a point after which a script counts as silent.
-const SILENT_RUNS: u32 = 3;
 /// Bytes of a stack dump that are kept.
 const STACK_BYTES: usize = 16 * 1024;
-const WARNINGS_SHOWN: usize = 16;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Ok,
-    Raised,
-    /// So many points were refused.
-    Refused(u64),
-}
-
 pub(super) struct Script {
     index: usize,
     pub spec: WorkerSpec,
@@ -49,22 +39,25 @@ pub(super) struct Script {
     leaves: bool,
     /// Who waits for the end of a change.
     settling: Vec<oneshot::Sender<Settled>>,
+    /// The process; the same as that of its script, if that is the only one.
     member: Arc<Member>,
+    /// One for each of its scripts.
+    pub ledgers: Vec<Ledger>,
+    /// The tokens of the scripts that share the process.
+    tokens: Vec<String>,
     output: Output,
     incarnation: u64,
     process: Option<Incarnation>,
     /// A token that was handed out for a start under way.
     pending_token: Option<String>,
-    jobs: Vec<Job>,
-    next_run: HashMap<usize, Instant>,
-    runs_ok: u64,
-    runs_failed: u64,
-    skipped_ticks: u64,
-    silent_runs: u32,
-    last_run: Option<LastRun>,
-    /// How the last run of each job ended.
-    last_of_jobs: BTreeMap<usize, Outcome>,
-    last_error: Option<LastError>,
+    /// Jobs that came ahead of `ready`.
+    first_jobs: Vec<Job>,
+    /// The script that is being loaded, of several.
+    loading: usize,
+    /// The script because of which the worker could not be loaded, of several.
+    fatal_of: Option<String>,
+    /// The classes that its script has, told to be followed once the process is gone.
+    told: Option<Vec<String>>,
     repeats: Repeats,
     stack: Option<String>,
     /// The incarnation that wrote the stack.
@@ -80,12 +73,8 @@ pub(super) struct Script {
     /// What `cmd` was at the last start.
     program: PathBuf,
     file: Option<Stamp>,
-    /// Other scripts lie in the same root and may import this one.
-    pub has_siblings: bool,
     /// It has no collector and was not meant to have one.
     is_helper: bool,
-    /// What its worker warned of since it was started.
-    warnings: Vec<String>,
     /// A look at the file is under way.
     looking: bool,
     weighed: Option<Instant>,
@@ -107,21 +96,18 @@ impl Script {
             version: Version::in_home(home),
             leaves: false,
             settling: Vec::new(),
+            ledgers: Ledger::of_all(&spec, &member, Vec::new()),
+            tokens: Vec::new(),
             member,
             output,
             spec,
             incarnation: 0,
             process: None,
             pending_token: None,
-            jobs: Vec::new(),
-            next_run: HashMap::new(),
-            runs_ok: 0,
-            runs_failed: 0,
-            skipped_ticks: 0,
-            silent_runs: 0,
-            last_run: None,
-            last_of_jobs: BTreeMap::new(),
-            last_error: None,
+            first_jobs: Vec::new(),
+            loading: 0,
+            fatal_of: None,
+            told: None,
             repeats: Repeats::default(),
             stack: None,
             stack_of: 0,
@@ -132,9 +118,7 @@ impl Script {
             start_took: None,
             program: PathBuf::new(),
             file: None,
-            has_siblings: false,
             is_helper: false,
-            warnings: Vec::new(),
             looking: false,
             weighed: None,
             recycled: (0, None),
@@ -157,7 +141,8 @@ impl Script {
     /// Feeds the life and carries out its orders.
     pub fn step(&mut self, input: Input, shared: &mut Shared, now: Instant) {
         if input == Input::Tick {
-            let seen = self.member.last_activity();
+            let members = self.ledgers.iter().map(|ledger| &ledger.member);
+            let seen = members.fold(self.member.last_activity(), |seen, member| seen.max(member.last_activity()));
             self.life.step(seen.min(now), Input::Activity);
             self.finish_look(now);
         }
@@ -207,9 +192,36 @@ impl Script {
         self.life.hurry(within, now);
     }
 
-    /// Has all its jobs run now, or the worker started where there is none.
-    pub fn run_now(&mut self, shared: &mut Shared, now: Instant) {
-        for job in &self.jobs {
+    /// Says whether it, or one of its scripts, has this name.
+    pub fn is_called(&self, id: &str) -> bool {
+        self.spec.id == id || self.ledgers.iter().any(|ledger| ledger.id == id)
+    }
+
+    /// Says whether it runs one class of the script with this id.
+    pub fn is_class(&self, id: &str) -> bool {
+        matches!(&self.spec.collectors, Collectors::One { of, .. } if of == id)
+    }
+
+    pub fn leaves(&self) -> bool {
+        self.leaves
+    }
+
+    /// The class that it runs, of those of its script.
+    pub fn class(&self) -> Option<&str> {
+        match &self.spec.collectors {
+            Collectors::One { class, .. } => Some(class),
+            Collectors::All | Collectors::Told | Collectors::Several(_) => None,
+        }
+    }
+
+    fn tells(&self) -> bool {
+        self.spec.collectors == Collectors::Told
+    }
+
+    /// Has all jobs of the script with this name run now, or the worker started where there is none.
+    pub fn run_now(&mut self, id: &str, shared: &mut Shared, now: Instant) {
+        let asked = self.ledgers.iter().filter(|ledger| ledger.id == id || self.spec.id == id);
+        for job in asked.flat_map(|ledger| &ledger.jobs) {
             if let Some(process) = &self.process
                 && let Err(error) = process.send(&Down::RunNow { i: job.i })
             {
@@ -225,7 +237,9 @@ impl Script {
     pub fn runs(&self) -> Runs {
         let refusal = self.version.refusal.clone();
         let state = self.run_state();
-        let lives_in = self.version.lives_in.clone().filter(|_| self.life.has_process());
+        let lives_in = self.version.lives_in.clone().filter(|_| self.life.has_process()).into_iter().collect();
+        let failed = |ledger: &&Ledger| matches!(ledger.unloaded, Some(Unloaded::Fault(_)));
+        let unloaded = self.ledgers.iter().filter(failed).map(|ledger| ledger.id.clone()).collect();
         match &self.version.next {
             Some(next) => Runs {
                 spec: next.spec.clone(),
@@ -235,6 +249,7 @@ impl Script {
                 print: next.now.clone(),
                 state,
                 refusal,
+                unloaded,
             },
             None => Runs {
                 spec: self.spec.clone(),
@@ -244,6 +259,7 @@ impl Script {
                 print: self.version.print(),
                 state,
                 refusal,
+                unloaded,
             },
         }
     }
@@ -253,6 +269,7 @@ impl Script {
             _ if self.leaves => RunState::Leaves,
             _ if self.version.next.is_some() => RunState::Starts,
             State::Blocked if self.is_helper => RunState::Helps,
+            State::Stopped if self.has_told() => RunState::Works,
             State::Backoff | State::Blocked | State::Tripped | State::Stopped | State::Unkillable => RunState::Fails,
             _ if self.version.is_ready => RunState::Works,
             _ => RunState::Starts,
@@ -289,6 +306,53 @@ impl Script {
         self.version.refusal = Some(refusal);
     }
 
+    /// It has told the classes of its script and has nothing more to do.
+    pub fn has_told(&self) -> bool {
+        self.tells() && self.version.is_ready
+    }
+
+    /// The classes that its script has, once it has told them and is gone; `true`: those of its last good version.
+    pub fn take_told(&mut self) -> Option<(Vec<String>, bool)> {
+        let is_over = match self.life.state() {
+            State::Stopped => !self.leaves,
+            State::Blocked => self.is_helper,
+            _ => false,
+        };
+        if !is_over || self.version.next.is_some() {
+            return None;
+        }
+        Some((self.told.take()?, self.version.runs_kept().is_some()))
+    }
+
+    /// What the worker of one of its classes is to be.
+    pub fn wanted_class(&self, class: &str) -> Wanted {
+        Wanted {
+            spec: self.spec.of_class(class),
+            home: self.version.home.clone(),
+            interpreter: self.version.interpreter(),
+            now: self.version.print(),
+        }
+    }
+
+    /// It leaves, and something of it still runs: a script that takes its place has to wait.
+    pub fn is_in_the_way_of(&self, other: &Self) -> bool {
+        // What it will be: its new settings are obeyed from its start on.
+        let coming = other.version.next.as_ref().map_or(&other.spec, |next| &next.spec);
+        let runs_another = match (&self.spec.collectors, &coming.collectors) {
+            (_, Collectors::Told) => true,
+            (Collectors::One { class, .. }, Collectors::One { class: coming, .. }) => class != coming,
+            _ => false,
+        };
+        let shares = || coming.scripts().iter().any(|script| self.ledgers.iter().any(|own| own.path == script.path));
+        self.leaves
+            && self.index != other.index
+            && self.life.has_process()
+            // Another input may run the same script, and goes on while this one ends.
+            && (self.spec.input == coming.input || other.incarnation == 0)
+            && !runs_another
+            && shares()
+    }
+
     /// Ends for good, all steps within `patience`.
     pub fn leave(&mut self, patience: Duration, shared: &mut Shared, now: Instant) {
         self.leaves = true;
@@ -309,6 +373,7 @@ impl Script {
             self.output = Output::new(&spec.id, &spec.input, Arc::clone(&self.member), logs, counters);
         }
         self.member.set_tags(&spec.tags);
+        self.ledgers = Ledger::of_all(&spec, &self.member, std::mem::take(&mut self.ledgers));
         self.life.set_limits(limits(&spec, shared));
         self.version.home = home;
         self.spec = spec;
@@ -328,11 +393,12 @@ impl Script {
         let outcome = match self.life.state() {
             State::Idle | State::Running | State::Overdue => match &self.version.refusal {
                 Some(refusal) => fails(Some(refusal.why.clone())),
-                None => Settled::Runs { pid: self.pid() },
+                None => self.runs_with_or_without(),
             },
             State::Blocked if self.is_helper => Settled::Helps,
             State::Backoff | State::Blocked | State::Tripped => fails(self.why()),
             State::Unkillable => fails(Some("its old worker does not end even with KILL".to_owned())),
+            State::Stopped if self.has_told() && !self.leaves => Settled::Runs { pid: None },
             State::Stopped | State::Ended => Settled::Stopped,
             State::Waiting | State::Spawning | State::Loading | State::Stopping(_) => return,
         };
@@ -340,6 +406,16 @@ impl Script {
             // Whoever asked may have stopped waiting.
             let _ = who.send(outcome.clone());
         }
+    }
+
+    fn runs_with_or_without(&self) -> Settled {
+        let fault = |ledger: &Ledger| match &ledger.unloaded {
+            Some(Unloaded::Fault(why)) => Some(format!("{} cannot run: {why}", ledger.id)),
+            Some(Unloaded::Helper) | None => None,
+        };
+        let faults: Vec<String> = self.ledgers.iter().filter_map(fault).collect();
+        let pid = self.pid();
+        if faults.is_empty() { Settled::Runs { pid } } else { Settled::RunsWithout { pid, why: faults.join("; ") } }
     }
 
     /// The files that its worker has loaded were kept.
@@ -356,8 +432,10 @@ impl Script {
         let Some(loaded) = self.version.to_keep() else { return };
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
         let (spec, last_good) = (self.spec.clone(), shared.settings.last_good.clone());
+        let unloaded = self.ledgers.iter().filter(|ledger| ledger.unloaded.is_some());
+        let unloaded: Vec<PathBuf> = unloaded.map(|ledger| ledger.path.clone()).collect();
         tokio::task::spawn_blocking(move || {
-            let kept = version::keep(&last_good, &spec, &loaded);
+            let kept = version::keep(&last_good, &spec, &loaded, &unloaded);
             // The loop may have ended meanwhile.
             let _ = events.blocking_send(Event::Kept { script, incarnation, kept });
         });
@@ -376,10 +454,13 @@ impl Script {
         self.spawned_at = Instant::now();
         self.start_took = None;
         self.is_helper = false;
-        self.warnings.clear();
         self.output.begin_anew();
-        self.next_run.clear();
+        self.ledgers.iter_mut().for_each(Ledger::begin);
+        (self.first_jobs, self.loading, self.fatal_of, self.told) = (Vec::new(), 0, None, None);
         let token = shared.roster.admit(&self.member);
+        if matches!(self.spec.collectors, Collectors::Several(_)) {
+            self.tokens = self.ledgers.iter().map(|ledger| shared.roster.admit(&ledger.member)).collect();
+        }
         self.pending_token = Some(token.clone());
         let (script, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
         let known = shared.interpreters.get(&(self.spec.cmd.clone(), self.spec.envs.clone())).cloned();
@@ -436,7 +517,7 @@ impl Script {
         let parts = match result {
             Ok(parts) => parts,
             Err(error) => {
-                shared.roster.dismiss(&token);
+                self.dismiss(&token, shared);
                 let permanent = matches!(error, StartError::Permanent(_));
                 let why = told_with_cause(&error);
                 let why = if permanent { format!("{why} [PD0107]") } else { why };
@@ -457,7 +538,9 @@ impl Script {
             (spec.kept, spec.script, spec.roots) = (Some(kept.manifest.as_path()), &kept.script, &kept.roots);
         }
         spec.phase = phase_of(&self.spec.id, shared.crowd);
+        let several = in_frames(self.one_by_one());
         let sent = process.send(&Down::Spec(spec));
+        let sent = sent.and_then(|()| several.iter().try_for_each(|frame| process.send(frame)));
         self.process = Some(process);
         if let Err(error) = sent
             && !has_gone(&error)
@@ -476,6 +559,18 @@ impl Script {
         }
     }
 
+    /// The scripts that share the process, as it is told them.
+    fn one_by_one(&self) -> Vec<OneScript<'_>> {
+        let Collectors::Several(scripts) = &self.spec.collectors else { return Vec::new() };
+        let must = |script: &ScriptFile| self.version.must_load(&script.path);
+        scripts.iter().zip(&self.tokens).map(|(script, token)| OneScript::of(script, token, must(script))).collect()
+    }
+
+    fn dismiss(&mut self, token: &str, shared: &Shared) {
+        shared.roster.dismiss(token);
+        self.tokens.drain(..).for_each(|token| shared.roster.dismiss(&token));
+    }
+
     // --- frames ---
 
     pub fn frame(&mut self, frame: Up, shared: &mut Shared, now: Instant) {
@@ -485,9 +580,16 @@ impl Script {
                 self.version.loads(files);
                 self.keep(shared);
             }
-            Up::Ready { jobs } => self.ready(jobs, shared, now),
+            Up::Loading { s } => self.loading = s,
+            Up::Unloaded(fatal) => self.unloaded(&fatal),
+            Up::Jobs { jobs } => self.first_jobs.extend(jobs),
+            Up::Ready { jobs, classes } => {
+                let first = std::mem::take(&mut self.first_jobs);
+                let jobs: Vec<Job> = first.into_iter().chain(jobs).collect();
+                if self.tells() { self.has_classes(classes, shared, now) } else { self.ready(jobs, shared, now) }
+            }
             Up::Run { i, .. } => {
-                self.next_run.remove(&i);
+                self.ledgers.iter_mut().for_each(|ledger| ledger.run_began(i));
                 self.step(Input::RunBegan(i), shared, now);
             }
             Up::End(end) => self.run_ended(&end, shared, now),
@@ -521,71 +623,71 @@ impl Script {
         self.step(Input::Hello, shared, now);
     }
 
+    /// It was started to tell this and nothing else.
+    fn has_classes(&mut self, classes: Vec<String>, shared: &mut Shared, now: Instant) {
+        let id = &self.spec.id;
+        let each = if classes.len() == 1 { "in a worker of its own" } else { "each in a worker of its own" };
+        tracing::info!(target: "worker", "{id}: has {}, {each}", classes.join(", "));
+        self.output.logs.cli(&format!("{id}: loaded {}: {}", self.spec.script.display(), classes.join(", ")));
+        self.told = Some(classes);
+        self.version.ready();
+        self.keep(shared);
+        self.step(Input::Ready(Vec::new()), shared, now);
+        // As good as a run: whatever failed before is over.
+        self.step(Input::RunEnded { job: 0, ok: true }, shared, now);
+        self.step(Input::Stop, shared, now);
+    }
+
     fn ready(&mut self, jobs: Vec<Job>, shared: &mut Shared, now: Instant) {
         let names: Vec<String> = jobs.iter().map(|job| format!("{} every {} s", job.class, job.interval)).collect();
         let pid = self.pid().map_or(String::new(), |pid| format!("pid {pid}, "));
         tracing::info!(target: "worker", "{}: started, {pid}{}", self.spec.id, names.join(", "));
         self.output.logs.cli(&format!("{}: loaded {}: {}", self.spec.id, self.spec.script.display(), names.join(", ")));
         let intervals = jobs.iter().map(|job| Duration::try_from_secs_f64(job.interval).unwrap_or_default()).collect();
-        for job in &jobs {
-            self.next_run.insert(job.i, after(now, job.next_ms));
+        for (number, ledger) in self.ledgers.iter_mut().enumerate() {
+            ledger.ready(jobs.iter().filter(|job| job.s == number).cloned().collect(), now);
         }
-        self.jobs = jobs;
         self.start_took = Some(now.saturating_duration_since(self.spawned_at));
-        self.silent_runs = 0;
         self.version.ready();
         self.keep(shared);
         self.step(Input::Ready(intervals), shared, now);
     }
 
     fn run_ended(&mut self, end: &RunEnded, shared: &mut Shared, now: Instant) {
-        self.next_run.insert(end.i, after(now, end.next_ms));
-        if let Some(job) = self.jobs.iter().find(|job| job.i == end.i)
-            && job.interval > 0.0
-        {
-            self.skipped_ticks = self.skipped_ticks.saturating_add((end.ms / 1000.0 / job.interval) as u64);
-        }
-        let is_first = self.last_run.is_none();
-        self.last_run = Some(LastRun { at: now, ms: end.ms, points: end.points, ok: end.ok });
-        let outcome = match (end.ok, end.refused) {
-            (false, _) => Outcome::Raised,
-            (true, 0) => Outcome::Ok,
-            (true, refused) => Outcome::Refused(refused),
-        };
-        self.last_of_jobs.insert(end.i, outcome);
-        self.silent_runs = if end.ok && end.points == 0 && end.refused == 0 { self.silent_runs + 1 } else { 0 };
-        let result = if end.ok { "ok" } else { "failed" };
-        self.counters.runs.get_or_create(&ByScript { script: self.spec.id.clone(), result: result.to_owned() }).inc();
-        if end.ok {
-            self.runs_ok += 1;
-            if is_first {
-                let refused = if end.refused > 0 { format!(", {} refused", end.refused) } else { String::new() };
-                let points = count(end.points, "point");
-                tracing::info!(target: "worker", "{}: first run done in {:.1} ms, {points} kept on disk{refused}", self.spec.id, end.ms);
-            }
-        } else {
-            self.runs_failed += 1;
-            self.raised(end, now);
+        // A worker may claim any number.
+        if let Some(number) = self.ledgers.iter().position(|ledger| ledger.has(end.i)) {
+            self.count_run(number, end, now);
         }
         self.step(Input::RunEnded { job: end.i, ok: end.ok }, shared, now);
     }
 
+    fn count_run(&mut self, number: usize, end: &RunEnded, now: Instant) {
+        let ledger = &mut self.ledgers[number];
+        let is_first = ledger.run_ended(end, now);
+        let result = if end.ok { "ok" } else { "failed" };
+        self.counters.runs.get_or_create(&ByScript { script: ledger.id.clone(), result: result.to_owned() }).inc();
+        if !end.ok {
+            self.raised(number, end, now);
+        } else if is_first {
+            let refused = if end.refused > 0 { format!(", {} refused", end.refused) } else { String::new() };
+            let points = count(end.points, "point");
+            tracing::info!(target: "worker", "{}: first run done in {:.1} ms, {points} kept on disk{refused}", ledger.id, end.ms);
+        }
+    }
+
     /// Writes the traceback, the same one at most once a minute.
-    fn raised(&mut self, end: &RunEnded, now: Instant) {
+    fn raised(&mut self, number: usize, end: &RunEnded, now: Instant) {
         let text = end.raised();
         let place = end.places.first().map(|frame| tell_frame(frame, &self.spec));
-        let times = match &self.last_error {
-            Some(last) if last.text == text && last.place == place => last.times + 1,
-            _ => 1,
-        };
-        self.last_error =
-            Some(LastError { text: text.clone(), place: place.clone(), traceback: end.tb.clone(), times, last: now });
+        let ledger = &mut self.ledgers[number];
+        ledger.raised(end, place.clone(), now);
         let at = place.map_or(String::new(), |place| format!(" at {place}"));
-        let Some(held_back) = self.repeats.tell(&format!("{text}{at}"), now) else { return };
+        let id = &ledger.id;
+        let Some(held_back) = self.repeats.tell(&format!("{id} {text}{at}"), now) else { return };
         let again =
             if held_back > 0 { format!(" ({held_back} times more since it was written last)") } else { String::new() };
-        tracing::warn!(target: "worker", "{}: run raised {text}{at}{again}", self.spec.id);
-        let entry = format!("{}: run raised {text}{at}{again}\n{}", self.spec.id, end.tb.trim_end());
+        tracing::warn!(target: "worker", "{id}: run raised {text}{at}{again}");
+        let entry = format!("{id}: run raised {text}{at}{again}\n{}", end.tb.trim_end());
         self.output.logs.cli(&entry);
         self.output.logs.framework(&self.spec.input, &entry);
     }
@@ -595,20 +697,21 @@ impl Script {
             .caller
             .as_ref()
             .map(|caller| format!("{}:{} in {}", name_of(&caller.file, &self.spec), caller.line, caller.func));
-        self.member.refused(refused.points);
         let answer = Answer::read(&refused.text);
+        let Some(Ledger { member, id, .. }) = self.ledgers.get(refused.s) else { return };
+        member.refused(refused.points);
         if refused.status == 0 {
-            self.member.report_refused(&format!("{}: not delivered: {}", refused.category, answer.message));
+            member.report_refused(&format!("{}: not delivered: {}", refused.category, answer.message));
         } else if !answer.names_points {
-            self.member.report_refused(&format!("{}: {}", refused.category, answer.message));
+            member.report_refused(&format!("{}: {}", refused.category, answer.message));
         }
         if let Some(place) = &place {
-            self.member.refused_at(place);
+            member.refused_at(place);
         }
         let at = place.map_or(String::new(), |place| format!(" at {place}"));
         let what =
             if refused.status == 0 { "not delivered".to_owned() } else { format!("answered {}", refused.status) };
-        let entry = format!("{}: {} report{at} {what}: {}", self.spec.id, refused.category, answer.message);
+        let entry = format!("{id}: {} report{at} {what}: {}", refused.category, answer.message);
         let Some(held_back) = self.repeats.tell(&entry, now) else { return };
         let again =
             if held_back > 0 { format!(" ({held_back} times more since it was written last)") } else { String::new() };
@@ -617,29 +720,56 @@ impl Script {
 
     fn warned(&mut self, warn: &Warn, now: Instant) {
         let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
-        if self.warnings.len() < WARNINGS_SHOWN {
-            self.warnings.push(format!("{}{at}", first_line(&warn.msg)));
-        }
-        if self.repeats.tell(&format!("{} {}", warn.code, warn.msg), now).is_none() {
+        let Some(ledger) = self.ledgers.get_mut(warn.s) else { return };
+        ledger.warned(warn);
+        let id = &ledger.id;
+        if self.repeats.tell(&format!("{id} {} {}", warn.code, warn.msg), now).is_none() {
             return;
         }
-        tracing::warn!(target: "worker", "{}: {}: {}{at}", self.spec.id, warn.code, first_line(&warn.msg));
-        self.output.logs.cli(&format!("{}: {}: {}{at}", self.spec.id, warn.code, warn.msg.trim_end()));
+        tracing::warn!(target: "worker", "{id}: {}: {}{at}", warn.code, first_line(&warn.msg));
+        self.output.logs.cli(&format!("{id}: {}: {}{at}", warn.code, warn.msg.trim_end()));
     }
 
     fn fatal(&mut self, fatal: &Fatal, shared: &mut Shared, now: Instant) {
-        self.is_helper = fatal.is_helper() && self.has_siblings && !self.version.is_emptied(&self.spec.script);
+        self.is_helper = self.only_helps(fatal) && self.class().is_none();
+        self.told = (self.is_helper && self.tells()).then(Vec::new);
+        self.fatal_of = self.ledgers.get(fatal.s).map(|ledger| ledger.id.clone()).filter(|_| self.ledgers.len() > 1);
+        let why = self.why_not_loaded(fatal);
+        self.output.logs.cli(&format!("{}: could not be loaded: {why}\n{}", self.spec.id, fatal.tb.trim_end()));
+        self.step(Input::Fatal { why, permanent: fatal.permanent }, shared, now);
+    }
+
+    /// One of several scripts does not run; the others do.
+    fn unloaded(&mut self, fatal: &Fatal) {
+        let (only_helps, why) = (self.only_helps(fatal), self.why_not_loaded(fatal));
+        let Some(ledger) = self.ledgers.get_mut(fatal.s) else { return };
+        let id = &ledger.id;
+        if only_helps {
+            tracing::info!(target: "worker", "{id}: holds no collector; it is taken for a module that other scripts import");
+            ledger.unloaded = Some(Unloaded::Helper);
+            return;
+        }
+        tracing::error!(target: "worker", "{id}: cannot run: {why}; the other scripts of its input do, and it is tried again when its file changes");
+        self.output.logs.cli(&format!("{id}: could not be loaded: {why}\n{}", fatal.tb.trim_end()));
+        ledger.unloaded = Some(Unloaded::Fault(why));
+    }
+
+    fn only_helps(&self, fatal: &Fatal) -> bool {
+        let of = self.ledgers.get(fatal.s);
+        fatal.is_helper() && of.is_some_and(|ledger| ledger.has_siblings && !self.version.is_emptied(&ledger.path))
+    }
+
+    fn why_not_loaded(&self, fatal: &Fatal) -> String {
+        let script = self.ledgers.get(fatal.s).map_or(&self.spec.script, |ledger| &ledger.path);
         let place = match (&fatal.file, fatal.line) {
             (Some(file), Some(line)) => format!("{}:{line}: ", name_of(file, &self.spec)),
             (Some(file), None) => format!("{}: ", name_of(file, &self.spec)),
-            (None, _) => format!("{}: ", name_of(&self.spec.script, &self.spec)),
+            (None, _) => format!("{}: ", name_of(script, &self.spec)),
         };
         let source = fatal.src.as_ref().map_or(String::new(), |src| format!(" | {}", src.trim()));
         let notes = fatal.notes.iter().chain(&fatal.help).fold(String::new(), |text, note| format!("{text}; {note}"));
         let code = if fatal.code.is_empty() { String::new() } else { format!(" [{}]", fatal.code) };
-        let why = format!("{place}{}{source}{notes}{code}", what_failed(fatal));
-        self.output.logs.cli(&format!("{}: could not be loaded: {why}\n{}", self.spec.id, fatal.tb.trim_end()));
-        self.step(Input::Fatal { why, permanent: fatal.permanent }, shared, now);
+        format!("{place}{}{source}{notes}{code}", what_failed(fatal))
     }
 
     /// A dump may come in several pieces; that of an earlier incarnation stands until there is a new one.
@@ -698,7 +828,9 @@ impl Script {
     /// The place that the stack of this incarnation shows.
     fn place_of_stack(&self) -> Option<String> {
         let stack = self.stack.as_ref().filter(|_| self.stack_of == self.incarnation)?;
-        user_frame(stack, &self.spec)
+        let longest = self.life.runs_under_way().min_by_key(|(_, began)| *began);
+        let suspected = longest.and_then(|(job, _)| self.ledgers.iter().find(|ledger| ledger.has(job)));
+        user_frame(stack, &self.spec, suspected.map(|ledger| ledger.path.as_path()))
     }
 
     // --- the end ---
@@ -712,10 +844,9 @@ impl Script {
             look.answer(self.pid(), Some(live::silence(None)));
         }
         let Some(process) = self.process.take() else { return };
-        shared.roster.dismiss(&process.token);
-        self.jobs.clear();
-        self.next_run.clear();
-        self.last_of_jobs.clear();
+        self.dismiss(&process.token, shared);
+        let under_way = self.under_way();
+        self.ledgers.iter_mut().for_each(Ledger::ended);
         self.frames_lost += process.frames_missed();
         let known = matches!(self.life.state(), State::Stopping(_));
         let clean = ended == Ended::Exited(0) && self.life.state() != State::Spawning;
@@ -726,7 +857,8 @@ impl Script {
                 why.push_str(&format!(" And is PYTHONHOME=`{home}` its home?"));
             }
         }
-        if let (Ended::Killed(_), Some(place)) = (ended, self.place_of_stack()) {
+        let place = self.place_of_stack().filter(|_| matches!(ended, Ended::Killed(_)));
+        if let Some(place) = &place {
             why.push_str(&format!(" at {place}"));
         }
         // A program that the script started may have been the one; then the script lived on and ended for another reason.
@@ -738,7 +870,11 @@ impl Script {
             });
         }
         if self.life.state() == State::Loading {
-            why.push_str(" while it was loaded");
+            let script = self.ledgers.get(self.loading).filter(|_| self.ledgers.len() > 1);
+            let what = script.map_or("it", |ledger| &ledger.id);
+            why.push_str(&format!(" while {what} was loaded"));
+        } else if !known && place.is_none() && !under_way.is_empty() {
+            why.push_str(&format!("; in a run then: {}", under_way.join(", ")));
         }
         if let Some(words) = self.output.last_word() {
             why.push_str(&format!("; its last words: {words}"));
@@ -767,11 +903,23 @@ impl Script {
         self.fall_back(shared, now);
     }
 
+    /// The collectors of several scripts that are in a run: one of them is the reason when the process hangs or ends.
+    fn under_way(&self) -> Vec<String> {
+        if self.ledgers.len() < 2 {
+            return Vec::new();
+        }
+        let name = |job: usize| {
+            let ledger = self.ledgers.iter().find(|ledger| ledger.has(job))?;
+            Some(format!("{} ({})", ledger.id, ledger.class(job).unwrap_or_default()))
+        };
+        self.life.runs_under_way().filter_map(|(job, _)| name(job)).collect()
+    }
+
     /// A version on disk that cannot be loaded leaves the last good one its place.
     fn fall_back(&mut self, shared: &mut Shared, now: Instant) {
         let waits = matches!(self.life.state(), State::Backoff | State::Blocked | State::Tripped);
         let why = self.why().unwrap_or_default();
-        if waits && !self.is_helper && self.version.falls_back(&self.spec, &why) {
+        if waits && !self.is_helper && self.version.falls_back(&self.spec, self.fatal_of.take(), &why) {
             tracing::warn!(target: "worker", "{}: its last good version is started instead", self.spec.id);
             self.output.logs.cli(&format!("{}: its last good version is started instead", self.spec.id));
             self.step(Input::Changed, shared, now);
@@ -791,10 +939,10 @@ impl Script {
         if !waits || std::mem::replace(&mut self.looking, true) {
             return;
         }
-        let (script, path, events) = (self.index, self.spec.script.clone(), events.clone());
+        let (script, spec, events) = (self.index, self.spec.clone(), events.clone());
         tokio::task::spawn_blocking(move || {
             // The loop may have ended meanwhile.
-            let _ = events.blocking_send(Event::FileLooked { script, file: super::stamp(&path) });
+            let _ = events.blocking_send(Event::FileLooked { script, file: super::stamp(&spec) });
         });
     }
 
@@ -828,7 +976,14 @@ impl Script {
     fn tell_change(&mut self, before: State) {
         let from_dump = before == State::Stopping(Step::Dump) && self.life.state() != before;
         if from_dump && let Some(place) = self.place_of_stack() {
-            self.life.explain(&format!(", at {place}"));
+            let under_way = self.under_way();
+            let also =
+                if under_way.len() > 1 { format!("; in a run then: {}", under_way.join(", ")) } else { String::new() };
+            self.life.explain(&format!(", at {place}{also}"));
+        }
+        if self.has_told() && !self.leaves && matches!(self.life.state(), State::Stopping(Step::Ask) | State::Stopped) {
+            // That was all it had to do.
+            return;
         }
         let id = &self.spec.id;
         let why = self.why().unwrap_or_default();
@@ -888,38 +1043,40 @@ impl Script {
         self.life.failure().map(|failure| failure.why.clone())
     }
 
-    pub fn view(&self, now: Instant) -> WorkerView {
-        let (state, why) = self.state_and_why(now);
-        let refused = self.version.trouble();
+    /// One view for each of its scripts.
+    pub fn views(&self, now: Instant) -> impl Iterator<Item = WorkerView> {
+        self.ledgers.iter().map(move |ledger| self.view(ledger, now))
+    }
+
+    fn view(&self, ledger: &Ledger, now: Instant) -> WorkerView {
+        let (state, why) = self.state_and_why(ledger, now);
+        let refused = self.version.trouble(&ledger.id);
         let why = match (why, &refused) {
             (Some(why), Some(refused)) => Some(format!("{why}; {refused}")),
             (why, refused) => why.or(refused.clone()),
         };
         WorkerView {
-            id: self.spec.id.clone(),
+            id: ledger.id.clone(),
             input: self.spec.input.clone(),
-            script: self.spec.script.clone(),
+            script: ledger.path.clone(),
+            shares_process: matches!(self.spec.collectors, Collectors::Several(_)),
             state,
             since: self.life.since(),
             why,
             refused,
-            next: self.next(),
+            next: self.next(ledger),
             pid: self.pid(),
             restarts: self.life.restarts(),
-            runs_ok: self.runs_ok,
-            runs_failed: self.runs_failed,
-            skipped_ticks: self.skipped_ticks,
-            last_run: self.last_run,
-            jobs: self
-                .jobs
-                .iter()
-                .map(|job| JobView { name: job.name.clone(), class: job.class.clone(), interval: job.interval })
-                .collect(),
-            points_accepted: self.member.points_accepted(),
-            points_refused: self.member.points_refused(),
-            last_refusal: self.member.last_refusal(),
-            last_error: self.last_error.clone(),
-            warnings: self.warnings.clone(),
+            runs_ok: ledger.runs_ok,
+            runs_failed: ledger.runs_failed,
+            skipped_ticks: ledger.skipped_ticks,
+            last_run: ledger.last_run,
+            jobs: ledger.job_views(),
+            points_accepted: ledger.member.points_accepted(),
+            points_refused: ledger.member.points_refused(),
+            last_refusal: ledger.member.last_refusal(),
+            last_error: ledger.last_error.clone(),
+            warnings: ledger.warnings.clone(),
             last_words: self.output.last_words(),
             stack: self.stack.clone(),
             output_dropped: self.output.dropped(),
@@ -931,20 +1088,24 @@ impl Script {
         }
     }
 
-    fn next(&self) -> Option<(&'static str, Instant)> {
-        if self.is_helper {
+    fn next(&self, ledger: &Ledger) -> Option<(&'static str, Instant)> {
+        if self.is_helper || ledger.unloaded == Some(Unloaded::Helper) {
             return None;
         }
         if let Some(next) = self.life.next() {
             return Some((next.what, next.at));
         }
-        self.next_run.values().min().map(|at| ("run", *at)).filter(|_| self.life.has_process())
+        ledger.next_run().map(|at| ("run", at)).filter(|_| self.life.has_process())
     }
 
-    fn state_and_why(&self, now: Instant) -> (&'static str, Option<String>) {
+    fn state_and_why(&self, ledger: &Ledger, now: Instant) -> (&'static str, Option<String>) {
+        if ledger.unloaded.is_some() {
+            return ledger.state(None, 0);
+        }
         let failure = self.life.failure();
         let state = match (self.life.state(), failure.map(|failure| failure.fault)) {
             (State::Waiting | State::Spawning | State::Loading, _) => "starting",
+            (State::Stopping(_) | State::Stopped, None) if self.has_told() && !self.leaves => "ok",
             (State::Stopping(_) | State::Backoff | State::Tripped, Some(Fault::Hung)) => "hung",
             (State::Stopping(_), _) => "stopping",
             (State::Blocked, _) if self.is_helper => return ("helper", None),
@@ -956,10 +1117,18 @@ impl Script {
             (State::Ended, Some(Fault::Hung)) => "hung",
             (State::Ended, Some(_)) => "crashed",
             (State::Stopped, _) => "stopped",
-            (State::Overdue, _) => return ("running", Some(self.overdue(now))),
-            (State::Idle | State::Running, _) => return self.state_by_runs(failure),
+            (State::Overdue, _) if self.is_late(ledger) => return ("running", Some(self.overdue(now))),
+            (State::Idle | State::Running | State::Overdue, _) => {
+                return ledger.state(failure.map(|failure| failure.why.clone()), self.output.dropped());
+            }
         };
         (state, self.why())
+    }
+
+    /// Says whether the run that lasts longest is one of this script; without a run under way all wait for one.
+    fn is_late(&self, ledger: &Ledger) -> bool {
+        let longest = self.life.runs_under_way().min_by_key(|(_, began)| *began);
+        longest.is_none_or(|(job, _)| ledger.has(job))
     }
 
     fn overdue(&self, now: Instant) -> String {
@@ -967,47 +1136,6 @@ impl Script {
         match self.life.run_began() {
             Some(began) => format!("its run has been going on for {} s, longer than its interval", lasts(began)),
             None => format!("no run has begun for {} s", lasts(self.life.last_activity())),
-        }
-    }
-
-    fn state_by_runs(&self, failure: Option<&Failure>) -> (&'static str, Option<String>) {
-        let raised = self.last_of_jobs.values().any(|outcome| *outcome == Outcome::Raised);
-        if raised && let Some(error) = &self.last_error {
-            let place = error.place.as_ref().map_or(String::new(), |place| format!(" at {place}"));
-            return ("failing", Some(format!("its run raised {}{place}, {} times", error.text, error.times)));
-        }
-        if failure.is_some() || self.last_of_jobs.is_empty() {
-            return ("running", failure.map(|failure| failure.why.clone()));
-        }
-        let refused: u64 = self.last_of_jobs.values().map(|outcome| outcome.refused()).sum();
-        if refused > 0 {
-            let why = self.member.last_refusal().unwrap_or_default();
-            return ("refused", Some(format!("{} of its last run refused: {why}", count(refused, "point"))));
-        }
-        if self.silent_runs >= SILENT_RUNS {
-            return ("silent", Some(format!("its last {} runs reported nothing", self.silent_runs)));
-        }
-        if let Some(warning) = self.warnings.iter().find(|warning| warning.contains("does not run")) {
-            return ("ok", Some(warning.clone()));
-        }
-        let dropped = self.output.dropped();
-        if dropped > 0 {
-            return (
-                "ok",
-                Some(format!(
-                    "prints more than the log takes (200 lines/s): {dropped} lines of output were dropped, no points"
-                )),
-            );
-        }
-        ("ok", None)
-    }
-}
-
-impl Outcome {
-    fn refused(self) -> u64 {
-        match self {
-            Self::Refused(count) => count,
-            Self::Ok | Self::Raised => 0,
         }
     }
 }
@@ -1052,15 +1180,6 @@ fn limits(spec: &WorkerSpec, shared: &Shared) -> Limits {
 /// The other end is closed: the process ends by itself, and its end says more.
 fn has_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
-}
-
-/// A worker may claim any number.
-fn after(now: Instant, ms: u64) -> Instant {
-    now.checked_add(Duration::from_millis(ms)).unwrap_or(now)
-}
-
-fn count(n: u64, word: &str) -> String {
-    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A refusing answer, as far as it is to be told.

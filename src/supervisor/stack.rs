@@ -6,6 +6,8 @@ use crate::worker::WorkerSpec;
 
 /// Present in the stack of each thread that runs a job.
 const RUNS_A_JOB: &str = "pythond/guard.py\"";
+/// Heads the thread that a signal of its own has come to.
+const CRASHED: &str = "Current thread ";
 
 /// A file of the script by its path below its root's folder, others by their full path.
 pub(super) fn name_of(file: &Path, spec: &WorkerSpec) -> String {
@@ -13,11 +15,19 @@ pub(super) fn name_of(file: &Path, spec: &WorkerSpec) -> String {
     short.unwrap_or(file).display().to_string()
 }
 
-/// The innermost frame of the user's own code (`mytest/x.py:31 in query`): of a thread that runs a job, else of any.
-pub(super) fn user_frame(dump: &str, spec: &WorkerSpec) -> Option<String> {
-    let threads: Vec<&str> = dump.split("\n\n").collect();
-    let (jobs, others): (Vec<&str>, Vec<&str>) = threads.into_iter().partition(|thread| thread.contains(RUNS_A_JOB));
-    jobs.into_iter().chain(others).find_map(|thread| thread.lines().find_map(|line| frame(line, spec)))
+/// The innermost frame of the user's own code (`mytest/x.py:31 in query`): of the thread that crashed, else of one that runs a job, rather
+/// one of the script that is `suspected`, else of any.
+pub(super) fn user_frame(dump: &str, spec: &WorkerSpec, suspected: Option<&Path>) -> Option<String> {
+    let suspected = suspected.map(|script| format!("File \"{}\"", script.display()));
+    let rank = |thread: &&str| match thread.contains(RUNS_A_JOB) {
+        true if thread.contains(CRASHED) => 0,
+        true if suspected.as_ref().is_some_and(|script| thread.contains(script)) => 1,
+        true => 2,
+        false => 3,
+    };
+    let mut threads: Vec<&str> = dump.split("\n\n").collect();
+    threads.sort_by_key(rank);
+    threads.into_iter().find_map(|thread| thread.lines().find_map(|line| frame(line, spec)))
 }
 
 fn frame(line: &str, spec: &WorkerSpec) -> Option<String> {
@@ -57,10 +67,33 @@ Thread 0x00007f2 (most recent call first):
         std::fs::create_dir(&my).unwrap();
         let spec = spec(&my);
         let dump = DUMP.replace("/srv/python.d", dir.path().to_str().unwrap());
-        assert_eq!(user_frame(&dump, &spec).as_deref(), Some("my/x.py:31 in query"));
+        assert_eq!(user_frame(&dump, &spec, None).as_deref(), Some("my/x.py:31 in query"));
         let other = dump.replace("guard.py", "other.py");
-        assert_eq!(user_frame(&other, &spec).as_deref(), Some("my/helper.py:9 in tick"), "while loading no job runs");
-        assert_eq!(user_frame(DUMP, &spec), None, "no frame is the user's");
-        assert_eq!(user_frame("garbage \" line File \"", &spec), None);
+        assert_eq!(
+            user_frame(&other, &spec, None).as_deref(),
+            Some("my/helper.py:9 in tick"),
+            "while loading no job runs"
+        );
+        assert_eq!(user_frame(DUMP, &spec, None), None, "no frame is the user's");
+        assert_eq!(user_frame("garbage \" line File \"", &spec, None), None);
+    }
+
+    #[test]
+    fn of_several_jobs_the_one_that_crashed_is_told_and_else_the_one_that_is_suspected() {
+        let spec = |script: &str| WorkerSpec { script: script.into(), roots: vec!["/d".into()], ..spec_of_nothing() };
+        let thread = |head: &str, script: &str| {
+            format!(
+                "{head} (most recent call first):\n  File \"{script}\", line 3 in act\n  File \"/c/pythond/guard.py\", line 55 in run\n"
+            )
+        };
+        let dump = |second: &str| [thread("Thread 0x1", "/d/a.py"), thread(second, "/d/b.py")].join("\n");
+        let told = |dump: &str, suspected: &str| user_frame(dump, &spec("/d/a.py"), Some(Path::new(suspected)));
+        assert_eq!(told(&dump("Current thread 0x2"), "/d/a.py").as_deref(), Some("d/b.py:3 in act"));
+        assert_eq!(told(&dump("Thread 0x2"), "/d/b.py").as_deref(), Some("d/b.py:3 in act"));
+        assert_eq!(told(&dump("Thread 0x2"), "/d/other.py").as_deref(), Some("d/a.py:3 in act"));
+    }
+
+    fn spec_of_nothing() -> WorkerSpec {
+        spec(tempfile::tempdir().unwrap().path())
     }
 }

@@ -10,11 +10,11 @@ use std::time::SystemTime;
 
 use super::plan::{Refusal, Wanted};
 use super::{Stamp, stamp};
-use crate::worker::WorkerSpec;
 use crate::worker::control::Loaded;
 use crate::worker::files::{Look, Part, Print, Sum};
 use crate::worker::lastgood::{self, Kept};
 use crate::worker::process::find_program;
+use crate::worker::{Collectors, WorkerSpec};
 
 #[derive(Default)]
 pub(super) struct Version {
@@ -55,17 +55,22 @@ impl Before {
     pub fn look(ask: &Ask, last_good: &Path) -> Self {
         let Ask { spec, home, refusal, falls_back } = ask;
         let mut look = Look::default();
-        let mut parts = vec![Part::File(spec.script.clone())];
+        let mut parts: Vec<Part> = spec.scripts().into_iter().map(|script| Part::File(script.path)).collect();
         parts.extend(spec.roots.iter().cloned().map(Part::Names));
         parts.extend(data_of(spec, home.as_deref()));
         let print = look.print(&parts);
-        let kept = lastgood::find(last_good, &spec.id);
+        let of = match &spec.collectors {
+            Collectors::One { of, .. } => Some(of),
+            Collectors::All | Collectors::Told | Collectors::Several(_) => None,
+        };
+        // A class that has not run alone yet has what its script had.
+        let kept = lastgood::find(last_good, &spec.id).or_else(|| lastgood::find(last_good, of?));
         let files = kept.iter().flat_map(|kept| &kept.files);
         let mut files = files.map(|(file, sum)| (Part::File(file.clone()), *sum));
         let kept_differs = files.any(|(part, sum)| look.at(&part) != Some(sum));
         let still_refused = refusal.as_ref().is_some_and(|refused| look.print(refused.keys()) == *refused);
         Self {
-            stamp: stamp(&spec.script),
+            stamp: stamp(spec),
             print,
             interpreter: interpreter(spec),
             uses_kept: kept.is_some() && (*falls_back || still_refused),
@@ -88,9 +93,9 @@ pub(super) fn interpreter(spec: &WorkerSpec) -> Option<PathBuf> {
     find_program(&spec.cmd, &spec.envs).ok()?.canonicalize().ok()
 }
 
-fn data_of(spec: &WorkerSpec, home: Option<&Path>) -> Option<Part> {
-    home?;
-    spec.script.parent().map(|dir| Part::Data(dir.to_owned()))
+fn data_of(spec: &WorkerSpec, home: Option<&Path>) -> Vec<Part> {
+    let scripts = if home.is_some() { spec.scripts() } else { Vec::new() };
+    scripts.iter().filter_map(|script| script.path.parent()).map(|dir| Part::Data(dir.to_owned())).collect()
 }
 
 impl Version {
@@ -128,6 +133,12 @@ impl Version {
     /// The copies that run in place of the files on disk.
     pub fn runs_kept(&self) -> Option<&Kept> {
         self.before.kept.as_ref().filter(|_| self.before.uses_kept)
+    }
+
+    /// Says whether one of several scripts was loaded in the last good version, so that one that cannot be is to be refused.
+    pub fn must_load(&self, script: &Path) -> bool {
+        let kept = self.before.kept.as_ref().filter(|_| !self.before.uses_kept);
+        kept.is_some_and(|kept| kept.files.contains_key(script) && !kept.unloaded.iter().any(|path| path == script))
     }
 
     /// The worker has loaded its script; gives the files to keep, if they are on disk as they run.
@@ -169,7 +180,8 @@ impl Version {
     }
 
     /// The version on disk could not be loaded: says whether the last good one is to be started instead.
-    pub fn falls_back(&mut self, spec: &WorkerSpec, why: &str) -> bool {
+    /// `of` is the script at fault, of several.
+    pub fn falls_back(&mut self, spec: &WorkerSpec, of: Option<String>, why: &str) -> bool {
         if self.before.uses_kept {
             // Both fail; the next attempt is for what lies on disk.
             self.refusal = None;
@@ -184,6 +196,7 @@ impl Version {
         }
         self.refusal = Some(Refusal {
             why: why.to_owned(),
+            of,
             at: SystemTime::now(),
             spec: spec.clone(),
             home: self.home.clone(),
@@ -193,9 +206,9 @@ impl Version {
         true
     }
 
-    /// What is wrong with the version on disk, and which one runs.
-    pub fn trouble(&self) -> Option<String> {
-        let refusal = self.refusal.as_ref()?;
+    /// What is wrong with the version on disk, and which one runs; `None` for a script that is not at fault.
+    pub fn trouble(&self, id: &str) -> Option<String> {
+        let refusal = self.refusal.as_ref().filter(|refusal| refusal.of.as_ref().is_none_or(|of| of == id))?;
         let copies = if self.before.uses_kept { ", from its copy" } else { "" };
         let of = self.since.map_or(String::new(), |since| format!(" of {}", clock(since)));
         Some(format!("last good version{of} runs{copies}; refused at {}: {}", clock(refusal.at), refusal.why))
@@ -211,6 +224,11 @@ fn clock(at: SystemTime) -> String {
 }
 
 /// Keeps what runs, so that it can be started again. Blocks.
-pub(super) fn keep(last_good: &Path, spec: &WorkerSpec, loaded: &[Loaded]) -> Result<Kept, String> {
-    lastgood::save(last_good, spec, loaded, SystemTime::now()).map_err(|error| error.to_string())
+pub(super) fn keep(
+    last_good: &Path,
+    spec: &WorkerSpec,
+    loaded: &[Loaded],
+    unloaded: &[PathBuf],
+) -> Result<Kept, String> {
+    lastgood::save(last_good, spec, loaded, unloaded, SystemTime::now()).map_err(|error| error.to_string())
 }

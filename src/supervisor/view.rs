@@ -11,6 +11,8 @@ pub struct WorkerView {
     pub id: String,
     pub input: String,
     pub script: PathBuf,
+    /// All scripts of its input run in its process.
+    pub shares_process: bool,
     /// `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
     pub state: &'static str,
     pub since: Instant,

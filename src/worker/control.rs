@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::files::Sum;
-use super::{WorkerSpec, sys};
+use super::{Collectors, ScriptFile, WorkerSpec, sys};
 
 /// A frame is at most this long.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -34,8 +34,16 @@ pub enum Mode {
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum Down<'a> {
     Spec(Spec<'a>),
-    Stop { grace_ms: u64 },
-    RunNow { i: usize },
+    /// Behind the spec of a worker that has several scripts, which may not fit one frame.
+    Scripts {
+        scripts: Vec<OneScript<'a>>,
+    },
+    Stop {
+        grace_ms: u64,
+    },
+    RunNow {
+        i: usize,
+    },
 }
 
 /// The first frame: all that the worker knows.
@@ -55,6 +63,12 @@ pub struct Spec<'a> {
     pub host: String,
     pub port: u16,
     pub token: &'a str,
+    /// The only classes to make and run; absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<&'a str>>,
+    /// How many scripts come behind this; absent: that of this frame is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub several: Option<usize>,
     pub config: &'a serde_json::Value,
     pub times: u32,
     pub limits: Limits<'a>,
@@ -63,6 +77,41 @@ pub struct Spec<'a> {
     /// The manifest of the last good version, where that is to run in place of the files on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<&'a Path>,
+}
+
+/// One of several scripts of a worker.
+#[derive(Debug, Serialize)]
+pub struct OneScript<'a> {
+    pub script: &'a Path,
+    pub module: &'a str,
+    pub token: &'a str,
+    /// Without it the others are not to run either: it could be loaded before.
+    pub must: bool,
+}
+
+impl<'a> OneScript<'a> {
+    pub fn of(script: &'a ScriptFile, token: &'a str, must: bool) -> Self {
+        Self { script: &script.path, module: &script.module, token, must }
+    }
+}
+
+/// Puts the scripts behind a spec into frames that are short enough.
+pub fn in_frames(scripts: Vec<OneScript<'_>>) -> Vec<Down<'_>> {
+    let mut frames: Vec<Vec<OneScript<'_>>> = Vec::new();
+    let mut room = 0;
+    for script in scripts {
+        // Every byte may become an escape of six.
+        let length = (script.script.as_os_str().len() + script.module.len()) * 6 + 100;
+        match frames.last_mut().filter(|_| length <= room) {
+            Some(frame) => frame.push(script),
+            None => {
+                room = FRAME_BYTES;
+                frames.push(vec![script]);
+            }
+        }
+        room = room.saturating_sub(length);
+    }
+    frames.into_iter().map(|scripts| Down::Scripts { scripts }).collect()
 }
 
 /// What the worker does to itself before it opens its script; what is absent stays as it is.
@@ -146,6 +195,16 @@ impl<'a> Spec<'a> {
             host: reachable_ip(address.tcp.ip()).to_string(),
             port: address.tcp.port(),
             token,
+            classes: match (&spec.collectors, mode) {
+                (Collectors::One { class, .. }, _) => Some(vec![class.as_str()]),
+                (Collectors::Told, Mode::Worker) => Some(Vec::new()),
+                // Somebody tries the script as a whole.
+                (Collectors::Told | Collectors::All | Collectors::Several(_), _) => None,
+            },
+            several: match &spec.collectors {
+                Collectors::Several(scripts) => Some(scripts.len()),
+                Collectors::All | Collectors::Told | Collectors::One { .. } => None,
+            },
             config: &spec.config,
             times,
             limits: Limits::of(spec),
@@ -183,8 +242,21 @@ pub enum Up {
     Loaded {
         files: Vec<Loaded>,
     },
+    /// One of several scripts is about to be loaded.
+    Loading {
+        s: usize,
+    },
+    /// One of several scripts could not be loaded; the others go on.
+    Unloaded(Fatal),
+    /// The first of the jobs of `Ready`, where they are many.
+    Jobs {
+        jobs: Vec<Job>,
+    },
     Ready {
         jobs: Vec<Job>,
+        /// All classes of the script, where only some are made.
+        #[serde(default)]
+        classes: Vec<String>,
     },
     Run {
         i: usize,
@@ -223,6 +295,9 @@ pub struct Loaded {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Job {
     pub i: usize,
+    /// Number of its script, of several.
+    #[serde(default)]
+    pub s: usize,
     pub name: String,
     pub class: String,
     /// Seconds.
@@ -274,6 +349,9 @@ pub struct Frame {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Refused {
+    /// Number of the script, of several; so in the frames below.
+    #[serde(default)]
+    pub s: usize,
     pub category: String,
     pub status: u16,
     pub text: String,
@@ -296,6 +374,8 @@ pub struct Caller {
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Warn {
+    #[serde(default)]
+    pub s: usize,
     pub code: String,
     pub msg: String,
     #[serde(default)]
@@ -305,6 +385,8 @@ pub struct Warn {
 /// Why the script cannot run.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Fatal {
+    #[serde(default)]
+    pub s: usize,
     pub exc: String,
     pub msg: String,
     #[serde(default)]
@@ -481,6 +563,7 @@ mod tests {
             id: "x".to_owned(),
             input: "in".to_owned(),
             script: path,
+            collectors: Collectors::All,
             module: "x".to_owned(),
             roots: Vec::new(),
             cmd: "python3".to_owned(),

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
-use super::WorkerSpec;
+use super::{Collectors, WorkerSpec};
 use crate::config::diagnostic::Place;
-use crate::config::{Diagnostic, Input, Severity};
+use crate::config::{Diagnostic, Input, Isolation, Severity};
 use crate::platform;
 
 /// A Python source file is not larger.
@@ -51,7 +51,27 @@ pub fn scripts(inputs: &[Input]) -> Discovered {
         }
     }
     make_unique(&mut found.specs);
+    found.specs = gathered(found.specs, inputs);
     found
+}
+
+/// Puts the scripts of an input that has one process for all of them into one spec, where the first of them stood.
+fn gathered(specs: Vec<WorkerSpec>, inputs: &[Input]) -> Vec<WorkerSpec> {
+    let shares = |name: &str| inputs.iter().any(|input| input.name == name && input.isolation == Isolation::Input);
+    let mut gathered: Vec<WorkerSpec> = Vec::new();
+    for spec in specs {
+        if !shares(&spec.input) {
+            gathered.push(spec);
+            continue;
+        }
+        let id = format!("[{}]", spec.input);
+        let more = spec.scripts();
+        match gathered.iter_mut().find(|one| one.id == id).map(|one| &mut one.collectors) {
+            Some(Collectors::Several(scripts)) => scripts.extend(more),
+            _ => gathered.push(WorkerSpec { id, collectors: Collectors::Several(more), ..spec }),
+        }
+    }
+    gathered
 }
 
 struct Script {
@@ -181,6 +201,10 @@ fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
         id: script.id,
         input: input.name.clone(),
         script: script.path,
+        collectors: match input.isolation {
+            Isolation::Class => Collectors::Told,
+            Isolation::Script | Isolation::Input => Collectors::All,
+        },
         module: script.module,
         roots: own_first,
         cmd: input.cmd.clone(),
@@ -206,9 +230,12 @@ fn make_unique(specs: &mut [WorkerSpec]) {
     for spec in specs.iter() {
         *counts.entry(spec.id.clone()).or_default() += 1;
     }
+    // A file that is named like a class of another script.
+    let of_classes: Vec<String> =
+        specs.iter().filter(|spec| spec.collectors == Collectors::Told).map(|spec| format!("{}:", spec.id)).collect();
     let mut taken: HashMap<String, usize> = HashMap::new();
     for spec in specs {
-        if counts[&spec.id] > 1 {
+        if counts[&spec.id] > 1 || of_classes.iter().any(|start| spec.id.starts_with(start)) {
             spec.id = format!("{}@{}", spec.id, spec.input);
         }
         let times = taken.entry(spec.id.clone()).or_default();
@@ -334,6 +361,48 @@ mod tests {
         let found = scripts(&[Input::plain("in", "python3", base)]);
         assert_eq!(found.specs.len(), 1);
         assert_eq!(found.problems.len(), 4, "{:?}", found.problems);
+    }
+
+    #[test]
+    fn an_input_with_one_process_has_one_spec_and_each_of_its_scripts_can_be_had_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d");
+        for file in ["a/x.py", "a/y.py", "b/x.py", "c/z.py"] {
+            fs::create_dir_all(base.join(file).parent().unwrap()).unwrap();
+            fs::write(base.join(file), "").unwrap();
+        }
+        let shared = Input {
+            dirs: vec![base.join("a"), base.join("b")],
+            isolation: Isolation::Input,
+            ..Input::plain("in", "python3", base.clone())
+        };
+        let found = scripts(&[shared, Input::plain("other", "python3", base.join("c"))]).specs;
+        let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
+        assert_eq!(ids, ["[in]", "c.z"]);
+        let inside: Vec<(String, String)> =
+            found[0].scripts().into_iter().map(|script| (script.id, script.module)).collect();
+        assert_eq!(inside, pairs(&[("a.x", "x"), ("a.y", "y"), ("b.x", "x")]));
+        let alone = found[0].clone().apart();
+        assert_eq!(alone[2].id, "b.x");
+        assert_eq!((&alone[2].script, &alone[2].roots), (&base.join("b/x.py"), &vec![base.join("b"), base.join("a")]));
+        assert!(alone.iter().all(|spec| spec.collectors == Collectors::All));
+    }
+
+    #[test]
+    fn a_file_that_is_called_like_a_class_of_another_script_has_another_name() {
+        let root = tempfile::tempdir().unwrap();
+        let base = root.path().join("python.d/my");
+        fs::create_dir_all(&base).unwrap();
+        for file in ["a.py", "a:C.py"] {
+            fs::write(base.join(file), "").unwrap();
+        }
+        let by_class = Input { isolation: Isolation::Class, ..Input::plain("in", "python3", base) };
+        let found = scripts(&[by_class]).specs;
+        let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
+        assert_eq!(ids, ["my.a", "my.a:C@in"]);
+        let class = found[0].of_class("C");
+        assert_eq!(class.id, "my.a:C");
+        assert_eq!(class.collectors, Collectors::One { class: "C".to_owned(), of: "my.a".to_owned() });
     }
 
     #[test]

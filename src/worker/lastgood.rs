@@ -27,6 +27,8 @@ pub struct Kept {
     pub script: PathBuf,
     pub roots: Vec<PathBuf>,
     pub files: BTreeMap<PathBuf, Sum>,
+    /// Scripts of it, of several in one process, that could not be loaded.
+    pub unloaded: Vec<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,6 +39,8 @@ struct Manifest {
     script: PathBuf,
     roots: Vec<PathBuf>,
     files: Vec<Copy>,
+    #[serde(default)]
+    unloaded: Vec<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,12 +60,18 @@ const PLAIN: usize = 120;
 ///
 /// # Errors
 /// When one of the files is no longer as it was loaded (`InvalidData`), or the disk says no; then what was kept before stays.
-pub fn save(dir: &Path, spec: &WorkerSpec, loaded: &[Loaded], now: SystemTime) -> io::Result<Kept> {
+pub fn save(
+    dir: &Path,
+    spec: &WorkerSpec,
+    loaded: &[Loaded],
+    unloaded: &[PathBuf],
+    now: SystemTime,
+) -> io::Result<Kept> {
     let id = spec.id.as_str();
     let folder = dir.join(folder_name(id));
     let files: BTreeMap<PathBuf, Sum> = loaded.iter().map(|one| (one.file.clone(), one.sum)).collect();
     let before = find(dir, id);
-    let is_same = |before: &&Kept| before.files == files && before.roots == spec.roots;
+    let is_same = |before: &&Kept| before.files == files && before.roots == spec.roots && before.unloaded == unloaded;
     if let Some(before) = before.as_ref().filter(is_same) {
         return Ok(before.clone());
     }
@@ -73,8 +83,15 @@ pub fn save(dir: &Path, spec: &WorkerSpec, loaded: &[Loaded], now: SystemTime) -
     let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let names: BTreeSet<String> = copies.iter().map(|copy| copy.copy.clone()).collect();
     let (script, roots) = (spec.script.clone(), spec.roots.clone());
-    let manifest =
-        Manifest { id: id.to_owned(), since: seconds, script: script.clone(), roots: roots.clone(), files: copies };
+    let unloaded = unloaded.to_vec();
+    let manifest = Manifest {
+        id: id.to_owned(),
+        since: seconds,
+        script: script.clone(),
+        roots: roots.clone(),
+        files: copies,
+        unloaded: unloaded.clone(),
+    };
     let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
     replace(&folder.join(MANIFEST), &text, platform::readable_by_all)?;
     for entry in fs::read_dir(&folder)?.flatten() {
@@ -83,7 +100,7 @@ pub fn save(dir: &Path, spec: &WorkerSpec, loaded: &[Loaded], now: SystemTime) -
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(Kept { manifest: folder.join(MANIFEST), since, script, roots, files })
+    Ok(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded })
 }
 
 /// Finds the version that is kept of a script, if every byte of it is as it was. Blocks.
@@ -96,10 +113,10 @@ pub fn find(dir: &Path, id: &str) -> Option<Kept> {
     if manifest.id != id || !manifest.files.iter().all(is_whole) {
         return None;
     }
-    let (script, roots) = (manifest.script, manifest.roots);
+    let (script, roots, unloaded) = (manifest.script, manifest.roots, manifest.unloaded);
     let files = manifest.files.into_iter().map(|copy| (copy.file, copy.sum)).collect();
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(manifest.since);
-    Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files })
+    Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded })
 }
 
 /// Forgets what is kept of a script. Blocks.
@@ -183,7 +200,7 @@ mod tests {
             let input = crate::config::Input::plain("in", "python3", self.dir.path().to_owned());
             let mut spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
             spec.id = id.to_owned();
-            save(&self.kept(), &spec, loaded, SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+            save(&self.kept(), &spec, loaded, &[], SystemTime::UNIX_EPOCH + Duration::from_secs(second))
         }
     }
 

@@ -373,6 +373,11 @@ impl Life {
         )
     }
 
+    /// The jobs that are in a run, and when that began.
+    pub fn runs_under_way(&self) -> impl Iterator<Item = (usize, Instant)> {
+        self.running.iter().map(|(job, began)| (*job, *began))
+    }
+
     /// When the run that lasts longest began.
     pub fn run_began(&self) -> Option<Instant> {
         self.running.values().min().copied()

@@ -54,8 +54,13 @@ pub(super) fn token() -> String {
 
 impl Member {
     pub fn new(spec: &WorkerSpec) -> Arc<Self> {
+        Self::of(&spec.id, spec)
+    }
+
+    /// One of several scripts of a process.
+    pub fn of(id: &str, spec: &WorkerSpec) -> Arc<Self> {
         Arc::new(Self {
-            id: spec.id.clone(),
+            id: id.to_owned(),
             input: spec.input.clone(),
             tags: RwLock::new(Arc::new(spec.tags.clone())),
             born: Instant::now(),
@@ -68,7 +73,7 @@ impl Member {
 
     /// The same script under another input, with the counts that it has.
     pub fn renamed(&self, spec: &WorkerSpec) -> Arc<Self> {
-        let member = Self::new(spec);
+        let member = Self::of(&self.id, spec);
         member.points_accepted.store(self.points_accepted(), Ordering::Relaxed);
         member.points_refused.store(self.points_refused(), Ordering::Relaxed);
         *member.refusal() = self.last_refusal();

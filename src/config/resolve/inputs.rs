@@ -10,7 +10,7 @@ use crate::config::section::{
     At, Wrong, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, read_value, size,
     text, word, yes_or_no,
 };
-use crate::config::{Input, RepoRoot, Restart};
+use crate::config::{Input, Isolation, RepoRoot, Restart};
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;
@@ -103,7 +103,6 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
     input.memory_max = section.read(reading, "memory_max", size(SMALLEST_MEMORY..=1 << 50)).map(|at| at.value);
     section.set(reading, "nice", number(-20..=19), &mut input.nice);
     section.set(reading, "config", script_config, &mut input.config);
-    section.read(reading, "isolation", isolation);
     manners(&mut section, reading, &mut input);
     section.finish(reading);
     (name.is_some() && cmd.is_some() && dirs.is_some()).then_some(input)
@@ -111,6 +110,8 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
 
 /// How a worker behaves towards the machine, and when it is replaced.
 fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) {
+    let words = word(&[("script", Isolation::Script), ("class", Isolation::Class), ("input", Isolation::Input)]);
+    section.set(reading, "isolation", words, &mut input.isolation);
     input.user = section.read(reading, "user", user).map(|at| at.value);
     let words = word(&[("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)]);
     section.set(reading, "restart", words, &mut input.restart);
@@ -337,17 +338,6 @@ fn env(node: &Node, reading: &mut Reading<'_>) -> Taken<(String, String)> {
             Ok((name.trim().to_owned(), value))
         }
         _ => must_be("`NAME=value`"),
-    }
-}
-
-fn isolation(node: &Node, _: &mut Reading<'_>) -> Taken<()> {
-    match &node.value {
-        Value::Text(word) if word == "script" => Ok(()),
-        Value::Text(word) if word == "class" || word == "input" => because(
-            "PD0103",
-            format!("`isolation` is `\"{word}\"`; this version has one process per script, which is \"script\""),
-        ),
-        _ => must_be("\"script\""),
     }
 }
 

@@ -49,8 +49,11 @@ def load(source: Source, emit: Emit) -> list[Job]:
     framework = datakit_framework.DataKitFramework
     framework.log_name = source.input
     framework.config = dict(source.config)
-    link = Link(emit)
-    datakit_framework._attach(link, source.agent_address)
+    link = datakit_framework._worker
+    if not isinstance(link, Link):
+        link = Link()
+        datakit_framework._attach(link, source.agent_address)
+    link.begin(emit)
     for warning in loader.warnings_for(source):
         emit.warn(warning["code"], warning["msg"], warning["line"])
     module = loader.load(source)
@@ -59,17 +62,19 @@ def load(source: Source, emit: Emit) -> list[Job]:
         text = "no class of this file is a collector: one that inherits `DataKitFramework` and defines `run`"
         kind = "Helper" if is_helper(module, framework) else "NoCollector"
         raise loader.Failure("find", "PD0204", kind, text, True, file=source.script, notes=notes)
+    named = named_once(classes)
+    source.classes = list(named)
     jobs: list[Job] = []
     failures: list[loader.Failure] = []
-    for cls in classes:
+    for cls in classes if source.wanted is None else _wanted(source, named, notes):
         try:
             collector = make(cls, source)
         except loader.Failure as error:
             failures.append(error)
             continue
-        link.know(collector, len(jobs))
+        link.know(collector, emit, len(jobs))
         jobs.append(_job(collector, framework, source.script, emit))
-    if not jobs:
+    if failures and not jobs:
         raise failures[0]
     for failure in failures:
         _warn_of(failure, emit)
@@ -106,6 +111,27 @@ def find(module: ModuleType, framework: type) -> tuple[list[type], list[str]]:
         elif value.__module__ == module.__name__ or issubclass(value, framework):
             notes.append(f"class `{value.__name__}` {why}")
     return chosen, notes
+
+
+def named_once(classes: list[type]) -> dict[str, type]:
+    """Returns the classes by their names; of several with one name (a factory makes such) the later get a number."""
+    named: dict[str, type] = {}
+    for cls in classes:
+        name, times = cls.__name__, 1
+        while name in named:
+            times += 1
+            name = f"{cls.__name__}~{times}"
+        named[name] = cls
+    return named
+
+
+def _wanted(source: Source, named: dict[str, type], notes: list[str]) -> list[type]:
+    """Returns the only collectors to make. Raises `loader.Failure` where one is not there."""
+    for name in source.wanted or []:
+        if name not in named:
+            text = f"no class `{name}` of this file is a collector; those are {', '.join(f'`{one}`' for one in named)}"
+            raise loader.Failure("find", "PD0204", "NoCollector", text, True, file=source.script, notes=notes)
+    return [named[name] for name in source.wanted or []]
 
 
 def is_helper(module: ModuleType, framework: type) -> bool:
@@ -218,35 +244,45 @@ def _fitting(answer: str) -> str:
 
 
 class Link:
-    """What `datakit_framework` finds in place of a socket of its own when it runs under the agent."""
+    """What `datakit_framework` finds in place of a socket of its own when it runs under the agent.
 
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self._jobs: dict[int, int] = {}
+    Scripts of one process share it. Who reports is known by the collector; code outside of any reports for the script
+    that was loaded last.
+    """
 
-    def know(self, collector: object, job: int) -> None:
-        self._jobs[id(collector)] = job
+    def __init__(self) -> None:
+        self._jobs: dict[int, tuple[Emit, int]] = {}
 
-    def _job(self, owner: object) -> int | None:
-        return self._jobs.get(id(owner))
+    def begin(self, emit: Emit) -> None:
+        """Notes that a script is loaded from here on."""
+        self._last = emit
+
+    def know(self, collector: object, emit: Emit, job: int) -> None:
+        self._jobs[id(collector)] = (emit, job)
+
+    def _of(self, owner: object) -> tuple[Emit, int | None]:
+        return self._jobs.get(id(owner)) or (self._last, None)
 
     def send(self, owner: object, method: str, path: str, content_type: str, body: bytes) -> tuple[int, str]:
         """Sends a request to the agent; returns the status and text of its answer, or 0 and a reason."""
-        reply = self._emit.post(self._job(owner), path, content_type, body, method)
+        emit, job = self._of(owner)
+        reply = emit.post(job, path, content_type, body, method)
         return reply.status, reply.text
 
     def sent(self, owner: object, category: str, points: int, status: int, text: str) -> None:
         """Notes the end of a report."""
         accepted, refused = judge(status, text, points)
-        self._emit.count(self._job(owner), 1, accepted, refused)
+        emit, job = self._of(owner)
+        emit.count(job, 1, accepted, refused)
         if not 200 <= status < 300:
-            self._emit.refused(self._job(owner), category, status, _fitting(text), refused)
+            emit.refused(job, category, status, _fitting(text), refused)
 
     def unsendable(self, owner: object, category: str, points: int, status: int, why: str) -> None:
         """Notes what never came to the agent: points without a JSON form, a refusal by another receiver."""
-        self._emit.count(self._job(owner), 0, 0, points)
-        self._emit.refused(self._job(owner), category, status, why, points)
+        emit, job = self._of(owner)
+        emit.count(job, 0, 0, points)
+        emit.refused(job, category, status, why, points)
 
     def left_out(self, why: str) -> None:
         """Notes a field that was left out of a point that was sent."""
-        self._emit.warn("PD0406", why)
+        self._last.warn("PD0406", why)
