@@ -39,7 +39,7 @@ impl Supervisor {
         if self.stopping.is_some() {
             return;
         }
-        let take = |script: &mut Script| Some((script.spec.id.clone(), script.take_told()?));
+        let take = |script: &mut Box<Script>| Some((script.spec.id.clone(), script.take_told()?));
         let told: Vec<_> = self.scripts.values_mut().filter_map(take).collect();
         for (id, (classes, are_of_kept)) in told {
             let there = self.classes_of(&id).filter_map(|script| Some((script.class()?.to_owned(), script.leaves())));
@@ -83,7 +83,7 @@ impl Supervisor {
     }
 
     fn classes_of(&self, id: &str) -> impl Iterator<Item = &Script> {
-        self.scripts.values().filter(move |script| script.is_class(id))
+        self.scripts.values().map(Box::as_ref).filter(move |script| script.is_class(id))
     }
 
     /// What runs: a script with all its classes as one.

@@ -332,7 +332,8 @@ struct Shared {
 
 struct Supervisor {
     /// By a number that no other script ever gets: events of one that has left may still be under way.
-    scripts: BTreeMap<usize, Script>,
+    /// Boxed: half the places of such a map are empty, and a script is large.
+    scripts: BTreeMap<usize, Box<Script>>,
     next_number: usize,
     shared: Shared,
     stopping: Option<oneshot::Sender<()>>,
@@ -372,7 +373,7 @@ impl Supervisor {
             }
             self.survive(Self::follow_classes);
             self.survive(Self::give_slots);
-            self.scripts.values_mut().for_each(Script::settle);
+            self.scripts.values_mut().for_each(|script| script.settle());
             self.let_go();
             if self.stopping.is_some() && !self.scripts.values().any(|script| script.life.has_process()) {
                 self.shared.spawner.close().await;
@@ -476,7 +477,7 @@ impl Supervisor {
         let number = self.next_number;
         self.next_number += 1;
         let script = Script::new(number, wanted, &self.shared, Instant::now());
-        self.scripts.entry(number).or_insert(script)
+        self.scripts.entry(number).or_insert(Box::new(script))
     }
 
     fn change(&mut self, change: Change, now: Instant) -> Settling {
@@ -532,7 +533,8 @@ impl Supervisor {
                 inputs.push(&script.spec.input);
             }
         }
-        inputs.into_iter().flat_map(|input| self.scripts.values().filter(move |script| script.spec.input == input))
+        let of = |input| self.scripts.values().map(Box::as_ref).filter(move |script| script.spec.input == input);
+        inputs.into_iter().flat_map(of)
     }
 
     /// Says who has neighbours: which scripts share a folder (a file without a collector may be a module of another one), and which an
@@ -571,7 +573,8 @@ impl Supervisor {
 
     /// The worker with this name, or of the script with it; rather one that stays.
     fn called(&mut self, id: &str) -> Option<&mut Script> {
-        self.scripts.values_mut().filter(|script| script.is_called(id)).min_by_key(|script| script.leaves())
+        let called = self.scripts.values_mut().map(Box::as_mut).filter(|script| script.is_called(id));
+        called.min_by_key(|script| script.leaves())
     }
 
     /// Hands an event to its script, unless it belongs to an incarnation that is over.
@@ -597,7 +600,7 @@ impl Supervisor {
         let slots = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
         let now = Instant::now();
         let mut starting = self.scripts.values().filter(|script| script.life.is_starting(now)).count();
-        let leaving: Vec<&Script> = self.scripts.values().filter(|script| script.leaves()).collect();
+        let leaving: Vec<&Script> = self.scripts.values().map(Box::as_ref).filter(|script| script.leaves()).collect();
         let has_to_wait = |script: &Script| leaving.iter().any(|other| other.is_in_the_way_of(script));
         let held: HashSet<usize> =
             self.scripts.iter().filter(|(_, script)| has_to_wait(script)).map(|(number, _)| *number).collect();
@@ -615,7 +618,7 @@ impl Supervisor {
     /// Looks off this thread at orphans, and at the files of scripts that wait: a file may lie on a disk that hangs.
     fn look(&mut self) {
         if self.tending.as_ref().is_none_or(JoinHandle::is_finished) {
-            let tokens: HashSet<String> = self.scripts.values().filter_map(Script::token).collect();
+            let tokens: HashSet<String> = self.scripts.values().filter_map(|script| script.token()).collect();
             let run_dir = self.shared.settings.run_dir.clone();
             self.tending = Some(tokio::task::spawn_blocking(move || process::tend_orphans(&run_dir, &tokens)));
         }
