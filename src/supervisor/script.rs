@@ -756,7 +756,7 @@ impl Script {
             Ended::Killed(_) => "killed",
         });
         if left_behind > 0 {
-            tracing::info!(target: "worker", "{}: {left_behind} processes that it left behind were ended", self.spec.id);
+            tracing::info!(target: "worker", "{}: {}", self.spec.id, tell_ended(left_behind));
         }
         if self.life.ends_because().is_none()
             && matches!(ended, Ended::Killed(_))
@@ -1064,6 +1064,11 @@ fn count(n: u64, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
+fn tell_ended(left_behind: usize) -> String {
+    let (noun, verb) = if left_behind == 1 { ("process", "was") } else { ("processes", "were") };
+    format!("{left_behind} {noun} that it left behind {verb} ended")
+}
+
 /// A refusing answer, as far as it is to be told.
 struct Answer {
     message: String,
@@ -1097,4 +1102,15 @@ fn first_line(text: &str) -> &str {
 
 fn tell_frame(frame: &Frame, spec: &WorkerSpec) -> String {
     format!("{}:{} in {}", name_of(&frame.file, spec), frame.line, frame.func)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_that_was_left_behind_is_told_in_the_singular() {
+        assert_eq!(tell_ended(1), "1 process that it left behind was ended");
+        assert_eq!(tell_ended(57), "57 processes that it left behind were ended");
+    }
 }
