@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 use vm::{Kit, Told};
 
-/// The guest ends by itself some seconds after 240; it takes 30 on an idle machine.
+/// The guest takes 30 s where it has a core for itself, and gives up waiting after 240.
 const BOUND: Duration = Duration::from_secs(300);
 
 const SETTINGS: &str = r#"
