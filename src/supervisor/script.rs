@@ -891,7 +891,7 @@ impl Script {
             Ended::Killed(_) => "killed",
         });
         if left_behind > 0 {
-            tracing::info!(target: "worker", "{}: {left_behind} processes that it left behind were ended", self.spec.id);
+            tracing::info!(target: "worker", "{}: {}", self.spec.id, tell_ended(left_behind));
         }
         if self.life.ends_because().is_none()
             && matches!(ended, Ended::Killed(_))
@@ -1182,6 +1182,11 @@ fn has_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected)
 }
 
+fn tell_ended(left_behind: usize) -> String {
+    let (noun, verb) = if left_behind == 1 { ("process", "was") } else { ("processes", "were") };
+    format!("{left_behind} {noun} that it left behind {verb} ended")
+}
+
 /// A refusing answer, as far as it is to be told.
 struct Answer {
     message: String,
@@ -1215,4 +1220,15 @@ fn first_line(text: &str) -> &str {
 
 fn tell_frame(frame: &Frame, spec: &WorkerSpec) -> String {
     format!("{}:{} in {}", name_of(&frame.file, spec), frame.line, frame.func)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_that_was_left_behind_is_told_in_the_singular() {
+        assert_eq!(tell_ended(1), "1 process that it left behind was ended");
+        assert_eq!(tell_ended(57), "57 processes that it left behind were ended");
+    }
 }

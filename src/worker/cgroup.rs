@@ -353,7 +353,8 @@ mod tests {
         groups.close();
     }
 
-    /// The controllers are not to be had on every machine, so a folder of plain files stands for the kernel's.
+    /// The controllers are not to be had on every machine, so a folder of plain files stands for the kernel's;
+    /// `tests/cgroups_vm.rs` has the kernel's own.
     #[test]
     fn limits_are_written_and_the_killer_is_read() {
         let dir = tempfile::tempdir().unwrap();

@@ -608,7 +608,7 @@ fn sweep(run_dir: &Path) {
             return;
         }
         if !std::mem::replace(&mut told, true) {
-            tracing::warn!(target: "worker", "ending {} processes that an earlier agent left behind: {left:?}", left.len());
+            tracing::warn!(target: "worker", "ending what an earlier agent left behind: {left:?}");
         }
         for pid in left {
             kill_if(pid, is_left);

@@ -7,8 +7,7 @@ use std::process::Command;
 
 /// A program; `None` where it is not installed, unless `PYTHOND_REQUIRE_SERVERS=1`.
 pub fn installed(program: &str, package: &str) -> Option<PathBuf> {
-    let places = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let found = which::which_in(program, Some(places), "/").ok();
+    let found = find(program);
     if found.is_none() {
         go_without("PYTHOND_REQUIRE_SERVERS", &format!("{program} is not installed (Debian package {package})"));
     }
@@ -21,6 +20,20 @@ pub fn root_can(what: &str, is_so: bool) -> bool {
         go_without("PYTHOND_REQUIRE_ROOT", &format!("this user, on this machine, cannot {what}"));
     }
     is_so
+}
+
+/// A part of a virtual machine, as it was found; a missing one fails with `PYTHOND_REQUIRE_VM=1`.
+pub fn part_of_a_vm<T>(what: &str, found: Option<T>) -> Option<T> {
+    if found.is_none() {
+        go_without("PYTHOND_REQUIRE_VM", &format!("for a virtual machine there is no {what}"));
+    }
+    found
+}
+
+/// Where a program lies.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let places = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    which::which_in(program, Some(places), "/").ok()
 }
 
 fn go_without(required: &str, why: &str) {
