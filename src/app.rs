@@ -422,7 +422,8 @@ fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, soc
         .map(|sink| format!("{} ({}, {})", sink.name, sink.kind.as_str(), sink.kind.target()))
         .collect();
     let at = address.map_or_else(|| socket.display().to_string(), |address| format!("http://{address}/"));
-    let scripts = if specs.len() == 1 { "1 script".to_owned() } else { format!("{} scripts", specs.len()) };
+    let count: usize = specs.iter().map(|spec| spec.scripts().len()).sum();
+    let scripts = if count == 1 { "1 script".to_owned() } else { format!("{count} scripts") };
     tracing::info!(target: "agent", "pythond {} · {scripts} · points go to {} · page {at} · Ctrl-C to stop", env!("CARGO_PKG_VERSION"), sinks.join(", "));
     if config.default_sink {
         tracing::info!(target: "agent", "no sink is configured, so the points go to files; add a [sinks.<kind>.<name>] table to send them on");

@@ -21,6 +21,21 @@ const UNHURRIED: Duration = Duration::from_secs(60);
 // --- deaths ---
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_state_is_as_old_as_it_is_the_same_whatever_number_of_runs() {
+    let lab = Lab::new();
+    lab.collector("a", 0.1, "if (HERE / 'broken').exists(): raise OSError('broken')");
+    std::fs::write(lab.file("a/broken"), "").unwrap();
+    let running = lab.start();
+    let early = running.wait("a.a", "fails", |view| view.state == "failing" && view.runs_failed > 0).await;
+    let late = running.wait("a.a", "fails again", |view| view.runs_failed >= early.runs_failed + 5).await;
+    assert_eq!((late.state, late.since), ("failing", early.since));
+    std::fs::remove_file(lab.file("a/broken")).unwrap();
+    let mended = running.wait("a.a", "is mended", |view| view.state != "failing").await;
+    assert!(mended.since > early.since, "{mended:?}");
+    running.stop(UNHURRIED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_script_that_exits_at_import_trips_the_breaker_and_runs_once_it_is_mended() {
     let mut lab = Lab::new();
     lab.limits.trip_score = 2.9;

@@ -51,6 +51,8 @@ pub(super) struct Ledger {
     pub last_error: Option<LastError>,
     /// What its worker warned of since it was started.
     pub warnings: Vec<String>,
+    /// The state after the last run, or after the load, and when it came to be so.
+    stands: Option<(&'static str, Instant)>,
 }
 
 impl Ledger {
@@ -72,6 +74,7 @@ impl Ledger {
             last_of_jobs: BTreeMap::new(),
             last_error: None,
             warnings: Vec::new(),
+            stands: None,
         }
     }
 
@@ -100,6 +103,7 @@ impl Ledger {
         self.unloaded = None;
         self.warnings.clear();
         self.next_run.clear();
+        self.stands = None;
     }
 
     /// Its jobs, as the new worker has told them.
@@ -169,6 +173,18 @@ impl Ledger {
         self.jobs.clear();
         self.next_run.clear();
         self.last_of_jobs.clear();
+    }
+
+    /// Notes its state after a run or the load.
+    pub fn stands(&mut self, state: &'static str, now: Instant) {
+        if self.stands.is_none_or(|(before, _)| before != state) {
+            self.stands = Some((state, now));
+        }
+    }
+
+    /// Since when it has been in this state without a break, however many runs there were; `None` where no run told of it.
+    pub fn stands_since(&self, state: &str) -> Option<Instant> {
+        self.stands.filter(|(stands, _)| *stands == state).map(|(_, since)| since)
     }
 
     pub fn next_run(&self) -> Option<Instant> {

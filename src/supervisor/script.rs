@@ -581,7 +581,7 @@ impl Script {
                 self.keep(shared);
             }
             Up::Loading { s } => self.loading = s,
-            Up::Unloaded(fatal) => self.unloaded(&fatal),
+            Up::Unloaded(fatal) => self.unloaded(&fatal, now),
             Up::Jobs { jobs } => self.first_jobs.extend(jobs),
             Up::Ready { jobs, classes } => {
                 let first = std::mem::take(&mut self.first_jobs);
@@ -655,10 +655,19 @@ impl Script {
 
     fn run_ended(&mut self, end: &RunEnded, shared: &mut Shared, now: Instant) {
         // A worker may claim any number.
-        if let Some(number) = self.ledgers.iter().position(|ledger| ledger.has(end.i)) {
+        let number = self.ledgers.iter().position(|ledger| ledger.has(end.i));
+        if let Some(number) = number {
             self.count_run(number, end, now);
         }
         self.step(Input::RunEnded { job: end.i, ok: end.ok }, shared, now);
+        if let Some(number) = number {
+            self.note_state(number, now);
+        }
+    }
+
+    fn note_state(&mut self, number: usize, now: Instant) {
+        let (state, _) = self.state_and_why(&self.ledgers[number], now);
+        self.ledgers[number].stands(state, now);
     }
 
     fn count_run(&mut self, number: usize, end: &RunEnded, now: Instant) {
@@ -740,18 +749,20 @@ impl Script {
     }
 
     /// One of several scripts does not run; the others do.
-    fn unloaded(&mut self, fatal: &Fatal) {
+    fn unloaded(&mut self, fatal: &Fatal, now: Instant) {
         let (only_helps, why) = (self.only_helps(fatal), self.why_not_loaded(fatal));
         let Some(ledger) = self.ledgers.get_mut(fatal.s) else { return };
         let id = &ledger.id;
         if only_helps {
             tracing::info!(target: "worker", "{id}: holds no collector; it is taken for a module that other scripts import");
             ledger.unloaded = Some(Unloaded::Helper);
+            self.note_state(fatal.s, now);
             return;
         }
         tracing::error!(target: "worker", "{id}: cannot run: {why}; the other scripts of its input do, and it is tried again when its file changes");
         self.output.logs.cli(&format!("{id}: could not be loaded: {why}\n{}", fatal.tb.trim_end()));
         ledger.unloaded = Some(Unloaded::Fault(why));
+        self.note_state(fatal.s, now);
     }
 
     fn only_helps(&self, fatal: &Fatal) -> bool {
@@ -1061,7 +1072,7 @@ impl Script {
             script: ledger.path.clone(),
             shares_process: matches!(self.spec.collectors, Collectors::Several(_)),
             state,
-            since: self.life.since(),
+            since: ledger.stands_since(state).unwrap_or_else(|| self.life.since()),
             why,
             refused,
             next: self.next(ledger),
