@@ -37,25 +37,26 @@ fn term(agent: &mut Child) -> Option<i32> {
     agent.wait().unwrap().code()
 }
 
-#[test]
-fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
-    let root = with_a_script();
+/// Starts the agent as a service of somebody who listens; returns it, and what gives the next word that it says to its manager.
+fn under_a_manager(root: &Root, watchdog_micros: Option<&str>) -> (Child, impl Fn() -> String) {
     let path = root.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    let mut agent = root
-        .command(&["agent"])
-        .env("NOTIFY_SOCKET", &path)
-        .env("WATCHDOG_USEC", "900000")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let hear = || {
+    let mut command = root.command(&["agent"]);
+    command.env("NOTIFY_SOCKET", &path).stdout(Stdio::null()).stderr(Stdio::null());
+    let agent = command.envs(watchdog_micros.map(|micros| ("WATCHDOG_USEC", micros))).spawn().unwrap();
+    let hear = move || {
         let mut buffer = [0; 4096];
         let length = manager.recv(&mut buffer).expect("the agent speaks");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     };
+    (agent, hear)
+}
+
+#[test]
+fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
+    let root = with_a_script();
+    let (mut agent, hear) = under_a_manager(&root, Some("900000"));
     assert_eq!(hear(), "READY=1");
     assert!(status(&root).is_some(), "it serves when it says so");
     assert_eq!(hear(), "WATCHDOG=1");
@@ -74,24 +75,8 @@ fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
 #[test]
 fn the_service_manager_hears_when_a_reload_begins_and_ends_also_with_faulty_settings() {
     let root = with_a_script();
-    let path = root.path().join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    let mut agent = root
-        .command(&["agent"])
-        .env("NOTIFY_SOCKET", &path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let hear = || loop {
-        let mut buffer = [0; 4096];
-        let length = manager.recv(&mut buffer).expect("the agent speaks");
-        let word = String::from_utf8(buffer[..length].to_vec()).unwrap();
-        if !word.starts_with("STATUS=") {
-            return word;
-        }
-    };
+    let (mut agent, hear_all) = under_a_manager(&root, None);
+    let hear = || std::iter::repeat_with(&hear_all).find(|word| !word.starts_with("STATUS=")).unwrap();
     assert_eq!(hear(), "READY=1");
     wait_for_runs(&root, 1);
     let began = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;

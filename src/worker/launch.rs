@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::WorkerSpec;
+use super::control::Channel;
 use super::lock::Lock;
+use super::process::{Death, Leash, Pipe};
 use crate::platform;
 
 /// In the environment of a worker and of everything it starts: whose run directory. The programs that the agent starts have it too.
@@ -26,6 +28,18 @@ pub struct Launch {
     pub lock: Option<Arc<Lock>>,
     /// The interpreter as written in the settings.
     pub cmd: String,
+}
+
+/// A process with its descriptors watched.
+pub struct Parts {
+    pub pid: u32,
+    pub way: Way,
+    pub death: Death,
+    pub leash: Leash,
+    pub channel: Channel,
+    pub stdout: Pipe,
+    pub stderr: Pipe,
+    pub trace: Pipe,
 }
 
 impl Launch {

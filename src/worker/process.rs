@@ -26,7 +26,7 @@ use super::lock;
 use super::sys::{self, environment_has, is_running, kill_if, parent_of, processes, session_of};
 use super::zygote::{self, Zygotes};
 
-pub use super::launch::{Ended, Launch, RUN_COOKIE, StartError, Way, find_program, is_shim};
+pub use super::launch::{Ended, Launch, Parts, RUN_COOKIE, StartError, Way, find_program, is_shim};
 pub use super::sys::{memory, state};
 pub use rustix::process::Signal;
 pub type Pipe = pipe::Receiver;
@@ -401,18 +401,6 @@ impl Process {
             trace: pipe::Receiver::from_owned_fd(self.trace)?,
         })
     }
-}
-
-/// A process with its descriptors watched.
-pub struct Parts {
-    pub pid: u32,
-    pub way: Way,
-    pub death: Death,
-    pub leash: Leash,
-    pub channel: Channel,
-    pub stdout: Pipe,
-    pub stderr: Pipe,
-    pub trace: Pipe,
 }
 
 /// Tells when a process has ended, and how.

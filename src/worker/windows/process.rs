@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::worker::WorkerSpec;
 use crate::worker::cgroup::Group;
-use crate::worker::control::Channel;
 use crate::worker::sys::{self, Control};
 use crate::worker::zygote;
 
-pub use crate::worker::launch::{Ended, Launch, RUN_COOKIE, StartError, Way, is_shim};
+pub use crate::worker::launch::{Ended, Launch, Parts, RUN_COOKIE, StartError, Way, is_shim};
 
 pub type Pipe = tokio::io::Empty;
 
@@ -88,18 +87,6 @@ impl Process {
     pub fn into_parts(self) -> io::Result<Parts> {
         match self.never {}
     }
-}
-
-/// A process with its descriptors watched: there is none.
-pub struct Parts {
-    pub pid: u32,
-    pub way: Way,
-    pub death: Death,
-    pub leash: Leash,
-    pub channel: Channel,
-    pub stdout: Pipe,
-    pub stderr: Pipe,
-    pub trace: Pipe,
 }
 
 /// Tells when a process has ended, and how.
