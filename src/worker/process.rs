@@ -477,8 +477,6 @@ impl Leash {
         loop {
             let left = self.kill_all(&mut known);
             known.extend(&left);
-            let orphans = sys::children().into_iter().filter(|pid| !is_a_worker(*pid));
-            known.extend(orphans.filter(|pid| session_of(*pid) == Some(self.pid)));
             for pid in &known {
                 // Those that came to us as their reaper would stay as zombies; the others are not ours to take.
                 let _ = rustix::process::waitpid(Some(raw(*pid)), WaitOptions::NOHANG);
@@ -500,6 +498,8 @@ impl Leash {
         if *reaped {
             return Vec::new();
         }
+        // Those that are dead already are to be reaped too. The kernel's list of our children would leave some out while others exit.
+        known.extend(seen.iter().filter(|one| one.session == Some(self.pid)).map(|one| one.pid));
         if let Some(group) = &self.group {
             known.extend(group.kill().into_iter().filter(|pid| *pid != self.pid));
         }
