@@ -39,9 +39,10 @@ impl Supervisor {
         if self.stopping.is_some() {
             return;
         }
-        let take = |script: &mut Box<Script>| Some((script.spec.id.clone(), script.take_told()?));
+        // Asked after every event: nothing is copied of those that have nothing to tell.
+        let take = |script: &mut Box<Script>| script.take_told().map(|told| (told, script.spec.id.clone()));
         let told: Vec<_> = self.scripts.values_mut().filter_map(take).collect();
-        for (id, (classes, are_of_kept)) in told {
+        for ((classes, are_of_kept), id) in told {
             let there = self.classes_of(&id).filter_map(|script| Some((script.class()?.to_owned(), script.leaves())));
             let there: Vec<(String, bool)> = there.collect();
             for (class, becomes) in follow(&classes, &there, are_of_kept) {
