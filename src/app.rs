@@ -437,13 +437,17 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_watchdog_is_held_off_only_while_the_loop_ticks() {
+    fn manager_and_its_ear() -> (ServiceManager, UnixDatagram) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let listening = UnixDatagram::bind(&path).unwrap();
         listening.set_nonblocking(true).unwrap();
-        let manager = ServiceManager::connect(path.as_os_str(), Some(Duration::from_secs(30))).unwrap();
+        (ServiceManager::connect(path.as_os_str(), Some(Duration::from_secs(30))).unwrap(), listening)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_is_held_off_only_while_the_loop_ticks() {
+        let (manager, listening) = manager_and_its_ear();
         let heard = || {
             let mut buffer = [0; 256];
             std::iter::from_fn(|| listening.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()))
@@ -471,11 +475,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_status_that_cannot_be_had_holds_the_watchdog_off_all_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("notify");
-        let listening = UnixDatagram::bind(&path).unwrap();
-        listening.set_nonblocking(true).unwrap();
-        let manager = ServiceManager::connect(path.as_os_str(), Some(Duration::from_secs(30))).unwrap();
+        let (manager, listening) = manager_and_its_ear();
         let pulse = AtomicU64::new(0);
         let touch = tokio::spawn(keep_in_touch(
             manager,

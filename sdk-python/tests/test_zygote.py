@@ -414,21 +414,17 @@ def test_a_package_in_the_scripts_folder_wins_over_one_that_was_loaded_ahead(tmp
             assert one.read("stdout") == whose + "\n"
 
 
-def test_with_a_second_thread_there_is_no_zygote(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
-    )
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [
+        ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n", "threads"),
+        ("import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))\n", "files may be open"),
+    ],
+)
+def test_with_a_second_thread_or_few_files_there_is_no_zygote(tmp_path, start, why):
+    (tmp_path / "sitecustomize.py").write_text(start)
     with Zygote(env={"PYTHONPATH": str(tmp_path)}) as zygote:
-        assert zygote.said["t"] == "refused" and "threads" in zygote.said["why"], zygote.said
-        assert zygote.process.wait(LIMIT) == 0
-
-
-def test_where_few_files_may_be_open_there_is_no_zygote(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(
-        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (96, 96))\n"
-    )
-    with Zygote(env={"PYTHONPATH": str(tmp_path)}) as zygote:
-        assert zygote.said["t"] == "refused" and "files may be open" in zygote.said["why"], zygote.said
+        assert zygote.said["t"] == "refused" and why in zygote.said["why"], zygote.said
         assert zygote.process.wait(LIMIT) == 0
 
 
