@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::after;
 use super::view::{JobView, LastError, LastRun};
-use crate::worker::control::{Job, RunEnded, Warn};
+use crate::worker::control::{Job, RunEnded};
 use crate::worker::roster::Member;
 use crate::worker::{ScriptFile, WorkerSpec};
 
@@ -161,10 +161,9 @@ impl Ledger {
         self.last_error = Some(LastError { text, place, traceback: end.tb.clone(), times, last: now });
     }
 
-    pub fn warned(&mut self, warn: &Warn) {
+    pub fn warned(&mut self, text: &str) {
         if self.warnings.len() < WARNINGS_SHOWN {
-            let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
-            self.warnings.push(format!("{}{at}", warn.msg.lines().next().unwrap_or_default()));
+            self.warnings.push(text.to_owned());
         }
     }
 

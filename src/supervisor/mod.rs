@@ -457,7 +457,7 @@ impl Supervisor {
                 let _ = answer.send(found);
             }
             Event::TakeStack(id, answer) => {
-                if let Some(script) = self.called(&id) {
+                if let Some(script) = called(&mut self.scripts, &id) {
                     script.take_stack(answer, now);
                 }
             }
@@ -567,14 +567,7 @@ impl Supervisor {
         if self.stopping.is_some() {
             return false;
         }
-        let called = self.scripts.values_mut().filter(|script| script.is_called(id));
-        called.min_by_key(|script| script.leaves()).map(|script| act(script, &mut self.shared)).is_some()
-    }
-
-    /// The worker with this name, or of the script with it; rather one that stays.
-    fn called(&mut self, id: &str) -> Option<&mut Script> {
-        let called = self.scripts.values_mut().map(Box::as_mut).filter(|script| script.is_called(id));
-        called.min_by_key(|script| script.leaves())
+        called(&mut self.scripts, id).map(|script| act(script, &mut self.shared)).is_some()
     }
 
     /// Hands an event to its script, unless it belongs to an incarnation that is over.
@@ -594,23 +587,21 @@ impl Supervisor {
 
     /// Lets scripts start, a few at a time: loading Python is the dearest moment of a worker.
     fn give_slots(&mut self) {
-        if self.stopping.is_some() {
+        let waits = |script: &Script| script.life.state() == State::Waiting;
+        // Asked after every event, and nearly always for nothing.
+        if self.stopping.is_some() || !self.scripts.values().any(|script| waits(script)) {
             return;
         }
         let slots = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
         let now = Instant::now();
-        let mut starting = self.scripts.values().filter(|script| script.life.is_starting(now)).count();
+        let starting = self.scripts.values().filter(|script| script.life.is_starting(now)).count();
         let leaving: Vec<&Script> = self.scripts.values().map(Box::as_ref).filter(|script| script.leaves()).collect();
-        let has_to_wait = |script: &Script| leaving.iter().any(|other| other.is_in_the_way_of(script));
-        let held: HashSet<usize> =
-            self.scripts.iter().filter(|(_, script)| has_to_wait(script)).map(|(number, _)| *number).collect();
-        for (number, script) in &mut self.scripts {
-            if starting >= slots {
-                return;
-            }
-            if script.life.state() == State::Waiting && !held.contains(number) {
+        let may_start = |script: &Script| waits(script) && !leaving.iter().any(|other| other.is_in_the_way_of(script));
+        let ready = self.scripts.iter().filter(|(_, script)| may_start(script)).map(|(number, _)| *number);
+        let numbers: Vec<usize> = ready.take(slots.saturating_sub(starting)).collect();
+        for number in numbers {
+            if let Some(script) = self.scripts.get_mut(&number) {
                 script.step(Input::Slot, &mut self.shared, now);
-                starting += 1;
             }
         }
     }
@@ -628,6 +619,12 @@ impl Supervisor {
             script.weigh(&mut self.shared, now);
         }
     }
+}
+
+/// The worker with this name, or of the script with it; rather one that stays.
+fn called<'s>(scripts: &'s mut BTreeMap<usize, Box<Script>>, id: &str) -> Option<&'s mut Script> {
+    let called = scripts.values_mut().map(Box::as_mut).filter(|script| script.is_called(id));
+    called.min_by_key(|script| script.leaves())
 }
 
 /// Fills in what is on disk now, as far as [`plan::plan`] wants to know it. Blocks.

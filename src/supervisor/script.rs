@@ -30,6 +30,7 @@ use crate::worker::{Collectors, ScriptFile, WorkerSpec};
 
 /// Bytes of a stack dump that are kept.
 const STACK_BYTES: usize = 16 * 1024;
+
 pub(super) struct Script {
     index: usize,
     pub spec: WorkerSpec,
@@ -730,12 +731,13 @@ impl Script {
     fn warned(&mut self, warn: &Warn, now: Instant) {
         let at = if warn.line > 0 { format!(" (line {})", warn.line) } else { String::new() };
         let Some(ledger) = self.ledgers.get_mut(warn.s) else { return };
-        ledger.warned(warn);
+        let short = format!("{}{at}", first_line(&warn.msg));
+        ledger.warned(&short);
         let id = &ledger.id;
         if self.repeats.tell(&format!("{id} {} {}", warn.code, warn.msg), now).is_none() {
             return;
         }
-        tracing::warn!(target: "worker", "{id}: {}: {}{at}", warn.code, first_line(&warn.msg));
+        tracing::warn!(target: "worker", "{id}: {}: {short}", warn.code);
         self.output.logs.cli(&format!("{id}: {}: {}{at}", warn.code, warn.msg.trim_end()));
     }
 
@@ -839,8 +841,7 @@ impl Script {
     /// The place that the stack of this incarnation shows.
     fn place_of_stack(&self) -> Option<String> {
         let stack = self.stack.as_ref().filter(|_| self.stack_of == self.incarnation)?;
-        let longest = self.life.runs_under_way().min_by_key(|(_, began)| *began);
-        let suspected = longest.and_then(|(job, _)| self.ledgers.iter().find(|ledger| ledger.has(job)));
+        let suspected = self.life.longest_run().and_then(|(job, _)| self.ledgers.iter().find(|ledger| ledger.has(job)));
         user_frame(stack, &self.spec, suspected.map(|ledger| ledger.path.as_path()))
     }
 
@@ -1138,14 +1139,13 @@ impl Script {
 
     /// Says whether the run that lasts longest is one of this script; without a run under way all wait for one.
     fn is_late(&self, ledger: &Ledger) -> bool {
-        let longest = self.life.runs_under_way().min_by_key(|(_, began)| *began);
-        longest.is_none_or(|(job, _)| ledger.has(job))
+        self.life.longest_run().is_none_or(|(job, _)| ledger.has(job))
     }
 
     fn overdue(&self, now: Instant) -> String {
         let lasts = |since: Instant| now.saturating_duration_since(since).as_secs();
-        match self.life.run_began() {
-            Some(began) => format!("its run has been going on for {} s, longer than its interval", lasts(began)),
+        match self.life.longest_run() {
+            Some((_, began)) => format!("its run has been going on for {} s, longer than its interval", lasts(began)),
             None => format!("no run has begun for {} s", lasts(self.life.last_activity())),
         }
     }

@@ -378,9 +378,9 @@ impl Life {
         self.running.iter().map(|(job, began)| (*job, *began))
     }
 
-    /// When the run that lasts longest began.
-    pub fn run_began(&self) -> Option<Instant> {
-        self.running.values().min().copied()
+    /// The job that has been in a run for longest, and when that began.
+    pub fn longest_run(&self) -> Option<(usize, Instant)> {
+        self.runs_under_way().min_by_key(|(_, began)| *began)
     }
 
     pub fn next(&self) -> Option<Next> {
