@@ -66,7 +66,7 @@ class Lab:
         done = subprocess.run(
             [self.pythond, "--root", str(self.root), "status", "--json"], capture_output=True, check=False
         )
-        scripts = json.loads(done.stdout)["scripts"] if done.returncode == 0 else []
+        scripts = json.loads(done.stdout)["units"] if done.returncode == 0 else []
         return {script["id"]: script["pid"] for script in scripts if script["runs_ok"]}
 
     def arrives(self, number: int, version: int, seen: int) -> float:

@@ -5,10 +5,12 @@
 //! buffer.
 
 mod listeners;
+mod privacy;
 mod pumps;
 mod reload;
 pub mod repos;
 
+use std::collections::BTreeSet;
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,18 +27,23 @@ use crate::buffer::{self, Log};
 use crate::config::{self, AtCap, Config, Integers, Surroundings, Sync};
 use crate::control::{self, Control, DiskLooks, Shown};
 use crate::deadletter::DeadLetters;
-use crate::ingest::guard::{self, Guard};
+use crate::dialect::Dialect;
+use crate::ingest::guard::{self, Guard as RequestGuard};
 use crate::ingest::{self, Ingest, server};
-use crate::platform::{self, Hangups};
+use crate::platform::{self, Hangups, Stops};
 use crate::point::record;
 use crate::supervisor;
 use crate::telemetry::counters::{BySinkAndInput, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::telemetry::systemd::ServiceManager;
+use crate::words::count;
+use crate::worker::guard::Guard;
+use crate::worker::room::Room;
 use crate::worker::roster::Roster;
-use crate::worker::{WorkerSpec, discover, process, sdk};
+use crate::worker::{WorkerSpec, discover, leftovers, sdk};
 
 use listeners::{Bound, Listeners};
+use privacy::Rights;
 use pumps::Pumps;
 use reload::Reloader;
 
@@ -48,6 +55,8 @@ const STOP_WORKERS: Duration = Duration::from_millis(6500);
 const DRAIN: Duration = Duration::from_secs(1);
 /// What requests under way get after that.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// After these pauses an agent has been through most that it does only at its start: its own, then that of its workers.
+const SETTLED: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
 /// Between two lines for `systemctl status`.
 const TELL_STATUS: Duration = Duration::from_secs(10);
 /// Bytes of dead letters per refuser.
@@ -55,7 +64,7 @@ const DEAD_LETTER_CAP: u64 = 64 << 20;
 /// Wishes to reload that wait; more of them wait at their own end.
 const ASKS: usize = 64;
 
-/// Runs the agent until `stop` ends.
+/// Runs the agent until it is asked to stop; asked once more while it stops, it ends what still runs at once.
 ///
 /// # Errors
 /// When a part cannot be started: another agent on the same directory, no socket, a buffer that cannot be opened.
@@ -63,7 +72,7 @@ pub async fn run(
     config: Config,
     around: Surroundings,
     manager: &ServiceManager,
-    stop: impl Future<Output = ()>,
+    mut stops: Stops,
 ) -> anyhow::Result<()> {
     stretch_limits();
     // From now on a hangup is a wish to reload; the default would end the agent.
@@ -76,11 +85,12 @@ pub async fn run(
         move || scripts.pulse(),
         async move || control.status().await.in_one_line(),
     ));
-    stop.await;
+    let by = stops.recv().await;
     touch.abort();
     manager.stopping();
-    tracing::info!(target: "agent", "stopping: scripts may end their run");
-    agent.stop().await;
+    let waits = agent.scripts.under_way(STOP_WORKERS).await;
+    tracing::info!(target: "agent", "stopping: {}", waits.map_or_else(|| "no script is in a run".to_owned(), |waits| waits.tell(by)));
+    agent.stop(stops).await;
     tracing::info!(target: "agent", "stopped");
     Ok(())
 }
@@ -120,6 +130,7 @@ async fn keep_in_touch(manager: ServiceManager, pulse: impl Fn() -> u64, status:
 struct Agent {
     /// Held until the process ends.
     _lock: std::fs::File,
+    guard: Option<Guard>,
     log: Log,
     logs: ScriptLogs,
     ingest: Arc<Ingest>,
@@ -140,13 +151,23 @@ impl Agent {
         manager: ServiceManager,
     ) -> anyhow::Result<Self> {
         let run_dir = config.root.join("data/run");
-        std::fs::create_dir_all(&run_dir).with_context(|| format!("could not make {}", run_dir.display()))?;
+        let roots = crate::git::roots(&config.git_repos, &[]);
+        let rights = Rights::of(&config, &roots);
+        rights.make_folders().with_context(|| format!("could not make {}", run_dir.display()))?;
         let lock = lock(&run_dir)?;
-        process::sweep_leftovers(&run_dir).await;
+        privacy::at_start(rights.clone()).await;
+        leftovers::sweep_leftovers(&run_dir).await;
+        let (guard, no_guard) = match Guard::start(&run_dir) {
+            Ok(guard) => (Some(guard), None),
+            Err(error) => {
+                tracing::warn!(target: "agent", "no guard can be started: {error}; what scripts have started outlives an agent that is killed");
+                (None, Some(error.to_string()))
+            }
+        };
 
         let counters = Counters::default();
-        let logs = ScriptLogs::open(log_dir(&config).await, counters.clone());
-        let core = write_sdk(&config.root)?;
+        let logs = ScriptLogs::open_for(log_dir(&config).await, config.logging.group, counters.clone());
+        let core = write_sdk(&config.root, &rights)?;
         let log = open_buffer(&config)?;
         count_losses(&log, &counters);
         let dead_dir = config.root.join("data/dead");
@@ -177,9 +198,12 @@ impl Agent {
                 run_dir: run_dir.clone(),
                 socket: socket.clone(),
                 address: address.unwrap_or(config.http_api.listen),
+                hostname: ingest.host.clone(),
+                state_dir: config.root.join("data/state"),
                 last_good: last_good.clone(),
                 limits: supervisor::Limits::default(),
                 zygote: (config.workers.zygote == config::Zygote::Auto).then(supervisor::ZygoteSettings::default),
+                no_guard,
             },
             roster.clone(),
             logs.clone(),
@@ -189,7 +213,6 @@ impl Agent {
         let shown = Shown::default();
         shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
         let (asks, asked) = mpsc::channel(ASKS);
-        let roots = crate::git::roots(&config.git_repos, &[]);
         let adopter = repos::Reloads::new(asks.clone(), scripts.clone());
         let git = repos::start(&config, &run_dir, &ingest.host, adopter, &roots);
         let control = Arc::new(Control {
@@ -198,18 +221,19 @@ impl Agent {
             host: ingest.host.clone(),
             listen: address.map(|address| address.to_string()),
             socket: socket.clone(),
-            scripts: scripts.clone(),
+            units: scripts.clone(),
             asks,
             shown: shown.clone(),
             log: log.clone(),
             dead,
             last_errors: ingest.last_errors.clone(),
+            repairs: ingest.repairs.clone(),
             counters,
             git: git.clone(),
             disk: DiskLooks::default(),
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
-        let places = server::places(config.http_api.max_connections, platform::open_files(), discovered.specs.len());
+        let places = server::places(config.http_api.max_connections, Room::of_this_process(), discovered.specs.len());
         let listeners = bound.serve(&router, places, &control.counters.panics)?;
         greet(&config, &discovered.specs, address, &socket);
         let stop_reloads = CancellationToken::new();
@@ -232,14 +256,23 @@ impl Agent {
             panics: control.counters.panics.clone(),
         };
         let reloads = tokio::spawn(reloader.run(stop_reloads.clone()));
-        Ok(Self { _lock: lock, log, logs, ingest, scripts, git, control, stop_reloads, reloads, listeners })
+        tokio::spawn(async {
+            for pause in SETTLED {
+                tokio::time::sleep(pause).await;
+                // Nothing follows from it.
+                let _ = tokio::task::spawn_blocking(platform::give_back_memory).await;
+            }
+        });
+        Ok(Self { _lock: lock, guard, log, logs, ingest, scripts, git, control, stop_reloads, reloads, listeners })
     }
 
-    async fn stop(self) {
+    async fn stop(self, stops: Stops) {
         let until = tokio::time::Instant::now() + STOP;
         self.stop_reloads.cancel();
+        let at_once = CancellationToken::new();
+        let impatience = tokio::spawn(hear_impatience(stops, at_once.clone(), self.scripts.clone()));
         // A disk that hangs may hold a pull; what it has not done by then is done after the next start.
-        let pulls = tokio::time::timeout(STOP_WORKERS, self.git.stop());
+        let pulls = at_once.run_until_cancelled(tokio::time::timeout(STOP_WORKERS, self.git.stop()));
         let scripts = async {
             let pumps = self.reloads.await;
             self.scripts.stop(STOP_WORKERS).await;
@@ -248,7 +281,10 @@ impl Agent {
         let (_, pumps) = tokio::join!(pulls, scripts);
         self.ingest.refuse_from_now();
         self.listeners.close();
-        let drained = tokio::time::Instant::now() + DRAIN;
+        impatience.abort();
+        // What is not delivered lies in the buffer.
+        let drain = if at_once.is_cancelled() { Duration::ZERO } else { DRAIN };
+        let drained = tokio::time::Instant::now() + drain;
         let pumps = async {
             match pumps {
                 Ok(pumps) => pumps.stop(drained).await,
@@ -269,6 +305,22 @@ impl Agent {
         if !matches!(tokio::time::timeout_at(until, written).await, Ok(Ok(_))) {
             tracing::error!(target: "agent", "the buffer could not be closed in order; it recovers at the next start");
         }
+        // What is left all the same it ends; it is waited for, so that nothing runs when the agent has ended.
+        if tokio::task::spawn_blocking(move || drop(self.guard)).await.is_err() {
+            tracing::error!(target: "agent", "the end of the guard was not waited for");
+        }
+    }
+}
+
+/// Ends all runs when a second wish to stop comes.
+async fn hear_impatience(mut stops: Stops, at_once: CancellationToken, scripts: supervisor::Handle) {
+    let by = stops.recv().await;
+    tracing::info!(target: "agent", "{by} again: runs are ended now; what was accepted is on disk");
+    at_once.cancel();
+    scripts.end_now().await;
+    loop {
+        // Nothing is quicker than that; a third one must not end the agent before the buffer is closed.
+        stops.recv().await;
     }
 }
 
@@ -328,7 +380,7 @@ fn lock(run_dir: &Path) -> anyhow::Result<std::fs::File> {
 }
 
 /// Writes the Python package to `python.d/core`, or below `data/` where `python.d` is read-only.
-fn write_sdk(root: &Path) -> anyhow::Result<PathBuf> {
+fn write_sdk(root: &Path, rights: &Rights) -> anyhow::Result<PathBuf> {
     let core = root.join("python.d/core");
     let (core, aside) = match sdk::write(&core) {
         Ok(aside) => (core, aside),
@@ -337,6 +389,7 @@ fn write_sdk(root: &Path) -> anyhow::Result<PathBuf> {
             tracing::warn!(target: "agent", "could not write {}: {error}; the package goes to {}", core.display(), other.display());
             let aside = sdk::write(&other)
                 .with_context(|| format!("could not write the Python package to {}", other.display()))?;
+            rights.settle_tree(&other);
             (other, aside)
         }
     };
@@ -388,6 +441,7 @@ fn ingest_settings(config: &Config) -> ingest::Settings {
         integers_as_floats: config.ingest.integers == Integers::Float,
         events: config.events.clone(),
         global_tags: config.global_tags.clone(),
+        max_series: config.series.max,
     }
 }
 
@@ -403,7 +457,7 @@ fn problem(diagnostic: &crate::config::Diagnostic) -> String {
 }
 
 fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: Roster) -> Router {
-    let guard = Arc::new(Guard {
+    let guard = Arc::new(RequestGuard {
         tokens: config.http_api.tokens.clone(),
         allowed_origins: config.http_api.allowed_origins.clone(),
         allowed_hosts: config.http_api.allowed_hosts.clone(),
@@ -415,6 +469,20 @@ fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: R
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }
 
+/// `2 scripts, 1 netdata input`: a lister is no script, and what it will tell is not known yet.
+fn what_runs(specs: &[WorkerSpec]) -> String {
+    let (listers, runners): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| spec.lists());
+    let scripts: usize = runners.iter().map(|spec| spec.units.len()).sum();
+    let told = |dialect: &Dialect| {
+        let inputs: BTreeSet<&str> =
+            listers.iter().filter(|spec| spec.dialect == *dialect).map(|spec| spec.input.as_str()).collect();
+        (!inputs.is_empty()).then(|| count(inputs.len(), &format!("{} input", dialect.facts().table)))
+    };
+    let told: Vec<String> = Dialect::ALL.iter().filter_map(told).collect();
+    let scripts = (scripts > 0 || told.is_empty()).then(|| count(scripts, "script"));
+    scripts.into_iter().chain(told).collect::<Vec<_>>().join(", ")
+}
+
 fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, socket: &Path) {
     let sinks: Vec<String> = config
         .sinks
@@ -422,9 +490,8 @@ fn greet(config: &Config, specs: &[WorkerSpec], address: Option<SocketAddr>, soc
         .map(|sink| format!("{} ({}, {})", sink.name, sink.kind.as_str(), sink.kind.target()))
         .collect();
     let at = address.map_or_else(|| socket.display().to_string(), |address| format!("http://{address}/"));
-    let count: usize = specs.iter().map(|spec| spec.scripts().len()).sum();
-    let scripts = if count == 1 { "1 script".to_owned() } else { format!("{count} scripts") };
-    tracing::info!(target: "agent", "pythond {} · {scripts} · points go to {} · page {at} · Ctrl-C to stop", env!("CARGO_PKG_VERSION"), sinks.join(", "));
+    let runs = what_runs(specs);
+    tracing::info!(target: "agent", "pythond {} · {runs} · points go to {} · page {at} · Ctrl-C to stop", env!("CARGO_PKG_VERSION"), sinks.join(", "));
     if config.default_sink {
         tracing::info!(target: "agent", "no sink is configured, so the points go to files; add a [sinks.<kind>.<name>] table to send them on");
     }

@@ -1,20 +1,25 @@
 //! `pythond` runs other people's Python collectors, keeps every point they report on disk and forwards it until the sinks have it.
 //!
-//! The modules in reading order: what systems do differently (`platform`), settings (`config`), what is carried (`point`, `event`), where it is kept (`buffer`, `deadletter`),
+//! The modules in reading order: what systems do differently (`platform`), settings (`config`), what is carried (`point`, `series`, `event`), where it is kept (`buffer`, `deadletter`),
 //! who makes it (`worker`, `supervisor`), how it comes in (`ingest`), how it goes out (`sinks`), how it is seen (`control`), how it is tried (`tryout`), and `app`,
 //! the only module that knows all of them. A module uses lower floors only; `tests/floors.rs` holds that.
 
 pub mod platform;
+pub mod words;
 
+pub mod code;
 pub mod config;
+pub mod dialect;
 pub mod point;
 pub mod telemetry;
+pub mod tls;
 pub mod watch;
 
 pub mod buffer;
 pub mod deadletter;
 pub mod event;
 pub mod git;
+pub mod series;
 pub mod worker;
 
 pub mod ingest;

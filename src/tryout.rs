@@ -1,6 +1,8 @@
-//! Runs a script in a throw-away worker whose reports go to memory: what `run` and `check` are made of, and how a reload tries a new version.
+//! Runs a unit in a throw-away worker whose reports go to memory: what `run` and `check` are made of, and how a reload tries a new version.
 
-use std::path::{Path, PathBuf};
+mod problems;
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,22 +13,27 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::AppendError;
-use crate::config::diagnostic::Place;
-use crate::config::{Diagnostic, Events, OnInvalid, Severity};
-use crate::ingest::guard::{self, Guard};
+use crate::config::{Events, OnInvalid};
+use crate::ingest::guard::{self, Guard as RequestGuard};
+use crate::ingest::repairs::Repairs;
 use crate::ingest::server::{self, Peer};
 use crate::ingest::{self, Ingest, Keep};
 use crate::platform;
 use crate::point::record::Header;
-use crate::point::{Category, Decoding, Point, Precision, line};
+use crate::point::{Category, Decoding, Point, Precision, Repair, line};
 use crate::telemetry::counters::Counters;
-use crate::worker::control::{
-    Address, Channel, Down, Fatal, Hello, Job, Loaded, Mode, OneScript, Refused, RunEnded, Spec, Up, Warn, in_frames,
+use crate::worker::frames::{
+    Address, Channel, Down, Fatal, Hello, Job, JobStands, Loaded, Mode, OneUnit, Refused, RunEnded, Spec, ToldUnit, Up,
+    Warn, in_frames,
 };
+use crate::worker::guard::Guard;
 use crate::worker::output::{Said, drain};
-use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Signal, Spawner, StartError};
+use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Signal, StartError};
 use crate::worker::roster::{Member, Roster};
+use crate::worker::starter::Starter;
 use crate::worker::{WorkerSpec, sdk};
+
+pub use problems::{source_line, underline};
 
 /// A script must be loaded within this time, as in the agent.
 pub const LOAD: Duration = Duration::from_secs(30);
@@ -37,9 +44,13 @@ pub struct Tryout {
     _dir: tempfile::TempDir,
     core: PathBuf,
     run_dir: PathBuf,
-    spawner: Spawner,
+    /// Within an agent it is that of the agent.
+    _guard: Option<Guard>,
+    starter: Starter,
     roster: Roster,
     kept: Arc<Kept>,
+    /// What was changed in points that came without the token of a worker.
+    repairs: Repairs,
     address: Address,
     stop: CancellationToken,
 }
@@ -50,10 +61,19 @@ pub struct Outcome {
     pub python: Option<Hello>,
     /// The files of the user that were loaded, also before a failure.
     pub loaded: Vec<Loaded>,
-    pub jobs: Option<Vec<Job>>,
-    /// Which of several scripts was loaded last, or could not be.
-    pub last_script: usize,
-    first_jobs: Vec<Job>,
+    /// Settings files that were read, and folders that were looked into.
+    pub read: Vec<PathBuf>,
+    /// All units are loaded, or a lister has told all.
+    pub is_ready: bool,
+    /// All jobs that there were, in the order in which they came.
+    pub jobs: Vec<Job>,
+    /// How their checks went.
+    pub checks: Vec<JobStands>,
+    /// What a lister told.
+    pub units: Vec<ToldUnit>,
+    pub faults: Vec<Warn>,
+    /// Which of several units was loaded last, or could not be.
+    pub last_unit: usize,
     pub runs: Vec<RunEnded>,
     pub fatal: Option<Fatal>,
     pub warnings: Vec<Warn>,
@@ -64,6 +84,8 @@ pub struct Outcome {
     pub trace: String,
     pub end: Option<End>,
     pub captured: Vec<Captured>,
+    /// What was changed in points that the unit has posted by itself; of all others the worker says it.
+    pub repaired: Vec<Repair>,
 }
 
 #[derive(Debug)]
@@ -94,6 +116,21 @@ impl Keep for Kept {
     }
 }
 
+/// What a throw-away worker is to do.
+struct What<'a> {
+    mode: Mode,
+    times: u32,
+    only: &'a [String],
+    /// Which of several units have to load.
+    must: &'a (dyn Fn(&str) -> bool + Sync),
+}
+
+impl What<'_> {
+    fn new(mode: Mode) -> Self {
+        Self { mode, times: 0, only: &[], must: &|_| false }
+    }
+}
+
 /// What the worker and its pipes say.
 enum Heard {
     Frame(Box<Up>),
@@ -107,9 +144,14 @@ impl Tryout {
     pub async fn new() -> anyhow::Result<Self> {
         let dir = temporary()?;
         let core = dir.path().join("core");
-        sdk::write(&core).context("could not write the Python package")?;
-        let run_dir = dir.path().to_owned();
-        Self::open(dir, core, run_dir).await
+        sdk::write_temporary(&core).context("could not write the Python package")?;
+        // As a guard spells it.
+        let run_dir = dir.path().canonicalize()?;
+        let guard = Guard::start(&run_dir);
+        let guard = guard.inspect_err(|error| tracing::debug!(target: "worker", "no guard can be started: {error}"));
+        let mut tryout = Self::open(dir, core, run_dir).await?;
+        tryout._guard = guard.ok();
+        Ok(tryout)
     }
 
     /// One within an agent: with its Python package, and what scripts leave behind is found as that of its workers.
@@ -128,10 +170,12 @@ impl Tryout {
             integers_as_floats: true,
             events: Events { on_invalid: OnInvalid::Refuse, extra_status: Vec::new(), extra_source: Vec::new() },
             global_tags: std::collections::BTreeMap::new(),
+            max_series: crate::config::Series::default().max,
         };
         let ingest =
             Arc::new(Ingest::new(settings, Arc::clone(&kept) as Arc<dyn Keep>, roster.clone(), Counters::default()));
-        let guard = Arc::new(Guard {
+        let repairs = ingest.repairs.clone();
+        let guard = Arc::new(RequestGuard {
             tokens: Vec::new(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
@@ -142,40 +186,62 @@ impl Tryout {
         let unix = platform::bind(&socket).await.context("could not listen on a socket")?;
         // Scripts that post by themselves, without the framework, need a port.
         let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("could not listen on a loopback port")?;
-        let address = Address { socket, tcp: tcp.local_addr()? };
+        let address = Address {
+            socket,
+            tcp: tcp.local_addr()?,
+            hostname: platform::hostname(),
+            state_dir: dir.path().join("state"),
+        };
         tokio::spawn(server::serve_unix(unix, Peer::Unix, router.clone(), 64, stop.clone()));
         tokio::spawn(server::serve_tcp(tcp, router, 64, stop.clone()));
-        Ok(Self { _dir: dir, core, run_dir, spawner: Spawner::start()?, roster, kept, address, stop })
+        Ok(Self {
+            _dir: dir,
+            core,
+            run_dir,
+            _guard: None,
+            starter: Starter::start()?,
+            roster,
+            kept,
+            repairs,
+            address,
+            stop,
+        })
     }
 
-    /// Runs one script to its end, or for `timeout`.
-    pub async fn run(&self, spec: &WorkerSpec, mode: Mode, times: u32, timeout: Duration) -> Outcome {
-        self.run_with(spec, (mode, times), &|_| false, timeout).await
+    /// Runs each job of a unit `times` times (0: as often as it needs to show something), or those with the keys `only`.
+    pub async fn run(&self, spec: &WorkerSpec, times: u32, only: &[String], timeout: Duration) -> Outcome {
+        self.attempt(spec, &What { times, only, ..What::new(Mode::Once) }, timeout).await
+    }
+
+    /// Loads one unit and runs nothing.
+    pub async fn check(&self, spec: &WorkerSpec, timeout: Duration) -> Outcome {
+        self.attempt(spec, &What::new(Mode::Check), timeout).await
+    }
+
+    /// Has an input, or a file, told its units.
+    pub async fn list(&self, spec: &WorkerSpec, timeout: Duration) -> Outcome {
+        self.attempt(spec, &What::new(Mode::List), timeout).await
     }
 
     /// Loads a version; of several scripts in one process those that `must` names have to load.
     pub async fn load(&self, spec: &WorkerSpec, must: &(dyn Fn(&str) -> bool + Sync), timeout: Duration) -> Outcome {
-        self.run_with(spec, (Mode::Check, 0), must, timeout).await
+        let mode = if spec.lists() { Mode::List } else { Mode::Check };
+        self.attempt(spec, &What { must, ..What::new(mode) }, timeout).await
     }
 
-    async fn run_with(
-        &self,
-        spec: &WorkerSpec,
-        what: (Mode, u32),
-        must: &(dyn Fn(&str) -> bool + Sync),
-        timeout: Duration,
-    ) -> Outcome {
+    async fn attempt(&self, spec: &WorkerSpec, what: &What<'_>, timeout: Duration) -> Outcome {
         let member = Member::new(spec);
         let token = self.roster.admit(&member);
         let mut outcome = Outcome::default();
         match self.start(spec, &token).await {
-            Ok(parts) => self.attend(spec, parts, what, (&token, must), timeout, &mut outcome).await,
+            Ok(parts) => self.attend(spec, parts, (what, &token), timeout, &mut outcome).await,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
                 outcome.end = Some(End::NotStarted(format!("{error}{cause}")));
             }
         }
         self.roster.dismiss(&token);
+        outcome.repaired = self.repairs.take();
         outcome.captured = self.take_reports(&format!("{}/{}", spec.input, spec.id));
         outcome
     }
@@ -183,7 +249,7 @@ impl Tryout {
     async fn start(&self, spec: &WorkerSpec, token: &str) -> Result<Parts, StartError> {
         let program = process::find_program(&spec.cmd, &spec.envs)?;
         let launch = Launch::new(spec, program.clone(), &self.core, &self.run_dir, token);
-        let started = self.spawner.spawn(launch).await?;
+        let started = self.starter.launch(launch).await?;
         started.into_parts().map_err(|source| StartError::Passing { program, source })
     }
 
@@ -191,18 +257,16 @@ impl Tryout {
         &self,
         spec: &WorkerSpec,
         parts: Parts,
-        (mode, times): (Mode, u32),
-        (token, must): (&str, &(dyn Fn(&str) -> bool + Sync)),
+        (what, token): (&What<'_>, &str),
         timeout: Duration,
         outcome: &mut Outcome,
     ) {
         let Parts { death, leash, channel, stdout, stderr, trace, .. } = parts;
         let channel = Arc::new(channel);
         let (hear, mut heard) = mpsc::unbounded_channel();
-        let scripts = spec.scripts();
-        let told = Spec::new(spec, mode, times, 1, &self.address, token);
-        let several = scripts.iter().filter(|_| told.several.is_some());
-        let several = in_frames(several.map(|script| OneScript::of(script, token, must(&script.id))).collect());
+        let told = Spec { only: what.only, ..Spec::new(spec, what.mode, what.times, 1, &self.address, token) };
+        let several = spec.units.iter().filter(|_| spec.shares);
+        let several = in_frames(several.map(|script| OneUnit::of(script, token, (what.must)(&script.id))).collect());
         let first = channel.send(&Down::Spec(told));
         if let Err(error) = first.and_then(|()| several.iter().try_for_each(|frame| channel.send(frame))) {
             outcome.output.push(format!("agent  | could not tell the worker its script: {error}"));
@@ -324,124 +388,48 @@ impl Outcome {
             Heard::Frame(frame) => match *frame {
                 Up::Hello(hello) => self.python = Some(hello),
                 Up::Loaded { files } => self.loaded.extend(files),
-                Up::Loading { s } => self.last_script = s,
-                Up::Jobs { jobs } => self.first_jobs.extend(jobs),
-                Up::Ready { jobs, .. } => {
-                    let first = std::mem::take(&mut self.first_jobs);
-                    self.jobs = Some(first.into_iter().chain(jobs).collect());
+                Up::Loading { u } => self.last_unit = u,
+                // One that went has run all the same.
+                Up::Jobs { set, gone: _ } => self.hear_jobs(set),
+                Up::Ready {} => self.is_ready = true,
+                Up::Job(stands) => self.checks.push(stands),
+                Up::Read { files, folders } => {
+                    self.read.extend(files.into_iter().map(|read| read.file));
+                    self.read.extend(folders.into_iter().map(|looked| looked.folder));
                 }
+                Up::Units { units } => self.units.extend(units),
+                Up::Fault(fault) => self.faults.push(fault),
+                Up::Listed {} => self.is_ready = true,
                 Up::End(end) => self.runs.push(end),
+                Up::Ran { runs } => self.runs.extend(runs.into_iter().map(Into::into)),
                 Up::Fatal(fatal) => self.fatal = Some(fatal),
                 Up::Warn(warn) => self.warnings.push(warn),
                 Up::Refused(refused) => self.refused.push(refused),
                 // The worker that takes over tells it.
                 Up::Unloaded(_) => {}
-                Up::Run { .. } | Up::Bye { .. } | Up::Unknown => {}
+                // Nobody asks for the resources of one that is tried.
+                Up::Run { .. } | Up::Resources(_) | Up::Bye { .. } | Up::Unknown => {}
             },
         }
     }
 
-    /// The class of a job, for messages.
-    pub fn class(&self, job: usize) -> &str {
-        self.jobs.iter().flatten().find(|found| found.i == job).map_or("?", |found| &found.class)
-    }
-
-    /// What is wrong with the script before it runs, and what is odd.
-    pub fn load_problems(&self, spec: &WorkerSpec) -> Vec<Diagnostic> {
-        let warning = |warn: &Warn| warning(&script_of(spec, warn.s), warn);
-        let mut problems: Vec<Diagnostic> = self.warnings.iter().map(warning).collect();
-        match (&self.fatal, &self.jobs, &self.end) {
-            (Some(fatal), ..) => problems.push(not_loaded(&script_of(spec, fatal.s), fatal)),
-            (None, None, Some(end)) => {
-                problems.push(died_loading(script_of(spec, self.last_script), end, &self.output, &self.trace));
+    fn hear_jobs(&mut self, set: Vec<Job>) {
+        for job in set {
+            match self.jobs.iter_mut().find(|known| known.i == job.i) {
+                Some(known) => *known = job,
+                None => self.jobs.push(job),
             }
-            _ => {}
         }
-        problems
     }
-}
 
-/// The path of one of several scripts.
-fn script_of(spec: &WorkerSpec, number: usize) -> PathBuf {
-    spec.scripts().into_iter().nth(number).map_or_else(|| spec.script.clone(), |script| script.path)
-}
-
-fn warning(script: &Path, warn: &Warn) -> Diagnostic {
-    let mut lines = warn.msg.lines();
-    Diagnostic {
-        code: known_code(&warn.code),
-        severity: Severity::Warning,
-        message: lines.next().unwrap_or_default().to_owned(),
-        place: Some(Place {
-            file: script.to_owned(),
-            line: warn.line,
-            column: 1,
-            width: 1,
-            source: source_line(script, warn.line),
-            label: String::new(),
-        }),
-        other: None,
-        notes: lines.map(str::to_owned).collect(),
-        help: None,
+    /// The key of a job, for messages.
+    pub fn key(&self, job: usize) -> &str {
+        self.jobs.iter().find(|found| found.i == job).map_or("?", |found| &found.key)
     }
-}
 
-fn not_loaded(script: &Path, fatal: &Fatal) -> Diagnostic {
-    let line = fatal.line.unwrap_or(0);
-    let column = fatal.col.unwrap_or(1);
-    let message = match fatal.code.as_str() {
-        "PD0201" => format!("syntax error: {}", fatal.msg),
-        "PD0204" | "PD0205" | "PD0107" | "PD0103" | "PD0106" | "PD0702" | "PD0705" => fatal.msg.clone(),
-        "PD0202" => format!("a module is missing: {}", fatal.msg),
-        _ => format!("raised while it was loaded: {}", fatal.raised()),
-    };
-    let mut notes = fatal.notes.clone();
-    if fatal.code == "PD0203" {
-        notes.extend(fatal.tb.trim_end().lines().map(str::to_owned));
+    /// Those of the told units that run, each in a worker of its own.
+    pub fn told<'a>(&'a self, lister: &'a WorkerSpec) -> impl Iterator<Item = WorkerSpec> + 'a {
+        let on = self.units.iter().filter(|unit| unit.off.is_empty());
+        on.map(|unit| lister.of_told(vec![unit.clone().into_unit()], ""))
     }
-    Diagnostic {
-        code: known_code(&fatal.code),
-        severity: Severity::Error,
-        message,
-        place: Some(Place {
-            file: fatal.file.clone().unwrap_or_else(|| script.to_owned()),
-            line,
-            column,
-            width: fatal.end_col.map_or(1, |end| end.saturating_sub(column).max(1)),
-            source: fatal.src.clone().unwrap_or_default(),
-            label: String::new(),
-        }),
-        other: None,
-        notes,
-        help: fatal.help.clone(),
-    }
-}
-
-/// It ended before it said that it was loaded, and did not say why.
-fn died_loading(script: PathBuf, end: &End, output: &[String], trace: &str) -> Diagnostic {
-    let (code, message) = match end {
-        End::Ended(Ended::Killed(_)) | End::Ended(Ended::Exited(_)) => {
-            let End::Ended(ended) = end else { unreachable!("matched above") };
-            ("PD0203", format!("its process {} while it was loaded", ended.tell()))
-        }
-        End::TimedOut(limit) => ("PD0203", format!("was still loading after {} s", limit.as_secs())),
-        End::NotStarted(why) => ("PD0107", why.clone()),
-    };
-    let notes = output.iter().rev().take(5).rev().cloned().chain(trace.trim_end().lines().map(str::to_owned)).collect();
-    let place = Place { file: script, ..Place::default() };
-    Diagnostic { code, severity: Severity::Error, message, place: Some(place), other: None, notes, help: None }
-}
-
-/// The stable codes that a worker may send.
-fn known_code(code: &str) -> &'static str {
-    const CODES: [&str; 17] = [
-        "PD0103", "PD0106", "PD0702", "PD0705", "PD0107", "PD0201", "PD0202", "PD0203", "PD0204", "PD0205", "PD0206",
-        "PD0207", "PD0208", "PD0209", "PD0210", "PD0214", "PD0310",
-    ];
-    CODES.into_iter().find(|known| *known == code).unwrap_or("PD0203")
-}
-
-fn source_line(file: &Path, line: usize) -> String {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    line.checked_sub(1).and_then(|index| text.lines().nth(index)).unwrap_or_default().to_owned()
 }

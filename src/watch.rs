@@ -14,6 +14,7 @@ use notify::{ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Wat
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::code::Code;
 use crate::platform;
 
 /// So long nothing may have happened before it is told.
@@ -29,7 +30,9 @@ type Identity = (platform::Identity, Option<SystemTime>);
 pub struct Places {
     /// Code and settings in these folders, and folders that come into them.
     pub folders: BTreeSet<PathBuf>,
-    /// Folders and files that may go and come back, wherever they lie.
+    /// Folders in which any name that comes or goes counts: somebody has looked for settings there.
+    pub listed: BTreeSet<PathBuf>,
+    /// Folders and files that may go and come back, wherever they lie; of files, whatever happens to them.
     pub comings: BTreeSet<PathBuf>,
 }
 
@@ -72,7 +75,7 @@ impl Watch {
     /// Watches these places and no others; says whether there is a folder among them that was not watched before. Blocks.
     pub fn follow(&self, places: Places) -> bool {
         let parents = places.comings.iter().filter_map(|path| path.parent().map(Path::to_owned));
-        let folders: BTreeSet<PathBuf> = places.folders.iter().cloned().chain(parents).collect();
+        let folders: BTreeSet<PathBuf> = places.folders.iter().chain(&places.listed).cloned().chain(parents).collect();
         *self.places.write().unwrap_or_else(PoisonError::into_inner) = places;
         let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         let Watching { watcher: Some(watcher), folders: known, problem } = &mut *watching else { return false };
@@ -120,9 +123,10 @@ fn is_gone(error: &notify::Error) -> bool {
 }
 
 fn advice(error: &notify::Error) -> String {
+    let code = Code::NotWatched;
     let no_room = |what: &str| {
         format!(
-            "PD0703: the system's limit of inotify {what} is reached, so changed files are noticed only by looking at \
+            "{code}: the system's limit of inotify {what} is reached, so changed files are noticed only by looking at \
              them from time to time; raise it with `sysctl fs.inotify.max_user_{what}=…`"
         )
     };
@@ -131,7 +135,7 @@ fn advice(error: &notify::Error) -> String {
         ErrorKind::Io(error) if platform::is_no_room(error) => no_room("watches"),
         ErrorKind::Io(error) if platform::is_too_many_open(error) => no_room("instances"),
         _ => format!(
-            "PD0703: not all folders can be watched ({error}), so changed files are noticed only by looking at them from time to time"
+            "{code}: not all folders can be watched ({error}), so changed files are noticed only by looking at them from time to time"
         ),
     }
 }
@@ -168,6 +172,11 @@ impl Places {
         if self.comings.contains(path) || self.folders.contains(path) {
             return true;
         }
+        let is_coming =
+            matches!(kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        if is_coming && path.parent().is_some_and(|folder| self.listed.contains(folder)) && !is_hidden(path) {
+            return true;
+        }
         let is_folder = match kind {
             EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => true,
             EventKind::Modify(ModifyKind::Name(_)) => path.is_dir(),
@@ -175,6 +184,10 @@ impl Places {
         };
         path.parent().is_some_and(|folder| self.folders.contains(folder)) && is_ours(path, is_folder)
     }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".") || name == "__pycache__")
 }
 
 /// Reading, too, is told.
@@ -228,7 +241,11 @@ mod tests {
 
     #[test]
     fn reading_is_no_change_and_an_overflow_is_one() {
-        let places = Places { folders: BTreeSet::from(["/d".into()]), comings: BTreeSet::from(["/tmp/x".into()]) };
+        let places = Places {
+            folders: BTreeSet::from(["/d".into()]),
+            listed: BTreeSet::from(["/conf".into()]),
+            comings: BTreeSet::from(["/tmp/x".into()]),
+        };
         let event = |kind, path: &str| Event::new(kind).add_path(path.into());
         let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
         assert!(!places.concern(&event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/d/x.py")));
@@ -239,6 +256,10 @@ mod tests {
         assert!(!places.concern(&event(EventKind::Create(CreateKind::Folder), "/tmp/y")));
         assert!(places.concern(&event(EventKind::Create(CreateKind::Folder), "/tmp/x")));
         assert!(places.concern(&event(EventKind::Remove(RemoveKind::Folder), "/d")));
+        // Where settings are looked for any name may come; what becomes of the files there is told for those that were read.
+        assert!(places.concern(&event(EventKind::Create(CreateKind::File), "/conf/my.tally")));
+        assert!(!places.concern(&event(written, "/conf/my.tally")));
+        assert!(!places.concern(&event(EventKind::Create(CreateKind::File), "/conf/.my.swp")));
     }
 
     #[test]
@@ -282,7 +303,7 @@ mod tests {
         let (notices, mut told) = mpsc::channel(1);
         let watch = Watch::start(notices);
         let folders = BTreeSet::from([folder.clone()]);
-        let places = Places { comings: folders.clone(), folders };
+        let places = Places { comings: folders.clone(), listed: BTreeSet::new(), folders };
         for round in 0..3 {
             std::fs::create_dir(&folder).unwrap();
             assert!(watch.follow(places.clone()), "round {round}: a new folder");

@@ -184,7 +184,7 @@ impl Guest {
 
     fn script(&self, id: &str) -> Value {
         let status = self.status("plain.service");
-        let scripts = status["scripts"].as_array().unwrap();
+        let scripts = status["units"].as_array().unwrap();
         scripts.iter().find(|script| script["id"] == id).unwrap_or_else(|| panic!("no {id} in {status:#}")).clone()
     }
 
@@ -266,7 +266,7 @@ fn a_script_over_its_memory_max_is_killed_and_comes_back_by_backoff() {
     let script = guest.script("limited.hog");
     assert_eq!((&script["restarts"], &script["recycled"]), (&2.into(), &0.into()), "{script:#}");
     assert_eq!(guest.lives("hog"), BTreeSet::from(["3".to_owned()]), "the lives that reported");
-    assert!(guest.section("metrics").contains("pythond_worker_ends_total{script=\"limited.hog\",result=\"oom\"} 2\n"));
+    assert!(guest.section("metrics").contains("pythond_worker_ends_total{unit=\"limited.hog\",result=\"oom\"} 2\n"));
 }
 
 #[test]

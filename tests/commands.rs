@@ -222,7 +222,7 @@ fn status_of_one_script_and_of_an_unknown_one() {
     agent.wait_script("mine.mine", "a report", |script| script["points_accepted"].as_u64() > Some(0));
     let (code, stdout, _) = root.run(&["status", "mine"]);
     assert_eq!(code, 0);
-    assert!(stdout.contains("mine.mine") && stdout.contains("class A"), "{stdout}");
+    assert!(stdout.contains("mine.mine") && stdout.contains("job: A: ok"), "{stdout}");
     let (code, _, stderr) = root.run(&["status", "nothing"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("mine.mine"), "{stderr}");
@@ -259,6 +259,6 @@ fn an_interrupted_run_ends_with_130_and_leaves_nothing() {
         std::fs::read_to_string(&started).ok().and_then(|text| text.parse().ok()).ok_or_else(|| "not yet".to_owned())
     });
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(support::ended(&mut child).code(), Some(130));
     support::wait_until("the worker is gone", || !support::is_alive(worker));
 }

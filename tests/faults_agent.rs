@@ -35,7 +35,7 @@ const OF_EACH: usize = 10;
 
 fn workers_of(agent: &Agent) -> Vec<u32> {
     let status = agent.status();
-    let scripts = status["scripts"].as_array().unwrap();
+    let scripts = status["units"].as_array().unwrap();
     scripts.iter().filter_map(|script| u32::try_from(script["pid"].as_u64()?).ok()).collect()
 }
 
@@ -157,7 +157,7 @@ fn a3_a_stop_at_any_moment_of_the_start_leaves_nothing() {
         std::thread::sleep(Duration::from_millis(turn * 25)); // the pace of the attack, not a wait for the agent
         signal(child.id(), Signal::TERM);
         let asked = Instant::now();
-        let status = child.wait().unwrap();
+        let status = support::ended(&mut child);
         assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
         // Before the agent has a handler it ends as any program does; there is nothing to end in order yet.
         let code = status.code();
@@ -307,6 +307,81 @@ fn a5_a_disk_without_inodes_costs_no_worker_and_recovers() {
     wait_until("it is delivered", || watched.root.points("metric").contains("after,"));
     let (code, _) = stop_delivered(watched);
     assert_eq!(code, 0);
+}
+
+#[test]
+fn a6_only_as_many_workers_start_as_the_limit_on_open_files_leaves_room_for() {
+    let root = Root::new();
+    root.conf("pythond.conf", "[[inputs.pythond]]\nname = \"many\"\ncmd = \"python3\"\ndirs = [\"many\"]\n");
+    for n in 0..12 {
+        root.script(
+            &format!("many/s{n:02}.py"),
+            &collector(0.2, "self.feed_metric(measurement=\"m\", fields={\"v\": 1})"),
+        );
+    }
+    let mut command = Command::new("prlimit");
+    let limited = root.command(&["agent"]);
+    command.arg("--nofile=64:64").arg(limited.get_program()).args(limited.get_args());
+    command.current_dir(root.path()).env("HOME", root.path().join("home")).env("NO_COLOR", "1");
+    let agent = Agent::start(&root, command);
+    let units = || agent.status()["units"].as_array().unwrap().clone();
+    let is_left = |unit: &&Value| {
+        unit["why"]
+            .as_str()
+            .is_some_and(|why| why.starts_with("no room: 12 workers need about 136 open files, the limit is 64;"))
+    };
+    wait_until("the others wait and say why", || units().iter().filter(is_left).count() == 9);
+    let runs = |unit: &Value| unit["runs_ok"].as_u64().unwrap();
+    let working = || units().into_iter().filter(|unit| runs(unit) > 0).collect::<Vec<_>>();
+    wait_until("three work", || working().len() == 3);
+    let working = working();
+    let least = working.iter().map(runs).max().unwrap() + 20;
+    wait_until("those with room report on", || {
+        units()
+            .iter()
+            .filter(|unit| runs(unit) >= least && unit["points_refused"] == 0 && unit["restarts"] == 0)
+            .count()
+            == 3
+    });
+    assert!(units().iter().filter(is_left).count() == 9, "their places do not rotate");
+    assert_eq!(agent.console().matches("not started: no room").count(), 1, "{}", agent.console());
+    // One that leaves makes room for the next.
+    let leaves = working[0]["file"].as_str().unwrap();
+    std::fs::remove_file(leaves).unwrap();
+    agent.wait_script("many.s03", "takes the place that is free", |unit| unit["runs_ok"].as_u64() > Some(0));
+}
+
+#[test]
+fn a5_a_full_disk_is_said_by_the_status_once_in_the_log_and_so_is_its_end() {
+    let root = Root::new();
+    let data = root.path().join("data");
+    let Some(_disk) = SmallDisk::mount(&data, "size=24m") else { return };
+    root.conf("sinks.conf", "[sinks.influxdb.away]\nurl = \"http://127.0.0.1:9\"\ndatabase = \"d\"\n");
+    let agent = root.agent();
+    let filler = data.join("filler");
+    let refused = (0..).map(|_| agent.post("/v1/write/metric", &[], "m,t=a v=1 1\n".repeat(20_000).as_bytes()));
+    let refused = refused.take(500).find(|answer| answer.status != 200).expect("the disk is full");
+    assert_eq!(
+        (refused.status, &refused.json()["error_code"]),
+        (503, &Value::from("pythond.diskError")),
+        "{refused:?}"
+    );
+    // Not even a small one fits.
+    std::fs::write(&filler, vec![0; 24 << 20]).unwrap_err();
+    wait_until("a small one is refused", || agent.post("/v1/write/metric", &[], b"m v=1").status == 503);
+    let (_, text, _) = root.run(&["status"]);
+    assert!(text.contains("REPORTS ARE REFUSED for ") && text.contains("No space left on device"), "{text}");
+    assert!(text.contains("free space or inodes on the disk of "), "{text}");
+    std::fs::remove_file(&filler).unwrap();
+    let skipped = root.run(&["sink", "skip", "away"]);
+    assert_eq!(skipped.0, 0, "{skipped:?}");
+    wait_until("it is over", || {
+        agent.post("/v1/write/metric", &[], b"m v=1");
+        agent.status()["buffer"]["refusing"].is_null() && agent.console().contains("reports are taken again")
+    });
+    let console = agent.console();
+    let said = |text: &str| console.matches(text).count();
+    assert_eq!((said("reports are refused: "), said("reports are taken again")), (1, 1), "{console}");
 }
 
 #[test]
@@ -576,7 +651,7 @@ fn a12_as_the_first_process_of_a_container_it_reaps_what_is_left_to_it() {
     };
     wait_for("many orphans", || {
         let status = ask()?;
-        let orphans = status["scripts"]
+        let orphans = status["units"]
             .as_array()
             .unwrap()
             .iter()
@@ -715,7 +790,7 @@ fn lives_with(name: &str, damage: Damage, files: &[(PathBuf, Vec<u8>)]) {
             return Ok(false);
         }
         let status = ask().map_err(|error| error.to_string())?.json();
-        if status["scripts"][0]["points_accepted"].as_u64() >= Some(1) { Ok(true) } else { Err(format!("{status:#}")) }
+        if status["units"][0]["points_accepted"].as_u64() >= Some(1) { Ok(true) } else { Err(format!("{status:#}")) }
     });
     signal(child.id(), Signal::TERM);
     let output = child.wait_with_output().unwrap();

@@ -8,6 +8,7 @@ mod support;
 #[path = "support/worker_lab.rs"]
 mod worker_lab;
 
+use pythond::supervisor::UnitState;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,12 +92,12 @@ async fn p1_an_interpreter_that_cannot_serve_is_named_with_the_reason() {
     });
     running.wait("banner.banner", "runs", |view| view.runs_ok > 0 && view.last_words == ["welcome"]).await;
     for (name, _, told) in &cases {
-        let is_told = |view: &pythond::supervisor::WorkerView| view.why.as_ref().is_some_and(|why| why.contains(told));
+        let is_told = |view: &pythond::supervisor::UnitView| view.why.as_ref().is_some_and(|why| why.contains(told));
         running.wait(&format!("{name}.{name}"), told, is_told).await;
     }
     for name in cases.iter().map(|(name, ..)| name).filter(|name| name.starts_with("old") || *name == "venv") {
         // Nothing changes by itself, so it is not tried again and again.
-        running.wait(&format!("{name}.{name}"), "waits for a change", |view| view.state == "load-error").await;
+        running.wait(&format!("{name}.{name}"), "waits for a change", |view| view.state == UnitState::LoadError).await;
     }
     running.stop(Duration::from_secs(60)).await;
     assert_eq!(lab.processes(), Vec::<u32>::new());
@@ -106,8 +107,8 @@ async fn p1_an_interpreter_that_cannot_serve_is_named_with_the_reason() {
 async fn p1_a_folder_that_is_gone_is_told_from_an_interpreter_that_is_gone() {
     let lab = Lab::new();
     lab.collector("gone", 60.0, "pass");
-    let running = lab.start_with(|spec| spec.script = lab.path().join("surely/not/there/gone.py"));
-    let view = running.wait("gone.gone", "is explained", |view| view.state == "load-error").await;
+    let running = lab.start_with(|spec| spec.units[0].file = lab.path().join("surely/not/there/gone.py"));
+    let view = running.wait("gone.gone", "is explained", |view| view.state == UnitState::LoadError).await;
     let why = view.why.unwrap();
     assert!(why.contains("the folder") && why.contains("surely/not/there is not there"), "{why}");
     running.stop(Duration::from_secs(60)).await;

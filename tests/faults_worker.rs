@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use invariants::{Case, collector, plain, signal, stat, wait_gone};
 use machine::{has_pid_namespaces, root_can};
+use pythond::supervisor::UnitState;
 use pythond::worker::life::{Input, Life, Limits, Order, State};
 use rustix::process::Signal;
 use support::{Agent, wait_for, wait_until};
@@ -35,7 +36,8 @@ fn starts_in_two_minutes(lives: f64) -> (usize, State) {
             starts += 1;
             life.step(at, Input::Slot);
             life.step(at, Input::Hello);
-            life.step(at, Input::Ready(vec![Duration::from_secs(10)]));
+            life.step(at, Input::Jobs { set: vec![(0, Duration::from_secs(10))], gone: Vec::new() });
+            life.step(at, Input::Ready);
             life.step(at, Input::RunBegan(0));
             dies_at = now + lives;
         }
@@ -312,7 +314,7 @@ async fn w9_a_worker_that_even_kill_does_not_end_is_told_and_gets_no_second_copy
         spec.stop_grace = Duration::from_millis(100);
         spec.run_timeout = (spec.id == "asleep.asleep").then_some(Duration::from_secs(1));
     });
-    let view = running.wait("asleep.asleep", "cannot be ended", |view| view.state == "unkillable").await;
+    let view = running.wait("asleep.asleep", "cannot be ended", |view| view.state == UnitState::Unkillable).await;
     assert!(view.why.unwrap().starts_with("hung: its run lasted longer than run_timeout, 1 s"));
     let pid = view.pid.unwrap();
     assert_eq!(worker_lab::state_of(pid), Some('D'));
@@ -320,7 +322,7 @@ async fn w9_a_worker_that_even_kill_does_not_end_is_told_and_gets_no_second_copy
     let good = running.wait("good.good", "runs on", |view| view.runs_ok > runs + 15).await;
     assert_eq!((good.restarts, good.runs_failed), (0, 0));
     let view = running.view("asleep.asleep").await;
-    assert_eq!((view.state, view.pid, view.restarts), ("unkillable", Some(pid), 0), "no second copy");
+    assert_eq!((view.state, view.pid, view.restarts), (UnitState::Unkillable, Some(pid), 0), "no second copy");
     let starts = || std::fs::read_to_string(lab.file("asleep/asleep.py.starts")).unwrap().lines().count();
     assert_eq!(starts(), 1);
     silent.end();
@@ -739,10 +741,10 @@ fn w23_no_order_of_events_starts_a_second_copy() {
         let (mut now, mut has_process, mut stopped, mut starts) = (start, false, false, 0_u64);
         for _ in 0..80 {
             now += Duration::from_millis(next(40_000));
-            let input = match next(14) {
+            let input = match next(17) {
                 0..=1 => Input::Slot,
                 2 => Input::Hello,
-                3 => Input::Ready(vec![Duration::from_secs(1)]),
+                3 => Input::Ready,
                 4 => Input::RunBegan(0),
                 5 => Input::RunEnded { job: 0, ok: next(2) == 0 },
                 6 => Input::Fatal { why: "broken".to_owned(), permanent: next(2) == 0 },
@@ -752,6 +754,9 @@ fn w23_no_order_of_events_starts_a_second_copy() {
                 11 => Input::Restart,
                 12 if next(8) == 0 => Input::Stop,
                 13 => Input::Changed,
+                14 => Input::Jobs { set: vec![(0, Duration::from_secs(next(100)))], gone: vec![1] },
+                15 => Input::Jobs { set: Vec::new(), gone: vec![0] },
+                16 if next(2) == 0 => Input::JobWaits(0),
                 _ => Input::Tick,
             };
             let ended = matches!(input, Input::Exited { .. } | Input::NotSpawned { .. });
@@ -780,7 +785,7 @@ const SHORT_LIVED: &str = r#"
 import fcntl, json, os, random, select, socket, sys, time
 control = socket.socket(fileno=int(os.environ["PYTHOND_CONTROL_FD"]))
 control.settimeout(None)
-script = json.loads(control.recv(65536))["script"]
+script = json.loads(control.recv(65536))["file"]
 alone = open(script + ".alone", "a")
 try:
     fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -791,10 +796,11 @@ with open(script + ".starts", "a") as f:
 def send(number, kind, **fields):
     control.send(json.dumps({"t": kind, "n": number, **fields}).encode())
 send(1, "hello", v=1, pid=os.getpid(), py="3.99.0", exe="", sdk="9.9.9")
-send(2, "ready", jobs=[{"i": 0, "name": "F", "class": "F", "interval": 60, "line": 1, "next_ms": 0}])
-send(3, "run", i=0, k=1)
+send(2, "jobs", set=[{"i": 0, "key": "F", "every": 60}], gone=[])
+send(3, "ready")
+send(4, "run", i=0, k=1)
 time.sleep(random.random() / 20)
-send(4, "end", i=0, k=1, ms=1.0, ok=True, reports=1, points=1, refused=0, next_ms=60000)
+send(5, "end", i=0, k=1, ms=1.0, ok=True, reports=1, points=1, refused=0, next_ms=60000)
 select.select([control], [], [], random.random() / 10)
 os._exit(0)
 "#;
@@ -840,7 +846,7 @@ const LIGHT: &str = r#"
 import fcntl, json, os, socket, sys
 control = socket.socket(fileno=int(os.environ["PYTHOND_CONTROL_FD"]))
 control.settimeout(None)
-script = json.loads(control.recv(65536))["script"]
+script = json.loads(control.recv(65536))["file"]
 alone = open(script + ".alone", "a")
 try:
     fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -849,9 +855,10 @@ except OSError:
 def send(number, kind, **fields):
     control.send(json.dumps({"t": kind, "n": number, **fields}).encode())
 send(1, "hello", v=1, pid=os.getpid(), py="3.99.0", exe="", sdk="9.9.9")
-send(2, "ready", jobs=[{"i": 0, "name": "F", "class": "F", "interval": 3600, "line": 1, "next_ms": 0}])
-send(3, "run", i=0, k=1)
-send(4, "end", i=0, k=1, ms=1.0, ok=True, reports=1, points=1, refused=0, next_ms=3600000)
+send(2, "jobs", set=[{"i": 0, "key": "F", "every": 3600}], gone=[])
+send(3, "ready")
+send(4, "run", i=0, k=1)
+send(5, "end", i=0, k=1, ms=1.0, ok=True, reports=1, points=1, refused=0, next_ms=3600000)
 while control.recv(65536):
     os._exit(0)
 "#;
@@ -871,7 +878,7 @@ fn w24_a_hundred_workers_killed_at_once_are_back_and_not_in_step() {
     let watched = case.start();
     let many = |watched: &invariants::Watched| -> Vec<serde_json::Value> {
         let status = watched.agent.status();
-        status["scripts"].as_array().unwrap().iter().filter(|script| script["input"] == "many").cloned().collect()
+        status["units"].as_array().unwrap().iter().filter(|script| script["input"] == "many").cloned().collect()
     };
     let all_ran = |restarts: u64| {
         wait_for("all have run", || {

@@ -106,7 +106,7 @@ fn a_killed_agent_leaves_no_worker_and_the_next_one_starts_one_copy() {
         agent.wait_script(id, "a report", |script| script["points_accepted"].as_u64() > Some(0));
     }
     agent.wait_script("hang.hang", "in its run", |script| script["state"] == "running" || script["pid"].is_u64());
-    let workers: Vec<u32> = agent.status()["scripts"]
+    let workers: Vec<u32> = agent.status()["units"]
         .as_array()
         .unwrap()
         .iter()

@@ -1,9 +1,17 @@
 //! Holds the floors of ARCHITECTURE.md: a module uses lower floors only, and modules of one floor are strangers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, i8); 17] = [
+/// Modules in which no file uses one that uses it, through whatever chain.
+const WITHOUT_CIRCLES: &[&str] = &["worker", "supervisor"];
+
+const FLOORS: [(&str, i8); 22] = [
+    ("code", -1),
+    ("dialect", -1),
     ("platform", -1),
+    ("tls", -1),
+    ("words", -1),
     ("config", 0),
     ("point", 0),
     ("telemetry", 0),
@@ -11,6 +19,7 @@ const FLOORS: [(&str, i8); 17] = [
     ("event", 1),
     ("buffer", 1),
     ("deadletter", 1),
+    ("series", 1),
     ("worker", 1),
     ("git", 1),
     ("ingest", 2),
@@ -90,6 +99,185 @@ fn a_module_uses_lower_floors_only() {
         }
     }
     assert!(broken.is_empty(), "floors are broken:\n{}", broken.join("\n"));
+}
+
+/// A module below a room: its files (one for each system), its modules, and the modules it uses. The root of the room is "".
+struct Module {
+    files: Vec<PathBuf>,
+    children: BTreeSet<String>,
+    uses: BTreeSet<String>,
+}
+
+/// The modules of a room by their paths; those for tests only are left out.
+fn modules(room: &str) -> BTreeMap<String, Module> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room).join("mod.rs");
+    let mut found = BTreeMap::new();
+    let mut open = vec![(String::new(), vec![root])];
+    while let Some((name, files)) = open.pop() {
+        let mut children: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for file in &files {
+            for (child, files) in declared(file) {
+                children.entry(child).or_default().extend(files);
+            }
+        }
+        let module = Module { files, children: children.keys().cloned().collect(), uses: BTreeSet::new() };
+        open.extend(children.into_iter().map(|(child, files)| (join(&name, &child), files)));
+        found.insert(name, module);
+    }
+    for name in found.keys().cloned().collect::<Vec<_>>() {
+        let code: String = found[&name].files.iter().map(|file| code_of(file)).collect();
+        let used = used_in(&code.replace(&format!("crate::{room}::"), "room::"), &name, &found);
+        found.get_mut(&name).unwrap().uses = used;
+    }
+    found
+}
+
+fn join(module: &str, child: &str) -> String {
+    if module.is_empty() { child.to_owned() } else { format!("{module}::{child}") }
+}
+
+/// A file without comments and without its tests.
+fn code_of(file: &Path) -> String {
+    let text = without_comments(&std::fs::read_to_string(file).unwrap());
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
+}
+
+/// The `mod x;` of a file, each with the files that may stand for it.
+fn declared(file: &Path) -> Vec<(String, Vec<PathBuf>)> {
+    let dir = file.parent().unwrap();
+    let below = if file.ends_with("mod.rs") { dir.to_owned() } else { file.with_extension("") };
+    let (mut found, mut attributes) = (Vec::new(), String::new());
+    for line in code_of(file).lines().map(str::trim) {
+        let declares = line.split_once("mod ").filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
+        match declares.and_then(|(_, name)| name.strip_suffix(';')) {
+            Some(_) if attributes.contains("cfg(test)") || attributes.contains("all(test") => {}
+            Some(name) => {
+                let plain = [below.join(format!("{name}.rs")), below.join(name).join("mod.rs")];
+                let others =
+                    attributes.split("path = \"").skip(1).map(|rest| dir.join(rest.split('"').next().unwrap()));
+                let files: Vec<PathBuf> = plain.into_iter().chain(others).filter(|file| file.exists()).collect();
+                assert!(!files.is_empty(), "{} declares `{name}`, which is nowhere", file.display());
+                found.push((name.to_owned(), files));
+            }
+            None => {}
+        }
+        match line.starts_with("#[") {
+            true => attributes.push_str(line),
+            false => attributes.clear(),
+        }
+    }
+    found
+}
+
+/// The modules of the room that a module's code names: by `super::`, by `room::`, or as its own children.
+fn used_in(code: &str, name: &str, room: &BTreeMap<String, Module>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (base, rest) in named(code, name, &room[name].children) {
+        for path in paths(rest) {
+            let mut module = base.clone();
+            for segment in path {
+                match room.get(&join(&module, &segment)) {
+                    Some(_) => module = join(&module, &segment),
+                    None => break,
+                }
+            }
+            if module != name {
+                found.insert(module);
+            }
+        }
+    }
+    found
+}
+
+/// Where a path of the room begins: the module that it counts from, and the text behind.
+fn named<'t>(code: &'t str, name: &str, children: &BTreeSet<String>) -> Vec<(String, &'t str)> {
+    let parent = |name: &str| name.rsplit_once("::").map_or(String::new(), |(parent, _)| parent.to_owned());
+    let is_start = |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("super::").filter(|(at, _)| is_start(*at)) {
+        let (mut base, mut rest) = (name.to_owned(), &code[at..]);
+        while let Some(behind) = rest.strip_prefix("super::") {
+            (base, rest) = (parent(&base), behind);
+        }
+        found.push((base, rest));
+    }
+    let of_root = code.match_indices("room::").filter(|(at, _)| is_start(*at));
+    found.extend(of_root.map(|(at, start)| (String::new(), &code[at + start.len()..])));
+    for child in children {
+        let start = format!("{child}::");
+        let named = code.match_indices(&start).filter(|(at, _)| is_start(*at));
+        found.extend(named.map(|(at, _)| (name.to_owned(), &code[at..])));
+    }
+    found
+}
+
+/// The paths of a use tree such as `a::{self, b::C}`, as far as they are lower case.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let text = text.trim_start();
+    let Some(list) = text.strip_prefix('{') else {
+        let word = first_word(text);
+        return match text[word.len()..].strip_prefix("::") {
+            Some(rest) => paths(rest).into_iter().map(|path| [vec![word.clone()], path].concat()).collect(),
+            None => vec![vec![word]],
+        };
+    };
+    let (mut found, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            ',' if depth == 0 => {
+                found.extend(paths(&list[start..at]));
+                start = at + 1;
+            }
+            '}' if depth == 0 => {
+                found.extend(paths(&list[start..at]));
+                break;
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A way from a module back to itself.
+fn circle(room: &BTreeMap<String, Module>) -> Option<Vec<String>> {
+    let mut left: BTreeSet<&String> = room.keys().collect();
+    // What uses nothing that is left is in no circle.
+    while let Some(free) = left.iter().copied().find(|name| room[*name].uses.iter().all(|used| !left.contains(used))) {
+        left.remove(free);
+    }
+    let mut way = vec![(*left.first()?).clone()];
+    loop {
+        let next = room[way.last()?].uses.iter().find(|used| left.contains(used))?.clone();
+        let known = way.iter().position(|name| *name == next);
+        way.push(next);
+        if let Some(at) = known {
+            return Some(way.split_off(at));
+        }
+    }
+}
+
+#[test]
+fn no_file_uses_one_that_uses_it() {
+    for name in WITHOUT_CIRCLES {
+        let room = modules(name);
+        assert!(
+            room.len() > 10 && room.values().any(|module| module.uses.len() > 2),
+            "the look at `{name}` sees nothing"
+        );
+        let told = circle(&room).map(|way| {
+            way.iter().map(|module| if module.is_empty() { "mod.rs" } else { module }).collect::<Vec<_>>().join(" → ")
+        });
+        assert_eq!(told, None, "a circle of files in src/{name}/");
+    }
+}
+
+#[test]
+fn a_use_tree_is_read_whole() {
+    let read = |text| paths(text).into_iter().map(|path| path.join("::")).collect::<Vec<_>>();
+    assert_eq!(read("{a::{self, B}, c, d::e::F};"), ["a::self", "a::B", "c", "d::e::F"]);
+    assert_eq!(read("lock::take(x)"), ["lock::take"]);
 }
 
 #[test]

@@ -138,12 +138,29 @@ fn at_the_cap_reports_are_refused_and_what_was_accepted_arrives() {
     let aged = |what: &str, get: &dyn Fn() -> f64| wait_until(what, || get() >= 1.0);
     aged("the oldest point's age in the status", &|| agent.status()["buffer"]["oldest_s"].as_f64().unwrap_or(0.0));
     aged("its age in the metrics", &|| metric(&agent, "pythond_buffer_oldest_seconds"));
+    let (_, text, _) = root.run(&["status"]);
+    let told = status["buffer"]["refusing"].clone();
+    assert!(
+        told["reports"].as_u64().unwrap() >= 4 && told["why"].as_str().unwrap().contains("the buffer is full"),
+        "{told}"
+    );
+    assert!(text.contains("REPORTS ARE REFUSED for ") && text.contains("raise `[buffer] max_size`"), "{text}");
     aged("its age for the sink", &|| metric(&agent, "pythond_sink_oldest_seconds{sink=\"far\"}"));
 
     far.come_up();
     agent.wait_delivered();
     assert_eq!(far.numbers(), accepted);
     wait_until("room again", || post(&agent, 1_000_000, 1).status == 200);
+    wait_until("it is said that it is over", || {
+        post(&agent, 1_000_001, 1);
+        agent.status()["buffer"]["refusing"].is_null() && agent.console().contains("reports are taken again")
+    });
+    let told = agent.console();
+    assert_eq!(
+        (told.matches("reports are refused: ").count(), told.matches("reports are taken again").count()),
+        (1, 1),
+        "{told}"
+    );
 }
 
 #[test]
@@ -209,7 +226,7 @@ fn a_skipped_sink_misses_what_waited_and_gets_what_follows() {
     assert!(text.contains("there are: far"), "{text}");
 
     let (code, text, _) = root.run(&["sink", "skip", "far"]);
-    assert_eq!((code, text.as_str()), (0, "far does not get the 50 points that waited for it\n"));
+    assert_eq!((code, text.as_str()), (0, "far does not get what waited for it: 50 points\n"));
     let sink = agent.sink("far");
     assert_eq!((&sink["behind_points"], &sink["skipped"]), (&json!(0), &json!(50)));
     assert_eq!(post(&agent, 50, 10).status, 200);

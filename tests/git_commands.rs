@@ -12,10 +12,16 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use following::{following, repo, wait_for_commit};
-use git::Origin;
+use git::{Origin, Transport, over_both_in_turn};
 use serde_json::Value;
 use server::Server;
 use support::{Root, http, wait_for};
+
+over_both_in_turn! {
+    scripts_of_a_repository_run_and_go_on_without_it,
+    sync_status_and_log_tell_what_runs,
+    a_stop_in_the_middle_of_a_pull_is_quick_and_clean,
+}
 
 const GOOD: &str = "from datakit_framework import DataKitFramework\n\n\nclass Web(DataKitFramework):\n    interval = 1\n\n    \
                     def run(self):\n        self.feed_metric(measurement=\"from_git\", fields={\"n\": 1})\n";
@@ -25,10 +31,9 @@ fn origin() -> Origin {
     Origin::with(&[("python.d/web/web.py", GOOD), ("conf.d/web.conf", CONF)])
 }
 
-#[test]
-fn scripts_of_a_repository_run_and_go_on_without_it() {
+fn scripts_of_a_repository_run_and_go_on_without_it(transport: Transport) {
     let origin = origin();
-    let root = following(&origin.url(), "1h");
+    let root = following(transport, &origin.url(), "1h");
     let agent = root.agent();
     wait_for_commit(&agent, &origin.head());
     agent.stop();
@@ -51,10 +56,9 @@ fn scripts_of_a_repository_run_and_go_on_without_it() {
     std::fs::rename(&away, origin.path()).unwrap();
 }
 
-#[test]
-fn sync_status_and_log_tell_what_runs() {
+fn sync_status_and_log_tell_what_runs(transport: Transport) {
     let origin = origin();
-    let root = following(&origin.url(), "1h");
+    let root = following(transport, &origin.url(), "1h");
     let agent = root.agent();
     wait_for_commit(&agent, &origin.head());
     let second = origin.commit(&[("README.md", "x")], "say what it is");
@@ -92,7 +96,7 @@ fn sync_status_and_log_tell_what_runs() {
 #[test]
 fn a_sync_is_taken_over_the_socket_only() {
     let origin = origin();
-    let root = following(&origin.url(), "1h");
+    let root = following(Transport::Libgit2, &origin.url(), "1h");
     let agent = root.agent();
     let answer = http::tcp(&agent.address, "POST", "/api/v1/git/sync", &[], b"").unwrap();
     assert_eq!(answer.status, 403, "{answer:?}");
@@ -107,10 +111,9 @@ fn an_agent_without_a_repository_says_so() {
     assert_eq!((code, stdout.starts_with("no git repository is enabled")), (0, true), "{stdout}");
 }
 
-#[test]
-fn a_stop_in_the_middle_of_a_pull_is_quick_and_clean() {
+fn a_stop_in_the_middle_of_a_pull_is_quick_and_clean(transport: Transport) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let root = following(&format!("https://{}/ops.git", silent.local_addr().unwrap()), "1h");
+    let root = following(transport, &format!("https://{}/ops.git", silent.local_addr().unwrap()), "1h");
     let agent = root.agent();
     wait_for("the pull", || if repo(&agent)["is_pulling"] == true { Ok(()) } else { Err("none".into()) });
     let (code, took) = agent.stop();

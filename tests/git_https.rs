@@ -3,125 +3,48 @@
 
 #[path = "support/git.rs"]
 mod git;
+#[path = "support/git_server.rs"]
+mod git_server;
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use git::*;
+use git_server::{Server, with_password};
 use pythond::config::{Repo, Secret};
 use pythond::git::{Handle, View};
 
 const SCRIPT: &str = "python.d/web/web.py";
 const PASSWORD: &str = "pass word#%&'\"$(x)";
 
-/// A server with a certificate that its own authority signed.
-struct Server {
-    dir: tempfile::TempDir,
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("repos")).unwrap();
-        write_certificates(dir.path());
-        let (child, port) = launch(dir.path(), "leaf", "repos");
-        Self { dir, child, port }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("https://127.0.0.1:{}/{path}", self.port)
-    }
-
-    /// Serves a repository under a name, to whoever has the login.
-    fn serve(&self, origin: &Origin, name: &str, login: Option<&str>) {
-        std::os::unix::fs::symlink(origin.git_dir(), self.path("repos").join(name)).unwrap();
-        self.login(name, login);
-    }
-
-    fn login(&self, name: &str, login: Option<&str>) {
-        let file = self.path("repos").join(name).join("login");
-        match login {
-            Some(login) => std::fs::write(file, login).unwrap(),
-            None => std::fs::remove_file(file).unwrap_or_default(),
-        }
-    }
-
-    /// `method path login` of each request so far.
-    fn log(&self) -> Vec<String> {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default().lines().map(str::to_owned).collect()
-    }
-
-    fn repo(&self, name: &str, path: &str) -> Repo {
-        Repo { ca_file: Some(self.path("ca.pem")), timeout: Duration::from_secs(30), ..repo(name, &self.url(path)) }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-fn launch(dir: &Path, certificate: &str, repos: &str) -> (Child, u16) {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/git_server.py");
-    let (cert, key) = (dir.join(format!("{certificate}.pem")), dir.join(format!("{certificate}.key")));
-    let mut command = Command::new("python3");
-    command.arg(program).arg(cert).arg(key).arg(dir.join(repos)).arg(dir.join("log"));
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (child, line.trim().parse().expect("the server prints its port"))
-}
-
-fn write_certificates(dir: &Path) {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // Two servers of a test have two authorities, which must not have one name.
-    ca.distinguished_name.push(DnType::CommonName, dir.display().to_string());
-    let ca_key = KeyPair::generate().unwrap();
-    let ca_cert = ca.self_signed(&ca_key).unwrap();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(names.clone()).unwrap().signed_by(&key, &issuer).unwrap();
-    let own_key = KeyPair::generate().unwrap();
-    let own = CertificateParams::new(names).unwrap().self_signed(&own_key).unwrap();
-    for (name, text) in [
-        ("ca.pem", ca_cert.pem()),
-        ("leaf.pem", leaf.pem()),
-        ("leaf.key", key.serialize_pem()),
-        ("own.pem", own.pem()),
-        ("own.key", own_key.serialize_pem()),
-    ] {
-        std::fs::write(dir.join(name), text).unwrap();
-    }
-}
-
-fn with_password(repo: Repo, password: &str) -> Repo {
-    Repo { login: Some(("ci".to_owned(), Secret::new(password))), ..repo }
+over_both! {
+    a_private_repository_is_cloned_and_pulled,
+    a_wrong_password_is_tried_once_and_told,
+    a_token_in_the_place_of_the_user_is_shown_nowhere,
+    a_missing_login_and_a_token_that_expired_are_told,
+    a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused,
+    what_is_no_repository_is_told_apart,
+    a_server_that_is_gone_and_a_name_that_nobody_knows_are_told,
+    a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list,
+    a_stop_does_not_wait_for_a_server_that_hangs,
+    a_login_is_not_handed_to_the_server_that_we_are_sent_on_to,
+    no_secret_stands_in_a_fault_a_view_or_a_file,
 }
 
 /// Starts with a repository that works, then with the same one changed; gives what is seen then.
-async fn after_a_good_pull(server: &Server, changed: impl FnOnce(&Origin) -> Repo) -> (View, Side, Handle) {
+async fn after_a_good_pull(
+    transport: Transport,
+    server: &Server,
+    changed: impl FnOnce(&Origin) -> Repo,
+) -> (View, Side, Handle) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "good.git", Some(&format!("ci:{PASSWORD}")));
-    let side = Side::of(vec![with_password(server.repo("c", "good.git"), PASSWORD)]);
+    let side = Side::of(transport, vec![with_password(server.repo("c", "good.git"), PASSWORD)]);
     let handle = side.start(&Taker::new());
     let first = first_pull(&handle).await;
     assert_eq!((fault(&first).as_str(), in_force(&first)), ("", origin.head()));
     handle.stop().await;
-    let settings = pythond::config::GitRepos { repos: vec![changed(&origin)], ..side.settings.clone() };
-    let side = Side { settings, ..side };
+    let side = side.with(vec![changed(&origin)]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let view = first_pull(&handle).await;
@@ -132,12 +55,11 @@ async fn after_a_good_pull(server: &Server, changed: impl FnOnce(&Origin) -> Rep
     (view, side, handle)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_private_repository_is_cloned_and_pulled() {
+async fn a_private_repository_is_cloned_and_pulled(transport: Transport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", Some(&format!("ci:{PASSWORD}")));
-    let side = Side::of(vec![Repo { depth: 1, ..with_password(server.repo("c", "ops.git"), PASSWORD) }]);
+    let side = Side::of(transport, vec![Repo { depth: 1, ..with_password(server.repo("c", "ops.git"), PASSWORD) }]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     assert_eq!(fault(&first_pull(&handle).await), "");
@@ -156,11 +78,10 @@ async fn a_private_repository_is_cloned_and_pulled() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_tried_once_and_told() {
+async fn a_wrong_password_is_tried_once_and_told(transport: Transport) {
     let server = Server::start();
     let (view, _side, handle) =
-        after_a_good_pull(&server, |_| with_password(server.repo("c", "good.git"), "wrong")).await;
+        after_a_good_pull(transport, &server, |_| with_password(server.repo("c", "good.git"), "wrong")).await;
     let told = fault(&view);
     assert!(told.starts_with("PD0603 `127.0.0.1:") && told.contains("refuses the login of `ci`"), "{told}");
     assert!(told.contains("did the token expire?"), "{told}");
@@ -169,10 +90,9 @@ async fn a_wrong_password_is_tried_once_and_told() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_in_the_place_of_the_user_is_shown_nowhere() {
+async fn a_token_in_the_place_of_the_user_is_shown_nowhere(transport: Transport) {
     let server = Server::start();
-    let (view, _side, handle) = after_a_good_pull(&server, |_| Repo {
+    let (view, _side, handle) = after_a_good_pull(transport, &server, |_| Repo {
         login: Some(("ghp-t0ken".to_owned(), Secret::new(""))),
         ..server.repo("c", "good.git")
     })
@@ -184,16 +104,15 @@ async fn a_token_in_the_place_of_the_user_is_shown_nowhere() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_login_and_a_token_that_expired_are_told() {
+async fn a_missing_login_and_a_token_that_expired_are_told(transport: Transport) {
     let server = Server::start();
-    let (view, ..) = after_a_good_pull(&server, |_| server.repo("c", "good.git")).await;
+    let (view, ..) = after_a_good_pull(transport, &server, |_| server.repo("c", "good.git")).await;
     assert!(fault(&view).contains("wants a login"), "{}", fault(&view));
 
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "token.git", Some("oauth2:t0ken"));
     let repo = Repo { login: Some(("oauth2".into(), Secret::new("t0ken"))), ..server.repo("c", "token.git") };
-    let side = Side::of(vec![repo]);
+    let side = Side::of(transport, vec![repo]);
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
     server.login("token.git", Some("oauth2:another"));
@@ -204,10 +123,9 @@ async fn a_missing_login_and_a_token_that_expired_are_told() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused() {
+async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused(transport: Transport) {
     let server = Server::start();
-    let (view, ..) = after_a_good_pull(&server, |_| {
+    let (view, ..) = after_a_good_pull(transport, &server, |_| {
         let repo = with_password(server.repo("c", "good.git"), PASSWORD);
         Repo { ca_file: None, ..repo }
     })
@@ -215,9 +133,9 @@ async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused
     let told = fault(&view);
     assert!(told.starts_with("PD0607 the certificate of `127.0.0.1:") && told.contains("ca_file ="), "{told}");
 
-    let (mut child, port) = launch(server.dir.path(), "own", "repos");
+    let (mut child, port) = server.another("own");
     let own = Repo { ca_file: Some(server.path("ca.pem")), ..repo("c", &format!("https://127.0.0.1:{port}/good.git")) };
-    let side = Side::of(vec![with_password(own, PASSWORD)]);
+    let side = Side::of(transport, vec![with_password(own, PASSWORD)]);
     let before = server.log().len();
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
@@ -228,12 +146,11 @@ async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused
     child.wait().unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_repository_is_told_apart() {
+async fn what_is_no_repository_is_told_apart(transport: Transport) {
     let server = Server::start();
     let mut told = Vec::new();
     for path in ["nope.git", "html/x.git", "status/503/x.git", "status/403/x.git"] {
-        let side = Side::of(vec![server.repo("c", path)]);
+        let side = Side::of(transport, vec![server.repo("c", path)]);
         let handle = side.start(&Taker::new());
         told.push(fault(&first_pull(&handle).await));
         handle.stop().await;
@@ -245,38 +162,36 @@ async fn what_is_no_repository_is_told_apart() {
     assert!(told[3].starts_with("PD0603"), "{}", told[3]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_gone_and_a_name_that_nobody_knows_are_told() {
+async fn a_server_that_is_gone_and_a_name_that_nobody_knows_are_told(transport: Transport) {
     let server = Server::start();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (view, ..) = after_a_good_pull(&server, |_| repo("c", &format!("https://{free}/good.git"))).await;
+    let (view, ..) = after_a_good_pull(transport, &server, |_| repo("c", &format!("https://{free}/good.git"))).await;
     assert!(fault(&view).starts_with("PD0608 `127.0.0.1:"), "{}", fault(&view));
-    let side = Side::of(vec![repo("c", "https://no-such-host.invalid/good.git")]);
+    let side = Side::of(transport, vec![repo("c", "https://no-such-host.invalid/good.git")]);
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
     assert!(told.starts_with("PD0608 `no-such-host.invalid` cannot be reached"), "{told}");
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list() {
+async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list(transport: Transport) {
     let server = Server::start();
     let start = Instant::now();
-    let watcher = tokio::task::spawn_blocking(|| {
+    let log = server.path("log");
+    let watcher = tokio::task::spawn_blocking(move || {
         let start = Instant::now();
-        // While the pull hangs, every process that speaks with the server is looked at.
+        // While the pull hangs, every process of this machine is looked at.
         while start.elapsed() < PATIENCE {
-            let lines = command_lines();
-            if lines.iter().any(|line| line.contains("/hang/x.git") && line.contains("git-remote-https")) {
-                return lines.into_iter().filter(|line| line.contains("s3cr3t-of-hang")).collect::<Vec<_>>();
+            if std::fs::read_to_string(&log).unwrap_or_default().contains("/hang/x.git") {
+                return command_lines().into_iter().filter(|line| line.contains("s3cr3t-of-hang")).collect::<Vec<_>>();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("git never asked the server that hangs");
+        panic!("the server that hangs was never asked");
     });
     let hanging =
         Repo { timeout: Duration::from_secs(2), ..with_password(server.repo("c", "hang/x.git"), "s3cr3t-of-hang") };
-    let (view, ..) = after_a_good_pull(&server, |_| hanging).await;
+    let (view, ..) = after_a_good_pull(transport, &server, |_| hanging).await;
     assert!(
         fault(&view).starts_with("PD0608") && fault(&view).contains("did not answer within 2 s"),
         "{}",
@@ -288,10 +203,9 @@ async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list() 
     assert_eq!(left, Vec::<String>::new(), "nothing of git lives on");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_a_server_that_hangs() {
+async fn a_stop_does_not_wait_for_a_server_that_hangs(transport: Transport) {
     let server = Server::start();
-    let side = Side::of(vec![server.repo("c", "hang/x.git")]);
+    let side = Side::of(transport, vec![server.repo("c", "hang/x.git")]);
     let handle = side.start(&Taker::new());
     wait_until("the request", || server.log().iter().any(|line| line.contains("/hang/"))).await;
     let start = Instant::now();
@@ -299,8 +213,7 @@ async fn a_stop_does_not_wait_for_a_server_that_hangs() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to() {
+async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to(transport: Transport) {
     let (server, other) = (Server::start(), Server::start());
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     other.serve(&origin, "ops.git", Some("ci:secret"));
@@ -310,7 +223,7 @@ async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to() {
         [server.path("ca.pem"), other.path("ca.pem")].map(|file| std::fs::read_to_string(file).unwrap()).concat();
     std::fs::write(server.path("both.pem"), both).unwrap();
     let repo = Repo { ca_file: Some(server.path("both.pem")), ..with_password(server.repo("c", "away"), "secret") };
-    let side = Side::of(vec![repo]);
+    let side = Side::of(transport, vec![repo]);
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
     assert!(told.starts_with("PD0603"), "{told}");
@@ -318,11 +231,10 @@ async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_secret_stands_in_a_fault_a_view_or_a_file() {
+async fn no_secret_stands_in_a_fault_a_view_or_a_file(transport: Transport) {
     let server = Server::start();
     let (view, side, handle) =
-        after_a_good_pull(&server, |_| with_password(server.repo("c", "good.git"), "s3cr3t-of-file")).await;
+        after_a_good_pull(transport, &server, |_| with_password(server.repo("c", "good.git"), "s3cr3t-of-file")).await;
     assert!(!format!("{view:?}").contains("s3cr3t-of-file"));
     assert!(!format!("{:?}", side.settings).contains("s3cr3t-of-file"));
     handle.stop().await;

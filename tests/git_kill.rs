@@ -19,9 +19,27 @@ const FILES: usize = 40;
 /// Set for the child: the agent's directory and the repository.
 const CHILD_DIR: &str = "GIT_KILL_DIR";
 const CHILD_URL: &str = "GIT_KILL_URL";
+/// Set where it pulls with the `git` program.
+const CHILD_SYSTEM: &str = "GIT_KILL_SYSTEM";
 
-fn settings(dir: &Path, url: &str) -> GitRepos {
-    let mut settings = Side::of(vec![repo("c", url)]).settings;
+mod kills {
+    use super::*;
+    over_both_in_turn! {
+        a_kill_at_any_moment_leaves_the_old_or_the_new_commit,
+        no_git_outlives_its_pull_for_long,
+    }
+}
+
+mod full_disks {
+    use super::*;
+    over_both! {
+        a_full_disk_is_told_and_passes,
+        a_disk_that_is_full_at_the_export_leaves_no_half_tree,
+    }
+}
+
+fn settings(transport: Transport, dir: &Path, url: &str) -> GitRepos {
+    let mut settings = Side::of(transport, vec![repo("c", url)]).settings;
     settings.dir = dir.join("gitrepos");
     settings
 }
@@ -32,7 +50,8 @@ async fn child_that_pulls() {
     let (Some(dir), Ok(url)) = (std::env::var_os(CHILD_DIR), std::env::var(CHILD_URL)) else {
         return;
     };
-    let settings = settings(dir.as_ref(), &url);
+    let transport = if std::env::var_os(CHILD_SYSTEM).is_some() { Transport::System } else { Transport::Libgit2 };
+    let settings = settings(transport, dir.as_ref(), &url);
     let roots = pythond::git::roots(&settings, &[]);
     let handle = pythond::git::start(settings, "testhost", Taker::new(), &roots);
     let view = first_pull(&handle).await;
@@ -40,9 +59,12 @@ async fn child_that_pulls() {
     handle.stop().await;
 }
 
-fn child(dir: &Path, url: &str) -> Command {
+fn child(transport: Transport, dir: &Path, url: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["child_that_pulls", "--exact"]).env(CHILD_DIR, dir).env(CHILD_URL, url);
+    if transport == Transport::System {
+        command.env(CHILD_SYSTEM, "1");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
@@ -69,20 +91,19 @@ fn assert_whole(folder: &Path, n: u32) {
     assert_eq!(fs::read_dir(folder.join("python.d/web")).unwrap().count(), FILES);
 }
 
-#[test]
-fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
+fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit(transport: Transport) {
     let origin = Origin::new();
     let root = tempfile::tempdir().unwrap();
     let mut commits = vec![commit(&origin, 0)];
     let start = Instant::now();
-    assert!(child(root.path(), &origin.url()).status().unwrap().success());
+    assert!(child(transport, root.path(), &origin.url()).status().unwrap().success());
     let whole_pull = start.elapsed();
     let folder = root.path().join("gitrepos/c");
-    let settings = settings(root.path(), &origin.url());
+    let settings = settings(transport, root.path(), &origin.url());
     let (mut in_export, mut unfinished) = (0, 0);
     for round in 1..=ROUNDS {
         commits.push(commit(&origin, round));
-        let mut pulling = child(root.path(), &origin.url()).spawn().unwrap();
+        let mut pulling = child(transport, root.path(), &origin.url()).spawn().unwrap();
         // Spread evenly over a pull, in an order that jumps.
         let part = f64::from(round * 37 % ROUNDS) / f64::from(ROUNDS);
         std::thread::sleep(whole_pull.mul_f64(part));
@@ -102,7 +123,7 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
         unfinished > 0 && in_export > 0,
         "no kill hit a pull: {unfinished} unfinished, {in_export} in an export of {whole_pull:?}"
     );
-    assert!(child(root.path(), &origin.url()).status().unwrap().success(), "it runs again by itself");
+    assert!(child(transport, root.path(), &origin.url()).status().unwrap().success(), "it runs again by itself");
     let roots = pythond::git::roots(&settings, &[]);
     assert_whole(&roots[0].dir, ROUNDS);
     for left in ["export.new", "remove.new", "state.new", "store.new"] {
@@ -110,10 +131,9 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_told_and_passes() {
+async fn a_full_disk_is_told_and_passes(transport: Transport) {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
-    let side = Side::of(vec![Repo { depth: 1, ..repo("c", &origin.url()) }]);
+    let side = Side::of(transport, vec![Repo { depth: 1, ..repo("c", &origin.url()) }]);
     let Some(disk) = SmallDisk::mount(&side.folder("c"), "size=3m") else { return };
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
@@ -136,10 +156,9 @@ async fn a_full_disk_is_told_and_passes() {
     drop(disk);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree() {
+async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree(transport: Transport) {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let Some(disk) = SmallDisk::mount(&side.folder("c"), "size=3m") else { return };
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
@@ -159,11 +178,10 @@ async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree() {
 }
 
 /// A child that is killed may leave a git behind for a moment; it must not last.
-#[test]
-fn no_git_outlives_its_pull_for_long() {
+fn no_git_outlives_its_pull_for_long(transport: Transport) {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
     let root = tempfile::tempdir().unwrap();
-    let mut pulling = child(root.path(), &origin.url()).spawn().unwrap();
+    let mut pulling = child(transport, root.path(), &origin.url()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(30));
     pulling.kill().unwrap();
     pulling.wait().unwrap();

@@ -6,12 +6,12 @@ mod git;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use git::{PATIENCE, Side, repo};
-use pythond::git::program::{Git, NotRun, Stop};
+use git::{PATIENCE, Side, Transport, repo};
+use pythond::git::program::{NotRun, Programs, Stop};
 
-fn runner(side: &Side, timeout: Duration) -> Git {
+fn runner(side: &Side, timeout: Duration) -> Programs {
     let repo = pythond::config::Repo { timeout, ..repo("c", "/srv/c.git") };
-    Git::new(&side.settings, &repo, side.dir.path(), Stop::default())
+    Programs::new(&side.settings, &repo, side.dir.path(), Stop::default())
 }
 
 fn pid_in(file: &Path) -> String {
@@ -22,32 +22,32 @@ fn pid_in(file: &Path) -> String {
 fn a_child_that_outlives_the_program_and_holds_its_pipes_is_ended_and_reaped() {
     // As the agent does: what its children leave behind comes to it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    let side = Side::of(Vec::new());
-    let git = runner(&side, 2 * PATIENCE);
+    let side = Side::of(Transport::System, Vec::new());
+    let programs = runner(&side, 2 * PATIENCE);
     let pid = side.dir.path().join("pid");
     let script = format!("sleep 3600 & echo $! > {}; echo done", pid.display());
     let began = Instant::now();
-    let ran = git.run(git.program("sh", &["-c", &script])).unwrap();
+    let ran = programs.run(programs.program("sh", &["-c", &script])).unwrap();
     assert_eq!((ran.is_ok, ran.stdout.as_slice()), (true, &b"done\n"[..]));
     assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     assert!(!Path::new("/proc").join(pid_in(&pid)).exists(), "not even a zombie is left");
 
     // The same for one that is ended since it takes too long.
-    let git = runner(&side, Duration::from_secs(3));
+    let programs = runner(&side, Duration::from_secs(3));
     let script = format!("(sleep 3600; true) & echo $! > {}; wait", pid.display());
-    let ended = git.run(git.program("sh", &["-c", &script]));
+    let ended = programs.run(programs.program("sh", &["-c", &script]));
     assert!(matches!(ended, Err(NotRun::TimedOut(_))), "{ended:?}");
     assert!(!Path::new("/proc").join(pid_in(&pid)).exists(), "not even a zombie is left");
 }
 
 #[test]
 fn a_child_that_left_the_group_and_holds_the_pipes_is_waited_for_no_longer_than_the_program() {
-    let side = Side::of(Vec::new());
-    let git = runner(&side, Duration::from_secs(5));
+    let side = Side::of(Transport::System, Vec::new());
+    let programs = runner(&side, Duration::from_secs(5));
     let pid = side.dir.path().join("pid");
     let leave = "import os, pathlib, sys, time\nif os.fork():\n    os._exit(0)\nos.setsid()\n\
                  pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\ntime.sleep(3600)";
-    let ended = git.run(git.program("python3", &["-c", leave, &pid.display().to_string()]));
+    let ended = programs.run(programs.program("python3", &["-c", leave, &pid.display().to_string()]));
     assert!(matches!(ended, Err(NotRun::TimedOut(_))), "{ended:?}");
     let left = || std::fs::read_to_string(&pid).ok().and_then(|text| text.parse().ok());
     let began = Instant::now();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pythond::config::repos::Transport;
 use pythond::config::{self, Config, ConfigError, Diagnostic, Repo, RepoRoot, Surroundings};
 
 /// A root directory, with two exported repositories beside it.
@@ -134,7 +135,9 @@ fn a_repository_obeys_what_is_written() {
         (repo.timeout, repo.max_files, repo.max_file_size, repo.max_size),
         (Duration::from_secs(10), 5, 1024, 2048)
     );
+    assert_eq!(repo.transport, Transport::System);
     assert_eq!(repo.origin.line, 1);
+    assert_eq!(repos(&self::repo("url = \"/c\""))[0].transport, Transport::Libgit2);
 }
 
 #[test]
@@ -170,10 +173,9 @@ fn every_fault_of_a_repository_has_its_place() {
         (repo("url = \"/c\"\nbranch = \"-x\""), "4:10 PD0103 `branch` is `\"-x\"`; it must be the name of a branch"),
         (repo("url = \"/c\"\nbranch = \"a\"\nrev = \"b\""), "5:7 PD0103 `rev` is given besides `branch = \"a\"`"),
         (repo("url = \"/c\"\ndepth = -1"), "4:9 PD0103 `depth` is `-1`; it must be a whole number"),
-        (repo("url = \"/c\"\ntransport = \"libgit2\""), "4:13 PD0103 this build holds no libgit2"),
         (
             repo("url = \"/c\"\ntransport = \"x\""),
-            "4:13 PD0103 `transport` is `\"x\"`; it must be \"system\" or \"libgit2\"",
+            "4:13 PD0103 `transport` is `\"x\"`; it must be \"libgit2\" or \"system\"",
         ),
         (
             repo("url = \"https://h/c\"\nusername = \"u\""),
@@ -265,7 +267,7 @@ fn before_the_first_pull_a_folder_that_may_come_with_it_is_a_warning() {
     assert!(config.inputs[0].dirs.is_empty());
     let warning = &config.warnings[0];
     assert_eq!(
-        (warning.code, warning.help.as_deref()),
+        (warning.code.as_str(), warning.help.as_deref()),
         ("PD0106", Some("it may come with `coming`, which was not fetched yet"))
     );
 }
@@ -317,7 +319,7 @@ fn a_repository_by_itself_is_read_for_its_own_ci() {
     let config = read(&root).unwrap();
     assert_eq!((names(&config), config.inputs[0].cmd.as_str()), (vec!["w".to_owned()], "python3"));
     assert_eq!(config.inputs[0].dirs, [root.path("two/python.d/web")]);
-    let codes: Vec<&str> = config.warnings.iter().map(|warning| warning.code).collect();
+    let codes: Vec<&str> = config.warnings.iter().map(|warning| warning.code.as_str()).collect();
     assert_eq!(codes, ["PD0107", "PD0106"]);
     root.file(
         "two/conf.d/w.conf",

@@ -14,12 +14,24 @@ use std::time::{Duration, Instant};
 use git::*;
 use pythond::config::{Repo, Secret};
 use pythond::git::hostkeys::{self, HostKey, Trusted};
-use pythond::git::program::{Git, Stop};
+use pythond::git::program::{Programs, Stop};
 use pythond::git::{Handle, View};
 use server::Server;
 
 const SCRIPT: &str = "python.d/web/web.py";
 const PASSPHRASE: &str = "open \"sesame\" $(x)";
+
+over_both! {
+    without_a_key_those_of_the_ssh_agent_are_offered,
+    a_repository_is_cloned_and_pulled_with_a_key,
+    a_key_that_is_not_accepted_is_named_with_its_fingerprint,
+    an_unknown_host_key_is_shown_and_can_be_trusted,
+    a_changed_host_key_is_told_apart_from_an_unknown_one,
+    an_encrypted_key_works_with_its_passphrase_only,
+    a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked,
+    a_missing_repository_and_a_server_that_is_gone_are_told,
+    a_server_that_takes_the_connection_and_says_nothing_is_given_up,
+}
 
 /// An sshd that lets the current user in with `key`, `encrypted` and no other.
 struct Sshd(Server);
@@ -99,10 +111,14 @@ fn keygen(path: &Path, passphrase: &str) {
 }
 
 /// Starts with a repository that works, then with the same one changed; gives what is seen then.
-async fn after_a_good_pull(sshd: &Sshd, change: impl FnOnce(&mut Repo)) -> (View, Side, Handle, Origin) {
+async fn after_a_good_pull(
+    transport: Transport,
+    sshd: &Sshd,
+    change: impl FnOnce(&mut Repo),
+) -> (View, Side, Handle, Origin) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let mut settings = sshd.repo(&origin.url(), "key");
-    let side = Side::of(vec![settings.clone()]);
+    let side = Side::of(transport, vec![settings.clone()]);
     let handle = side.start(&Taker::new());
     let first = first_pull(&handle).await;
     assert_eq!(
@@ -113,7 +129,7 @@ async fn after_a_good_pull(sshd: &Sshd, change: impl FnOnce(&mut Repo)) -> (View
     );
     handle.stop().await;
     change(&mut settings);
-    let side = Side { settings: pythond::config::GitRepos { repos: vec![settings], ..side.settings.clone() }, ..side };
+    let side = side.with(vec![settings]);
     let handle = side.start(&Taker::new());
     let view = first_pull(&handle).await;
     assert_eq!(in_force(&view), origin.head(), "the old code runs on");
@@ -121,11 +137,10 @@ async fn after_a_good_pull(sshd: &Sshd, change: impl FnOnce(&mut Repo)) -> (View
     (view, side, handle, origin)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repository_is_cloned_and_pulled_with_a_key() {
+async fn a_repository_is_cloned_and_pulled_with_a_key(transport: Transport) {
     let Some(sshd) = Sshd::start() else { return };
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![Repo { depth: 1, ..sshd.repo(&origin.url(), "key") }]);
+    let side = Side::of(transport, vec![Repo { depth: 1, ..sshd.repo(&origin.url(), "key") }]);
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
     let second = origin.commit(&[(SCRIPT, "a = 2")], "second");
@@ -134,11 +149,11 @@ async fn a_repository_is_cloned_and_pulled_with_a_key() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint() {
+async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint(transport: Transport) {
     let Some(sshd) = Sshd::start() else { return };
     for key in ["other", "expired"] {
-        let (view, _side, handle, _origin) = after_a_good_pull(&sshd, |repo| repo.ssh_key = Some(sshd.path(key))).await;
+        let (view, _side, handle, _origin) =
+            after_a_good_pull(transport, &sshd, |repo| repo.ssh_key = Some(sshd.path(key))).await;
         let told = fault(&view);
         assert!(told.starts_with("PD0603 the key is not accepted for "), "{told}");
         for part in [sshd.fingerprint(key), sshd.path(key).display().to_string(), "did it expire?".to_owned()] {
@@ -152,11 +167,11 @@ async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint() {
     assert!(tried >= 1, "{log}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_host_key_is_shown_and_can_be_trusted() {
+async fn an_unknown_host_key_is_shown_and_can_be_trusted(transport: Transport) {
     let Some(sshd) = Sshd::start() else { return };
     let nothing = sshd.path("nothing/known_hosts");
-    let (view, side, handle, _origin) = after_a_good_pull(&sshd, |repo| repo.known_hosts = Some(nothing.clone())).await;
+    let (view, side, handle, _origin) =
+        after_a_good_pull(transport, &sshd, |repo| repo.known_hosts = Some(nothing.clone())).await;
     let told = fault(&view);
     let host = format!("[127.0.0.1]:{}", sshd.0.port());
     assert!(told.starts_with(&format!("PD0601 the host key of {host} is not known")), "{told}");
@@ -166,18 +181,18 @@ async fn an_unknown_host_key_is_shown_and_can_be_trusted() {
     assert!(told.contains(&format!("pythond git trust '{host}' --fingerprint {fingerprint}")), "{told}");
 
     let repo = &side.settings.repos[0];
-    let git = Git::new(&side.settings, repo, side.dir.path(), Stop::default());
-    let keys: Vec<HostKey> = hostkeys::offered(&git, &repo.url).unwrap();
+    let programs = Programs::new(&side.settings, repo, side.dir.path(), Stop::default());
+    let keys: Vec<HostKey> = hostkeys::offered(&programs, &repo.url).unwrap();
     assert_eq!((keys.len(), keys[0].fingerprint.clone()), (1, fingerprint));
     assert_eq!(hostkeys::trust(&nothing, &keys).unwrap(), Trusted::Added);
     assert_eq!(fault(&handle.sync("c").await.unwrap()), "");
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_changed_host_key_is_told_apart_from_an_unknown_one() {
+async fn a_changed_host_key_is_told_apart_from_an_unknown_one(transport: Transport) {
     let Some(sshd) = Sshd::start() else { return };
-    let (view, ..) = after_a_good_pull(&sshd, |repo| repo.known_hosts = Some(sshd.known_hosts("other"))).await;
+    let (view, ..) =
+        after_a_good_pull(transport, &sshd, |repo| repo.known_hosts = Some(sshd.known_hosts("other"))).await;
     let told = fault(&view);
     assert!(told.starts_with(&format!("PD0602 the host key of [127.0.0.1]:{} has changed", sshd.0.port())), "{told}");
     assert!(told.contains(&format!("offered now: {}", sshd.fingerprint("host"))), "{told}");
@@ -185,11 +200,10 @@ async fn a_changed_host_key_is_told_apart_from_an_unknown_one() {
     assert!(told.contains(&old), "{old} in {told}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_key_works_with_its_passphrase_only() {
+async fn an_encrypted_key_works_with_its_passphrase_only(transport: Transport) {
     let Some(sshd) = Sshd::start() else { return };
     let encrypted = |repo: &mut Repo| repo.ssh_key = Some(sshd.path("encrypted"));
-    let (view, side, handle, _origin) = after_a_good_pull(&sshd, |repo| {
+    let (view, side, handle, _origin) = after_a_good_pull(transport, &sshd, |repo| {
         encrypted(repo);
         repo.ssh_key_password = Some(Secret::new(PASSPHRASE));
     })
@@ -199,12 +213,12 @@ async fn an_encrypted_key_works_with_its_passphrase_only() {
     let grep = Command::new("grep").args(["-rlF", "sesame"]).arg(side.dir.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&grep.stdout), "", "the passphrase lies in no file");
 
-    let (view, ..) = after_a_good_pull(&sshd, |repo| encrypted(repo)).await;
+    let (view, ..) = after_a_good_pull(transport, &sshd, |repo| encrypted(repo)).await;
     let told = fault(&view);
     assert!(told.starts_with("PD0604 the ssh key `") && told.contains("is encrypted"), "{told}");
     assert!(told.contains("set `ssh_private_key_password"), "{told}");
 
-    let (view, ..) = after_a_good_pull(&sshd, |repo| {
+    let (view, ..) = after_a_good_pull(transport, &sshd, |repo| {
         encrypted(repo);
         repo.ssh_key_password = Some(Secret::new("wrong"));
     })
@@ -213,8 +227,7 @@ async fn an_encrypted_key_works_with_its_passphrase_only() {
     assert!(told.starts_with("PD0604") && told.contains("`ssh_private_key_password` does not open it"), "{told}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked() {
+async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked(transport: Transport) {
     let Some(sshd) = Sshd::start() else { return };
     let open = sshd.path("open");
     std::fs::copy(sshd.path("key"), &open).unwrap();
@@ -225,21 +238,20 @@ async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked() {
         ("open", "chmod 600 "),
         ("key.pub", "name the private key, without `.pub`"),
     ] {
-        let (view, ..) = after_a_good_pull(&sshd, |repo| repo.ssh_key = Some(sshd.path(key))).await;
+        let (view, ..) = after_a_good_pull(transport, &sshd, |repo| repo.ssh_key = Some(sshd.path(key))).await;
         let told = fault(&view);
         assert!(told.starts_with("PD0604") && told.contains(part), "{told}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_repository_and_a_server_that_is_gone_are_told() {
+async fn a_missing_repository_and_a_server_that_is_gone_are_told(transport: Transport) {
     let Some(mut sshd) = Sshd::start() else { return };
     let missing = sshd.url("/no/such/repo.git");
-    let (view, ..) = after_a_good_pull(&sshd, |settings| settings.url = repo("c", &missing).url).await;
+    let (view, ..) = after_a_good_pull(transport, &sshd, |settings| settings.url = repo("c", &missing).url).await;
     let told = fault(&view);
     assert!(told.starts_with(&format!("PD0605 there is no repository at `{missing}`")), "{told}");
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![sshd.repo(&origin.url(), "key")]);
+    let side = Side::of(transport, vec![sshd.repo(&origin.url(), "key")]);
     sshd.0.down();
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
@@ -249,15 +261,41 @@ async fn a_missing_repository_and_a_server_that_is_gone_are_told() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up() {
+async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up(transport: Transport) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ssh://git@{}/c.git", silent.local_addr().unwrap());
-    let side = Side::of(vec![Repo { timeout: Duration::from_secs(1), ..repo("c", &url) }]);
+    let side = Side::of(transport, vec![Repo { timeout: Duration::from_secs(1), ..repo("c", &url) }]);
     let start = Instant::now();
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
     assert!(told.starts_with("PD0608") && told.contains("did not answer within 1 s"), "{told}");
     assert!(start.elapsed() < Duration::from_secs(30));
+    handle.stop().await;
+}
+
+/// An ssh agent; ended when it is dropped.
+struct KeyAgent(std::process::Child);
+
+impl Drop for KeyAgent {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+async fn without_a_key_those_of_the_ssh_agent_are_offered(transport: Transport) {
+    let Some(sshd) = Sshd::start() else { return };
+    let socket = sshd.path(&format!("agent-{transport:?}"));
+    let agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+    let _agent = KeyAgent(agent);
+    wait_until("the socket of the ssh agent", || socket.exists()).await;
+    let added = Command::new("ssh-add").arg("-q").arg(sshd.path("key")).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+    assert!(added.success());
+    let origin = Origin::with(&[(SCRIPT, "a = 1")]);
+    let mut side = Side::of(transport, vec![Repo { ssh_key: None, ..sshd.repo(&origin.url(), "key") }]);
+    side.settings.env.push(("SSH_AUTH_SOCK".to_owned(), Secret::new(socket.display().to_string())));
+    let handle = side.start(&Taker::new());
+    let view = first_pull(&handle).await;
+    assert_eq!((fault(&view), in_force(&view)), (String::new(), origin.head()));
     handle.stop().await;
 }

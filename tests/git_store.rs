@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use git::*;
 use pythond::config::{Repo, RepoRoot};
-use pythond::git::Adoption;
+use pythond::git::{Adoption, Happened};
 
 const SCRIPT: &str = "python.d/web/web.py";
 
@@ -18,12 +18,45 @@ fn text(dir: &Path, file: &str) -> String {
     fs::read_to_string(dir.join(file)).unwrap_or_default()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_is_exported_whole_and_offered() {
+over_both! {
+    whatever_byte_of_a_store_is_damaged_the_next_commit_runs,
+    a_path_is_copied_as_deep_as_the_settings_say,
+    a_merge_is_copied_with_both_its_sides,
+    a_commit_is_exported_whole_and_offered,
+    a_push_is_followed_and_the_same_commit_is_offered_once,
+    pulls_come_by_themselves_every_interval,
+    the_last_two_and_those_in_use_stay_on_disk,
+    a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for,
+    after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_offers_it_again,
+    a_repository_that_vanishes_changes_nothing_but_the_status,
+    a_forced_push_and_an_unrelated_history_are_followed_and_noted,
+    an_ordinary_push_is_not_called_rewritten_however_shallow_the_store_is,
+    a_deleted_branch_is_told_with_those_that_are_there,
+    master_is_told_from_main_and_an_empty_repository_is_named,
+    a_tag_is_followed_where_it_moves_and_a_commit_is_pinned,
+    a_part_of_a_repository_is_a_root_of_its_own,
+    two_repositories_are_offered_together_in_their_order,
+    links_that_leave_the_tree_are_left_out_and_told,
+    a_tree_that_climbs_out_is_refused,
+    a_file_below_a_link_of_the_same_name_is_not_written_through_it,
+    limits_refuse_a_commit_before_it_is_written,
+    submodules_pointers_and_names_alike_are_told_and_block_nothing,
+    no_hook_and_no_filter_runs,
+    a_damaged_store_is_set_aside_and_cloned_again,
+    stores_set_aside_do_not_pile_up,
+    locks_of_a_killed_git_do_not_stop_the_next,
+    many_pulls_do_not_leave_many_packs,
+    another_url_under_the_same_name_is_followed,
+    a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again,
+    a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_trees_that_run,
+    an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other,
+}
+
+async fn a_commit_is_exported_whole_and_offered(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1\r\n"), ("conf.d/web.conf", "# x"), ("bin/tool", "#!/bin/sh\n")]);
     fs::set_permissions(origin.path().join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
     let commit = origin.commit(&[(".gitattributes", "* text=auto eol=lf export-ignore\n")], "first \u{1b}[31mred");
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let view = first_pull(&handle).await;
@@ -41,10 +74,9 @@ async fn a_commit_is_exported_whole_and_offered() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_is_followed_and_the_same_commit_is_offered_once() {
+async fn a_push_is_followed_and_the_same_commit_is_offered_once(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
@@ -55,16 +87,15 @@ async fn a_push_is_followed_and_the_same_commit_is_offered_once() {
     assert_eq!(in_force(&view), second);
     assert_eq!(taker.last().roots, [RepoRoot { name: "c".to_owned(), dir: taker.last().dir }]);
     assert_eq!(text(&taker.last().dir, SCRIPT), "a = 2");
-    let what: Vec<&str> = view.history.iter().map(|event| event.what.as_str()).collect();
+    let what: Vec<String> = view.history.iter().map(|event| event.what.to_string()).collect();
     assert_eq!(what, ["active", "active"]);
     assert!(handle.sync("other").await.is_none());
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pulls_come_by_themselves_every_interval() {
+async fn pulls_come_by_themselves_every_interval(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let mut side = Side::of(vec![repo("c", &origin.url())]);
+    let mut side = Side::of(transport, vec![repo("c", &origin.url())]);
     side.settings.pull_interval = Duration::from_secs(1);
     let taker = Taker::new();
     let handle = side.start(&taker);
@@ -74,10 +105,9 @@ async fn pulls_come_by_themselves_every_interval() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_last_two_and_those_in_use_stay_on_disk() {
+async fn the_last_two_and_those_in_use_stay_on_disk(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
@@ -94,10 +124,9 @@ async fn the_last_two_and_those_in_use_stay_on_disk() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for() {
+async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = in_force(&first_pull(&handle).await);
@@ -117,10 +146,9 @@ async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for() 
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_offers_it_again() {
+async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_offers_it_again(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = first_pull(&handle).await.in_force.unwrap().folder;
@@ -144,10 +172,9 @@ async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_off
     fs::rename(origin.path().with_extension("gone"), origin.path()).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repository_that_vanishes_changes_nothing_but_the_status() {
+async fn a_repository_that_vanishes_changes_nothing_but_the_status(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = in_force(&first_pull(&handle).await);
@@ -172,11 +199,10 @@ async fn a_repository_that_vanishes_changes_nothing_but_the_status() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_forced_push_and_an_unrelated_history_are_followed_and_noted() {
+async fn a_forced_push_and_an_unrelated_history_are_followed_and_noted(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     origin.commit(&[(SCRIPT, "a = 2")], "second");
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
@@ -190,31 +216,29 @@ async fn a_forced_push_and_an_unrelated_history_are_followed_and_noted() {
     origin.git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
     let view = handle.sync("c").await.unwrap();
     assert_eq!(in_force(&view), unrelated);
-    let what: Vec<&str> = view.history.iter().map(|event| event.what.as_str()).collect();
+    let what: Vec<String> = view.history.iter().map(|event| event.what.to_string()).collect();
     assert_eq!(what, ["active", "rewritten", "active", "rewritten", "active"]);
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_ordinary_push_is_not_called_rewritten_however_shallow_the_store_is() {
+async fn an_ordinary_push_is_not_called_rewritten_however_shallow_the_store_is(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
-    let side = Side::of(vec![Repo { depth: 1, ..repo("c", &format!("file://{}", origin.url())) }]);
+    let side = Side::of(transport, vec![Repo { depth: 1, ..repo("c", &format!("file://{}", origin.url())) }]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
     for n in 1..4 {
         origin.commit(&[(SCRIPT, &format!("a = {n}"))], "next");
         let view = handle.sync("c").await.unwrap();
-        assert!(view.history.iter().all(|event| event.what.as_str() == "active"), "{:?}", view.history);
+        assert!(view.history.iter().all(|event| event.what == Happened::Active), "{:?}", view.history);
     }
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_branch_is_told_with_those_that_are_there() {
+async fn a_deleted_branch_is_told_with_those_that_are_there(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     origin.git(&["branch", "live"]);
-    let side = Side::of(vec![Repo { branch: Some("live".into()), ..repo("c", &origin.url()) }]);
+    let side = Side::of(transport, vec![Repo { branch: Some("live".into()), ..repo("c", &origin.url()) }]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = in_force(&first_pull(&handle).await);
@@ -226,12 +250,13 @@ async fn a_deleted_branch_is_told_with_those_that_are_there() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn master_is_told_from_main_and_an_empty_repository_is_named() {
+async fn master_is_told_from_main_and_an_empty_repository_is_named(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let empty = Origin::new();
-    let side =
-        Side::of(vec![Repo { branch: Some("master".into()), ..repo("c", &origin.url()) }, repo("empty", &empty.url())]);
+    let side = Side::of(
+        transport,
+        vec![Repo { branch: Some("master".into()), ..repo("c", &origin.url()) }, repo("empty", &empty.url())],
+    );
     let handle = side.start(&Taker::new());
     let view = handle.sync("c").await.unwrap();
     assert!(fault(&view).contains("did you mean `branch = \"main\"`?"), "{}", fault(&view));
@@ -240,17 +265,19 @@ async fn master_is_told_from_main_and_an_empty_repository_is_named() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tag_is_followed_where_it_moves_and_a_commit_is_pinned() {
+async fn a_tag_is_followed_where_it_moves_and_a_commit_is_pinned(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let first = origin.head();
     origin.git(&["tag", "-a", "v1", "-m", "one"]);
-    let side = Side::of(vec![
-        Repo { rev: Some("v1".into()), ..repo("tag", &origin.url()) },
-        Repo { rev: Some(first.clone()), ..repo("pin", &origin.url()) },
-        Repo { rev: Some("v9".into()), ..repo("none", &origin.url()) },
-        Repo { rev: Some("1234567890".repeat(4)), ..repo("lost", &origin.url()) },
-    ]);
+    let side = Side::of(
+        transport,
+        vec![
+            Repo { rev: Some("v1".into()), ..repo("tag", &origin.url()) },
+            Repo { rev: Some(first.clone()), ..repo("pin", &origin.url()) },
+            Repo { rev: Some("v9".into()), ..repo("none", &origin.url()) },
+            Repo { rev: Some("1234567890".repeat(4)), ..repo("lost", &origin.url()) },
+        ],
+    );
     let handle = side.start(&Taker::new());
     for name in ["tag", "pin"] {
         let view = handle.sync(name).await.unwrap();
@@ -270,13 +297,15 @@ async fn a_tag_is_followed_where_it_moves_and_a_commit_is_pinned() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_a_repository_is_a_root_of_its_own() {
+async fn a_part_of_a_repository_is_a_root_of_its_own(transport: Transport) {
     let origin = Origin::with(&[("team/web/python.d/web/web.py", "a = 1"), ("other/huge.bin", &"x".repeat(4096))]);
-    let side = Side::of(vec![
-        Repo { subdir: Some("team/web".into()), max_file_size: 1024, ..repo("c", &origin.url()) },
-        Repo { subdir: Some("team/db".into()), ..repo("d", &origin.url()) },
-    ]);
+    let side = Side::of(
+        transport,
+        vec![
+            Repo { subdir: Some("team/web".into()), max_file_size: 1024, ..repo("c", &origin.url()) },
+            Repo { subdir: Some("team/db".into()), ..repo("d", &origin.url()) },
+        ],
+    );
     let taker = Taker::new();
     let handle = side.start(&taker);
     let view = handle.sync("c").await.unwrap();
@@ -287,10 +316,9 @@ async fn a_part_of_a_repository_is_a_root_of_its_own() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_repositories_are_offered_together_in_their_order() {
+async fn two_repositories_are_offered_together_in_their_order(transport: Transport) {
     let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
-    let side = Side::of(vec![repo("one", &one.url()), repo("two", &two.url())]);
+    let side = Side::of(transport, vec![repo("one", &one.url()), repo("two", &two.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     handle.sync("two").await.unwrap();
@@ -303,20 +331,68 @@ async fn two_repositories_are_offered_together_in_their_order() {
     handle.stop().await;
 }
 
+async fn a_path_is_copied_as_deep_as_the_settings_say(transport: Transport) {
+    let origin = Origin::with(&[(SCRIPT, "a = 0")]);
+    origin.git(&["checkout", "--quiet", "-b", "other"]);
+    origin.commit(&[("other", "x")], "on another branch");
+    origin.git(&["checkout", "--quiet", "main"]);
+    for n in 1..10 {
+        origin.commit(&[(SCRIPT, &format!("a = {n}"))], "next");
+    }
+    let url = origin.url();
+    let mut side = Side::of(transport, vec![Repo { depth: 2, ..repo("c", &url) }]);
+    let store = side.folder("c").join("store.git");
+    let commits = |range: &str| git_in(&store, &["rev-list", "--count", range]).parse::<u32>().unwrap();
+    for (depth, pushed, expected) in [(2, 0, 2), (2, 1, 2), (2, 5, 2), (4, 1, 4), (0, 1, 18)] {
+        for n in 0..pushed {
+            origin.commit(&[("more.py", &format!("{depth} {n}"))], "more");
+        }
+        side = side.with(vec![Repo { depth, ..repo("c", &url) }]);
+        let handle = side.start(&Taker::new());
+        let view = first_pull(&handle).await;
+        assert_eq!((fault(&view), in_force(&view)), (String::new(), origin.head()), "{depth}");
+        handle.stop().await;
+        assert_eq!(commits("refs/pythond/tip"), expected, "{depth} after {pushed}");
+        assert_eq!(git_in(&store, &["fsck", "--no-dangling"]), "");
+        let names = git_in(&store, &["for-each-ref", "--format=%(refname)"]);
+        assert_eq!(names, "refs/pythond/tip");
+    }
+}
+
+async fn a_merge_is_copied_with_both_its_sides(transport: Transport) {
+    let origin = Origin::with(&[(SCRIPT, "a = 0")]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
+    let handle = side.start(&Taker::new());
+    first_pull(&handle).await;
+    origin.git(&["checkout", "--quiet", "-b", "side"]);
+    origin.commit(&[("python.d/web/side.py", "s = 1")], "side");
+    origin.git(&["checkout", "--quiet", "main"]);
+    origin.commit(&[(SCRIPT, "a = 1")], "main");
+    origin.git(&["merge", "--quiet", "--no-edit", "side"]);
+    let view = handle.sync("c").await.unwrap();
+    assert_eq!((fault(&view), in_force(&view)), (String::new(), origin.head()));
+    let root = &handle.roots()[0].dir;
+    assert_eq!((text(root, SCRIPT).as_str(), text(root, "python.d/web/side.py").as_str()), ("a = 1", "s = 1"));
+    assert!(view.history.iter().all(|event| event.what == Happened::Active), "{:?}", view.history);
+    let store = side.folder("c").join("store.git");
+    assert_eq!(git_in(&store, &["fsck", "--no-dangling"]), "");
+    handle.stop().await;
+}
+
 /// Pulls a commit that follows a good one; gives its fault and notes, and holds that the good one still runs when there is a fault.
 async fn pulled(
+    transport: Transport,
     origin: &Origin,
     change: impl FnOnce(&Origin, &mut Repo),
 ) -> (String, Vec<String>, std::path::PathBuf, Side) {
     let mut settings = repo("c", &origin.url());
     let good = origin.head();
-    let first = Side::of(vec![settings.clone()]);
+    let first = Side::of(transport, vec![settings.clone()]);
     let handle = first.start(&Taker::new());
     first_pull(&handle).await;
     handle.stop().await;
     change(origin, &mut settings);
-    let side =
-        Side { settings: pythond::config::GitRepos { repos: vec![settings], ..first.settings.clone() }, ..first };
+    let side = first.with(vec![settings]);
     let handle = side.start(&Taker::new());
     let view = first_pull(&handle).await;
     if view.fault.is_some() {
@@ -329,10 +405,9 @@ async fn pulled(
     (fault(&view), notes, root, side)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn links_that_leave_the_tree_are_left_out_and_told() {
+async fn links_that_leave_the_tree_are_left_out_and_told(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let (fault, notes, root, _side) = pulled(&origin, |origin, _| {
+    let (fault, notes, root, _side) = pulled(transport, &origin, |origin, _| {
         for (target, link) in [
             ("web.py", "python.d/web/good.py"),
             ("/etc", "etc"),
@@ -359,11 +434,10 @@ async fn links_that_leave_the_tree_are_left_out_and_told() {
     assert_eq!(text(&root, "inner/web.py"), "a = 1");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tree_that_climbs_out_is_refused() {
+async fn a_tree_that_climbs_out_is_refused(transport: Transport) {
     for name in ["..", ".", ".git"] {
         let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-        let (fault, ..) = pulled(&origin, |origin, _| {
+        let (fault, ..) = pulled(transport, &origin, |origin, _| {
             let inner = origin.tree(&[("100644", "evil.py", &origin.blob("x"))]);
             let tree = origin.tree(&[("40000", name, &inner)]);
             origin.commit_tree(&tree, "evil");
@@ -375,11 +449,10 @@ async fn a_tree_that_climbs_out_is_refused() {
     assert!(!std::env::temp_dir().join("evil.py").exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_below_a_link_of_the_same_name_is_not_written_through_it() {
+async fn a_file_below_a_link_of_the_same_name_is_not_written_through_it(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let target = tempfile::tempdir().unwrap();
-    let (fault, ..) = pulled(&origin, |origin, _| {
+    let (fault, ..) = pulled(transport, &origin, |origin, _| {
         let link = origin.blob(&target.path().display().to_string());
         let inner = origin.tree(&[("100644", "evil.py", &origin.blob("x"))]);
         let tree = origin.tree(&[("120000", "a", &link), ("40000", "a", &inner)]);
@@ -390,8 +463,7 @@ async fn a_file_below_a_link_of_the_same_name_is_not_written_through_it() {
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn limits_refuse_a_commit_before_it_is_written() {
+async fn limits_refuse_a_commit_before_it_is_written(transport: Transport) {
     type Change = fn(&Origin, &mut Repo);
     let cases: [(&str, Change); 3] = [
         ("`max_files`", |origin, repo| {
@@ -412,16 +484,15 @@ async fn limits_refuse_a_commit_before_it_is_written() {
     ];
     for (key, change) in cases {
         let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-        let (fault, _, _, side) = pulled(&origin, change).await;
+        let (fault, _, _, side) = pulled(transport, &origin, change).await;
         assert!(fault.starts_with("PD0609 commit ") && fault.contains(key), "{fault}");
         assert_eq!(side.exported("c").len(), 1);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn submodules_pointers_and_names_alike_are_told_and_block_nothing() {
+async fn submodules_pointers_and_names_alike_are_told_and_block_nothing(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let (fault, notes, root, _side) = pulled(&origin, |origin, _| {
+    let (fault, notes, root, _side) = pulled(transport, &origin, |origin, _| {
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n";
         origin.commit(&[("model.bin", pointer), ("Readme", "x"), ("README", "y")], "odd");
         let id = "1234567890".repeat(4);
@@ -439,15 +510,16 @@ async fn submodules_pointers_and_names_alike_are_told_and_block_nothing() {
         assert!(told.contains(part), "{told}");
     }
     assert_eq!(text(&root, SCRIPT), "a = 1");
+    let left_out = text(&root, ".pythond-left-out.json");
+    assert_eq!(left_out, r#"{"pointers":["model.bin"],"submodules":["vendor/lib"]}"#);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_hook_and_no_filter_runs() {
+async fn no_hook_and_no_filter_runs(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let marker = tempfile::tempdir().unwrap();
     let touch = format!("#!/bin/sh\ntouch {}/ran\n", marker.path().display());
     origin.commit(&[(".gitattributes", "*.py filter=evil\n"), ("hooks/post-checkout", &touch)], "filters");
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
@@ -464,8 +536,7 @@ async fn no_hook_and_no_filter_runs() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_store_is_set_aside_and_cloned_again() {
+async fn a_damaged_store_is_set_aside_and_cloned_again(transport: Transport) {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 5] = [
         ("packs cut", |store| {
@@ -482,7 +553,7 @@ async fn a_damaged_store_is_set_aside_and_cloned_again() {
     ];
     for (name, damage) in damages {
         let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-        let side = Side::of(vec![repo("c", &origin.url())]);
+        let side = Side::of(transport, vec![repo("c", &origin.url())]);
         let taker = Taker::new();
         let handle = side.start(&taker);
         first_pull(&handle).await;
@@ -495,10 +566,86 @@ async fn a_damaged_store_is_set_aside_and_cloned_again() {
     }
 }
 
+/// What a pseudo-random number says, and the next one.
+fn drawn(state: &mut u64, most: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*state >> 33).unwrap() % most
+}
+
+async fn whatever_byte_of_a_store_is_damaged_the_next_commit_runs(transport: Transport) {
+    let origin = Origin::with(&[(SCRIPT, &"a = 1\n".repeat(20)), ("b", "b"), ("c/d", "d")]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
+    let taker = Taker::new();
+    let handle = side.start(&taker);
+    first_pull(&handle).await;
+    let store = side.folder("c").join("store.git");
+    let seed = std::env::var("PYTHOND_TEST_SEED").map_or(6, |seed| seed.parse().unwrap());
+    let mut state = seed;
+    for n in 0..40 {
+        let mut files = Vec::new();
+        files_below(&store, &mut files);
+        files.sort();
+        // Indexes first of all: where they lead is believed.
+        if n % 2 == 0 {
+            files.retain(|path| path.extension().is_some_and(|ending| ending == "idx"));
+        }
+        let path = &files[drawn(&mut state, files.len())];
+        let mut bytes = fs::read(path).unwrap();
+        let at = drawn(&mut state, bytes.len() + 1);
+        match bytes.get_mut(at) {
+            Some(byte) => *byte ^= u8::try_from(drawn(&mut state, 255)).unwrap() + 1,
+            None => bytes.truncate(at / 2),
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(path, bytes).unwrap();
+        let commit = origin.commit(&[(SCRIPT, &format!("a = {n}"))], "next");
+        let view = handle.sync("c").await.unwrap();
+        let named = format!("seed {seed}, round {n}: byte {at} of {}", path.display());
+        assert_eq!((in_force(&view), fault(&view)), (commit, String::new()), "{named}");
+        assert_eq!(text(&taker.last().dir, SCRIPT), format!("a = {n}"), "{named}");
+    }
+    handle.stop().await;
+}
+
+fn files_below(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            files_below(&entry, found);
+        } else {
+            found.push(entry);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_set_aside_do_not_pile_up() {
+async fn a_damaged_repository_on_this_machine_is_told_and_breaks_nothing_of_the_agent() {
+    let origin = Origin::with(&[(SCRIPT, &"a = 1\n".repeat(20)), ("b", "b"), ("c/d", "d")]);
+    origin.git(&["gc", "--quiet"]);
+    let packs = origin.git_dir().join("objects/pack");
+    let mut state = 1;
+    for round in 0..30 {
+        let mut files = Vec::new();
+        files_below(&packs, &mut files);
+        files.sort();
+        let path = &files[drawn(&mut state, files.len())];
+        let whole = fs::read(path).unwrap();
+        let mut bytes = whole.clone();
+        let at = drawn(&mut state, bytes.len());
+        bytes[at] ^= u8::try_from(drawn(&mut state, 255)).unwrap() + 1;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(path, bytes).unwrap();
+        let side = Side::of(Transport::Libgit2, vec![repo("c", &origin.url())]);
+        let handle = side.start(&Taker::new());
+        let told = fault(&first_pull(&handle).await);
+        assert!(!told.contains("fault of the agent"), "round {round}: {told}");
+        handle.stop().await;
+        fs::write(path, whole).unwrap();
+    }
+}
+
+async fn stores_set_aside_do_not_pile_up(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
     for n in 0..5 {
@@ -513,10 +660,9 @@ async fn stores_set_aside_do_not_pile_up() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn locks_of_a_killed_git_do_not_stop_the_next() {
+async fn locks_of_a_killed_git_do_not_stop_the_next(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
     let store = side.folder("c").join("store.git");
@@ -531,10 +677,9 @@ async fn locks_of_a_killed_git_do_not_stop_the_next() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_pulls_do_not_leave_many_packs() {
+async fn many_pulls_do_not_leave_many_packs(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
     for n in 1..=55 {
@@ -544,17 +689,17 @@ async fn many_pulls_do_not_leave_many_packs() {
     let packs = fs::read_dir(side.folder("c").join("store.git/objects/pack")).unwrap();
     let packs = packs.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|e| e == "pack")).count();
     assert!(packs < 20, "{packs} packs");
+    assert_eq!(git_in(&side.folder("c").join("store.git"), &["fsck", "--no-dangling"]), "");
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_url_under_the_same_name_is_followed() {
+async fn another_url_under_the_same_name_is_followed(transport: Transport) {
     let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
-    let mut side = Side::of(vec![repo("c", &one.url())]);
+    let mut side = Side::of(transport, vec![repo("c", &one.url())]);
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
     handle.stop().await;
-    side.settings.repos = vec![repo("c", &two.url())];
+    side = side.with(vec![repo("c", &two.url())]);
     let handle = side.start(&Taker::new());
     assert_eq!(in_force(&first_pull(&handle).await), two.head());
     handle.stop().await;
@@ -563,7 +708,7 @@ async fn another_url_under_the_same_name_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_without_git_is_told_what_to_install() {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let mut side = Side::of(vec![repo("c", &origin.url())]);
+    let mut side = Side::of(Transport::System, vec![repo("c", &origin.url())]);
     side.settings.env = vec![("PATH".to_owned(), pythond::config::Secret::new("/nowhere"))];
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
@@ -572,10 +717,9 @@ async fn a_machine_without_git_is_told_what_to_install() {
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again() {
+async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let stuck = std::sync::Arc::new(Stuck::default());
     let handle = pythond::git::start(side.settings.clone(), "testhost", stuck.clone(), &[]);
     wait_until("the offer", || stuck.offered.load(std::sync::atomic::Ordering::SeqCst)).await;
@@ -586,17 +730,16 @@ async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again() 
     handle.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_trees_that_run() {
+async fn a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_trees_that_run(transport: Transport) {
     let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
-    let side = Side::of(vec![repo("one", &one.url())]);
+    let side = Side::of(transport, vec![repo("one", &one.url())]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
     let shared = handle.clone();
     let running = handle.roots();
     let mut settings = side.settings.clone();
-    settings.repos.push(repo("two", &two.url()));
+    settings.repos.push(Repo { transport, ..repo("two", &two.url()) });
     handle.change(settings.clone(), &pythond::git::roots(&settings, &running)).await;
     assert_eq!((shared.names(), shared.roots()), (vec!["one".to_owned(), "two".to_owned()], running.clone()));
     wait_until("the other repository", || shared.views()[1].in_force.is_some()).await;
@@ -627,10 +770,9 @@ impl pythond::git::Adopter for Stuck {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other() {
+async fn an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other(transport: Transport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(vec![repo("c", &origin.url()), repo("d", &origin.url())]);
+    let side = Side::of(transport, vec![repo("c", &origin.url()), repo("d", &origin.url())]);
     let taker = Taker::new();
     let inside = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     taker.decide_by({

@@ -326,9 +326,10 @@ fn no_order_is_taken_over_the_port() {
         ("POST", "/api/v1/reload"),
         ("POST", "/api/v1/git/sync"),
         ("POST", "/api/v1/sinks/local/skip"),
-        ("POST", "/api/v1/scripts/alive.alive/restart"),
-        ("POST", "/api/v1/scripts/alive.alive/run-now"),
-        ("GET", "/api/v1/scripts/alive.alive/stack"),
+        ("POST", "/api/v1/units/alive.alive/restart"),
+        ("POST", "/api/v1/units/alive.alive/run-now"),
+        ("GET", "/api/v1/units/alive.alive/stack"),
+        ("GET", "/api/v1/units/alive.alive/resources"),
     ];
     for (method, path) in orders {
         let answer = support::http::tcp(&agent.address, method, path, &[], b"").unwrap();

@@ -270,6 +270,9 @@ fn points_of_another_type_are_dead_letters_and_all_others_are_stored() {
     assert_eq!((&sink["delivered"], &sink["dead"]), (&json!(good.len()), &json!(bad.len())), "{sink:#}");
     let told = agent.status()["dead_letters"].clone();
     assert_eq!(told[0]["points"], bad.len(), "{told:#}");
+    let (_, text, _) = root.run(&["status"]);
+    let why = "points of metric, the last ";
+    assert!(text.contains(&format!("{} {why}", bad.len())) && text.contains("already exists as type float"), "{text}");
 }
 
 #[test]

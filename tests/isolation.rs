@@ -77,7 +77,7 @@ fn both_ways(test: impl Fn(&str)) {
 
 fn rows(agent: &Agent) -> BTreeMap<String, Value> {
     let status = agent.status();
-    let rows = status["scripts"].as_array().unwrap().iter();
+    let rows = status["units"].as_array().unwrap().iter();
     rows.map(|row| (row["id"].as_str().unwrap().to_owned(), row.clone())).collect()
 }
 
@@ -387,7 +387,7 @@ fn scripts_of_an_input_share_a_process_and_those_that_cannot_be_loaded_are_named
         let (ax, bx) = (runs(&agent, "a.x"), wait(&agent, "b.x", "is refused", |row| row["state"] == "refused"));
         assert_eq!((pid(&ax), &ax["shares_process"]), (pid(&bx), &true.into()));
         assert_eq!(ids(&agent), ["a.x", "b.helper", "b.raises", "b.syntax", "b.x"]);
-        let classes = |row: &Value| row["jobs"].as_array().unwrap().iter().map(|job| job["class"].clone()).collect();
+        let classes = |row: &Value| row["jobs"].as_array().unwrap().iter().map(|job| job["key"].clone()).collect();
         let (of_a, of_b): (Vec<Value>, Vec<Value>) = (classes(&ax), classes(&bx));
         assert_eq!((of_a, of_b), (vec!["C".into()], vec!["C".into(), "D".into()]));
         assert_eq!((&ax["points_refused"], &ax["why"]), (&0.into(), &Value::Null));
@@ -417,10 +417,7 @@ fn scripts_of_an_input_share_a_process_and_those_that_cannot_be_loaded_are_named
         let (_, out, err) = root.run(&["run", "a.x"]);
         assert!(out.contains("ok: 1 run, 1 point"), "{out}{err}");
         let (_, out, err) = root.run(&["run", "b.x:D"]);
-        assert!(
-            out.contains("class D") && !out.contains("class C") && out.contains("ok: 1 run, 1 point"),
-            "{out}{err}"
-        );
+        assert!(out.contains("job D") && !out.contains("job C") && out.contains("ok: 1 run, 1 point"), "{out}{err}");
     });
 }
 
@@ -474,7 +471,7 @@ fn one_script_of_an_input_is_asked_to_run_and_a_restart_is_one_of_all() {
     runs(&watched.agent, "b.x");
     let (code, out, _) = watched.root.run(&["restart", "a.x"]);
     assert_eq!(code, 0);
-    assert_eq!(out, "a.x and the other scripts of input `both` end their runs and are started anew\n");
+    assert_eq!(out, "a.x and the other units of its process end their runs and are started anew\n");
     for id in ["a.x", "b.x"] {
         wait(&watched.agent, id, "is another process", |row| row["pid"].is_u64() && row["pid"] != before["pid"]);
     }

@@ -33,7 +33,7 @@ fn a_saved_script_runs_at_once_and_49_others_keep_their_processes() {
     assert_eq!(after.len(), 50);
     let (code, outcome) = reload(&root);
     assert_eq!(code, 0);
-    assert!(outcome["scripts"].as_array().unwrap().iter().all(|script| script["outcome"] == "unchanged"));
+    assert!(outcome["units"].as_array().unwrap().iter().all(|script| script["outcome"] == "unchanged"));
     assert_eq!(pids(&agent), after, "nothing changed, nothing restarts");
 }
 
@@ -414,7 +414,7 @@ fn a_reload_can_be_told_over_the_socket_only() {
     root.input("in", &["my"], "");
     let agent = root.agent();
     all_run(&agent, 1);
-    for path in ["/api/v1/reload", "/api/v1/scripts/my.x/restart", "/api/v1/scripts/my.x/run-now"] {
+    for path in ["/api/v1/reload", "/api/v1/units/my.x/restart", "/api/v1/units/my.x/run-now"] {
         assert_eq!(agent.post(path, &[], b"").status, 403, "{path}");
     }
 }
@@ -435,7 +435,7 @@ fn a_script_is_told_to_run_or_restart_by_name_and_a_wrong_name_is_answered_with_
     });
     assert_eq!(pids(&agent)["my.other"], before["my.other"]);
     let (code, _, err) = root.run(&["restart", "my.hourli"]);
-    assert_eq!((code, err.as_str()), (2, "error: no script is called `my.hourli`; did you mean `my.hourly`?\n"));
+    assert_eq!((code, err.as_str()), (2, "error: no unit is called `my.hourli`; did you mean `my.hourly`?\n"));
     let (code, _, err) = root.run(&["run-now", "hourl"]);
     assert_eq!((code, err.contains("did you mean `my.hourly`")), (2, true), "{err}");
     drop(agent);

@@ -84,7 +84,7 @@ fn a_removed_input_leaves_within_nine_seconds_although_its_script_hangs() {
     let pid = u32::try_from(script["pid"].as_u64().unwrap()).unwrap();
     assert!(!is_alive(pid));
     assert_eq!(pids(&agent)["my.x"], before["my.x"]);
-    assert_eq!(agent.status()["scripts"].as_array().unwrap().len(), 1);
+    assert_eq!(agent.status()["units"].as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn an_input_that_is_removed_and_comes_back_while_its_worker_still_stops_has_one_
     assert_eq!(leaving.0, 0);
     let after = agent.wait_script("my.slow", "runs again", |script| script["runs_ok"].as_u64() > Some(0));
     assert_ne!(after["pid"], script["pid"]);
-    assert_eq!(agent.status()["scripts"].as_array().unwrap().len(), 1);
+    assert_eq!(agent.status()["units"].as_array().unwrap().len(), 1);
     let alive = support::Agent::descendants(root.path());
     assert_eq!(alive.len(), 1, "{alive:?}");
 }
@@ -296,8 +296,8 @@ fn sinks_come_change_and_go_without_a_point_lost() {
         grows("one");
     }
     // A folder that cannot be made: the old sink runs on.
-    std::fs::write(root.path().join("data/file"), "").unwrap();
-    let two = sink("two", "").replace("data/two", "data/file/two");
+    std::fs::write(root.path().join("file"), "").unwrap();
+    let two = sink("two", "").replace("data/two", "file/two");
     root.conf("sinks.conf", &(sink("one", "") + &two));
     let (code, reloaded) = reload(&root);
     assert_eq!((code, sinks(&reloaded)), (3, pairs(&[("one", "changed"), ("two", "refused")])));
@@ -323,11 +323,11 @@ fn settings_that_need_another_start_are_named_until_they_are_put_back() {
     let before = all_run(&agent, 1);
     root.conf(
         "more.conf",
-        "[buffer]\nmax_size = \"64MiB\"\n[logging]\nlevel = \"debug\"\n[ingest]\nintegers = \"keep\"\n",
+        "[buffer]\nmax_size = \"64MiB\"\n[logging]\nlevel = \"debug\"\n[ingest]\nintegers = \"keep\"\n[series]\nmax = 10\n",
     );
     let (code, reloaded) = reload(&root);
     assert_eq!(code, 0);
-    assert_eq!(reloaded["settings"], json!(["[ingest]"]));
+    assert_eq!(reloaded["settings"], json!(["[ingest]", "[series]"]));
     assert_eq!(reloaded["needs_restart"], json!(["[buffer] max_size", "[logging] level"]));
     let told = "[buffer] max_size changed, which takes effect when the agent is started again";
     wait_until("the log says so", || agent.console().contains(told));
@@ -340,7 +340,7 @@ fn settings_that_need_another_start_are_named_until_they_are_put_back() {
     root.conf("more.conf", "[global_tags]\nhost = \"testhost\"\ndc = \"eu\"\n");
     let (code, reloaded) = reload(&root);
     assert_eq!((code, &reloaded["needs_restart"]), (0, &json!([])));
-    assert_eq!(reloaded["settings"], json!(["[ingest]", "[global_tags]"]));
+    assert_eq!(reloaded["settings"], json!(["[ingest]", "[series]", "[global_tags]"]));
     wait_until("the new tag", || root.points("metric").contains("dc=eu"));
     assert_eq!(pids(&agent), before);
 }
@@ -361,7 +361,7 @@ fn three_hundred_scripts_that_are_enabled_at_once_all_run() {
     let mut most = 0;
     loop {
         let status = agent.status();
-        let scripts = status["scripts"].as_array().unwrap();
+        let scripts = status["units"].as_array().unwrap();
         let starting = scripts.iter().filter(|script| script["state"] == "starting" && script["pid"].is_u64()).count();
         most = most.max(starting);
         let well = scripts.iter().filter(|script| script["runs_ok"].as_u64() > Some(0)).count();
@@ -373,5 +373,5 @@ fn three_hundred_scripts_that_are_enabled_at_once_all_run() {
     }
     assert!(most <= std::thread::available_parallelism().unwrap().get() * 2 + 2, "{most} started at the same time");
     assert_eq!(pids(&agent)["my.x"], before["my.x"]);
-    assert!(agent.status()["scripts"].as_array().unwrap().iter().all(|script| script["restarts"] == 0));
+    assert!(agent.status()["units"].as_array().unwrap().iter().all(|script| script["restarts"] == 0));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pythond::config::Input;
 use pythond::supervisor::plan::{Asking, Plan, Step, Wanted, plan};
-use pythond::supervisor::{Change, Outcome, look};
+use pythond::supervisor::{Change, Outcome, UnitState, look};
 use pythond::worker::discover;
 use worker_lab::{Lab, Running, kill};
 
@@ -38,7 +38,9 @@ fn tree(lab: &Lab, commit: &str, change: impl Fn(&Path)) -> PathBuf {
 fn wanted(home: &Path) -> Vec<Wanted> {
     let mut inputs = Vec::new();
     for name in ["x", "y"] {
-        inputs.push(Input::plain(name, "python3", home.join("python.d/my").join(name).join(format!("{name}.py"))));
+        let base = home.join("python.d");
+        let script = base.join("my").join(name).join(format!("{name}.py"));
+        inputs.push(Input { bases: vec![base], ..Input::plain(name, "python3", script) });
     }
     let specs = discover::scripts(&inputs).specs;
     specs.into_iter().map(|spec| Wanted { home: Some(home.to_owned()), ..spec.into() }).collect()
@@ -93,7 +95,7 @@ async fn a_commit_that_changes_words_only_restarts_nobody_and_a_later_start_is_i
         running.wait(id, "runs again", |view| view.restarts == 1 && view.runs_ok > before).await;
     }
     assert_eq!(running.handle.homes().await, BTreeSet::from([second.clone()]));
-    assert!(running.view("my.x.x").await.script.starts_with(&second));
+    assert!(running.view("my.x.x").await.file.starts_with(&second));
     running.stop(PATIENCE).await;
 }
 
@@ -136,7 +138,7 @@ async fn a_version_that_fails_only_in_its_place_leaves_it_to_the_last_good_one()
     let outcomes = apply(&running, &second).await;
     let (_, outcome) = &outcomes[0];
     assert!(matches!(outcome, Outcome::Fails { why } if why.contains("x/x.py:6: syntax error")), "{outcomes:?}");
-    let view = running.wait("my.x.x", "runs from its copy", |view| view.state == "ok").await;
+    let view = running.wait("my.x.x", "runs from its copy", |view| view.state == UnitState::Ok).await;
     assert!(view.refused.unwrap().contains(", from its copy; refused at"));
     // The tree it came from is gone, too; and a third one is good.
     std::fs::remove_dir_all(&first).unwrap();

@@ -27,14 +27,14 @@ fn status(root: &Root) -> Option<serde_json::Value> {
 fn wait_for_runs(root: &Root, more_than: u64) -> serde_json::Value {
     wait_for("runs", || {
         let status = status(root).ok_or("no answer")?;
-        let runs = status["scripts"][0]["runs_ok"].as_u64().unwrap();
+        let runs = status["units"][0]["runs_ok"].as_u64().unwrap();
         if runs > more_than { Ok(status) } else { Err(status.to_string()) }
     })
 }
 
 fn term(agent: &mut Child) -> Option<i32> {
     rustix::process::kill_process(Pid::from_child(agent), Signal::TERM).unwrap();
-    agent.wait().unwrap().code()
+    support::ended(agent).code()
 }
 
 /// Starts the agent as a service of somebody who listens; returns it, and what gives the next word that it says to its manager.
@@ -61,12 +61,12 @@ fn the_service_manager_hears_of_the_start_of_life_and_of_the_stop() {
     assert!(status(&root).is_some(), "it serves when it says so");
     assert_eq!(hear(), "WATCHDOG=1");
     let line = hear();
-    assert!(line.starts_with("STATUS=") && line.contains("1 scripts well; sinks: local ok"), "{line}");
+    assert!(line.starts_with("STATUS=") && line.contains("1 units well; sinks: local ok"), "{line}");
     let heard: Vec<Instant> =
         (0..4).map(|_| (hear(), Instant::now())).filter(|(word, _)| word == "WATCHDOG=1").map(|(_, at)| at).collect();
     assert_eq!(heard.len(), 4);
     let status = wait_for_runs(&root, 1);
-    assert_eq!(status["scripts"][0]["last_words"][0], "[]", "what the manager told the agent is not for scripts");
+    assert_eq!(status["units"][0]["last_words"][0], "[]", "what the manager told the agent is not for scripts");
     assert_eq!(term(&mut agent), Some(0));
     let rest: Vec<String> = std::iter::repeat_with(hear).take_while(|word| word != "STOPPING=1").collect();
     assert!(rest.iter().all(|word| word == "WATCHDOG=1"), "{rest:?}");
@@ -93,7 +93,7 @@ fn the_service_manager_hears_when_a_reload_begins_and_ends_also_with_faulty_sett
     // What is only noticed is no reload to the manager.
     root.script("my/more.py", "import datakit_framework\n");
     wait_for("the file to be noticed", || {
-        let scripts = status(&root).ok_or("no answer")?["scripts"].as_array().unwrap().len();
+        let scripts = status(&root).ok_or("no answer")?["units"].as_array().unwrap().len();
         std::fs::remove_file(root.path().join("conf.d/bad.conf")).unwrap_or_default();
         if scripts == 2 { Ok(()) } else { Err(scripts.to_string()) }
     });
@@ -182,7 +182,7 @@ fn a_console_that_is_full_or_gone_does_not_end_the_agent() {
         let mut agent = root.command(&["agent"]).stdout(console()).stderr(console()).spawn().unwrap();
         wait_for_runs(&root, 2);
         rustix::process::kill_process(Pid::from_child(&agent), Signal::HUP).unwrap();
-        let runs = status(&root).unwrap()["scripts"][0]["runs_ok"].as_u64().unwrap();
+        let runs = status(&root).unwrap()["units"][0]["runs_ok"].as_u64().unwrap();
         let status = wait_for_runs(&root, runs + 2);
         assert_eq!(status["panics"], serde_json::json!({}), "nothing panicked on the way");
         assert_eq!(term(&mut agent), Some(0));
@@ -208,7 +208,7 @@ fn a_file_that_may_not_grow_is_an_error_and_not_the_end() {
         assert!(agent.try_wait().unwrap().is_none(), "it lives");
         let status = status(&root).ok_or("no answer yet")?;
         let said = status["sinks"][0]["state"] != "ok"
-            || status["scripts"][0]["points_refused"].as_u64() > Some(0)
+            || status["units"][0]["points_refused"].as_u64() > Some(0)
             || status["buffer"]["poisoned"] != serde_json::Value::Null;
         if said { Ok(()) } else { Err(status.to_string()) }
     });
@@ -264,7 +264,7 @@ fn the_status_names_how_workers_are_held_on_this_machine() {
         let all = status["mechanisms"].as_array().unwrap();
         all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {status:#}")).clone()
     };
-    for name in ["death signal", "subreaper", "process scan", "lock"] {
+    for name in ["death signal", "subreaper", "process scan", "lock", "guard"] {
         assert_eq!(of(name)["active"], true, "{name}");
     }
     for name in ["cgroup.kill", "memory.max", "pids.max"] {

@@ -201,7 +201,7 @@ fn unknown_tables_and_keys_are_refused_with_a_suggestion() {
     };
     let found = |text: &str| {
         let (code, message, label) = found(text);
-        assert_eq!(code, "PD0102");
+        assert_eq!(code.as_str(), "PD0102");
         format!("{message} / {label}")
     };
     assert_eq!(found("[bufer]\nx = 1"), "unknown table `[bufer]` / did you mean `buffer`?");
@@ -281,6 +281,7 @@ fn an_input_has_what_is_written_and_defaults_for_the_rest() {
     let mut expected = config::Input::plain("a", "python3", root.path("python.d/mytest"));
     assert_eq!((found.origin.line, found.origin.column), (1, 1));
     expected.origin = found.origin.clone();
+    (expected.base, expected.bases) = (root.path("python.d"), vec![root.path("python.d")]);
     assert_eq!(found, expected);
     assert_eq!((expected.stop_grace, expected.nice, expected.enabled), (Duration::from_secs(5), 5, true));
 }
@@ -437,6 +438,37 @@ fn variables_are_filled_in_everywhere_and_places_stay_true() {
     );
 }
 
+/// Each value that is written out in a file which every user may read is named with its place, and none is shown.
+#[test]
+fn a_secret_in_a_settings_file_that_others_may_read_is_warned_of() {
+    let text = "[http_api]\ntokens = [\"plain\", \"$T\", \"${env:T}\"]\n[sinks.influxdb.x]\nurl = \"http://h:1\"\norg = \"o\"\nbucket = \"b\"\n  token = \"abcdef\"\n[sinks.dataway.y]\nurl = \"https://h/?token=tkn_1\"\n";
+    let root = Root::with(&[("t.conf", text)]).env("T", "from the environment");
+    for (mode, expected) in
+        [(0o644, vec!["2:11", "7:11", "9:7"]), (0o604, vec!["2:11", "7:11", "9:7"]), (0o640, vec![]), (0o600, vec![])]
+    {
+        root.mode("conf.d/t.conf", mode);
+        let shown = root.shown(&root.config().warnings);
+        let warned: Vec<&String> = shown.iter().filter(|warning| warning.contains("PD0109")).collect();
+        let places: Vec<&str> =
+            warned.iter().map(|line| line.split(' ').next().unwrap().strip_prefix("conf.d/t.conf:").unwrap()).collect();
+        assert_eq!(places, expected, "{mode:o} {warned:?}");
+        assert!(!warned.iter().any(|line| line.contains("abcdef") || line.contains("plain") || line.contains("tkn_1")));
+    }
+    root.mode("conf.d/t.conf", 0o644);
+    let shown = root.shown(&root.config().warnings);
+    let message = "a secret stands in this file, which every user may read (mode 644)";
+    assert!(shown.iter().any(|line| line.ends_with(message)), "{shown:?}");
+}
+
+#[test]
+fn a_group_is_one_of_this_machine() {
+    let text = "[buffer]\ngroup = \"root\"\n[logging]\ngroup = \"0\"\n";
+    let config = Root::with(&[("t.conf", text)]).config();
+    assert_eq!((config.buffer.group, config.logging.group), (Some(0), Some(0)));
+    let root = Root::with(&[("t.conf", "[buffer]\ngroup = \"surely-nobody\"\n")]);
+    assert_eq!(root.faults(), ["conf.d/t.conf:2:9 PD0103 there is no group `surely-nobody` on this machine"]);
+}
+
 fn input_head() -> String {
     input("").trim_end().to_owned() + "\n"
 }
@@ -445,7 +477,7 @@ fn input_head() -> String {
 fn an_unset_variable_outside_of_quotes_is_named() {
     let root = Root::with(&[("t.conf", "[http_api]\nmax_connections = $N\n")]);
     let faults = root.read().unwrap_err().faults;
-    assert_eq!((faults.len(), faults[0].code), (1, "PD0101"));
+    assert_eq!((faults.len(), faults[0].code.as_str()), (1, "PD0101"));
     assert_eq!(faults[0].notes, ["`$N` is not set in the environment"]);
 }
 
@@ -454,6 +486,7 @@ fn secrets_come_from_the_environment_or_a_file() {
     let text = "[http_api]\ntokens = [\"${env:T}\", \"plain\"]\n[sinks.influxdb.x]\nurl = \"http://h:1\"\norg = \"o\"\nbucket = \"b\"\ntoken = \"${file:secret}\"\n";
     let root = Root::with(&[("t.conf", text)]).env("T", "$HOME");
     root.file("secret", "abc\n").mode("secret", 0o600);
+    root.mode("conf.d/t.conf", 0o600);
     let config = root.config();
     assert_eq!(config.http_api.tokens.iter().map(config::Secret::expose).collect::<Vec<_>>(), ["$HOME", "plain"]);
     let SinkKind::Influxdb(sink) = &config.sinks[0].kind else { panic!("{:?}", config.sinks) };
@@ -468,6 +501,61 @@ fn secrets_come_from_the_environment_or_a_file() {
     );
 }
 
+/// The settings of an input of Panoptes with one more line.
+fn panoptes(line: &str) -> String {
+    format!("[[inputs.panoptes]]\npolling = [\"mytest\"]\n{line}\n")
+}
+
+#[test]
+fn secrets_of_an_input_are_a_table_of_texts_or_a_folder() {
+    let table = "secrets = { \"pw:local\" = \"${env:PW}\", \"key:default\" = \"${file:secret}\", plain = \"x\" }";
+    let root = Root::with(&[("p.conf", &panoptes(table))]).env("PW", "s3cret");
+    root.file("secret", "from a file\n").mode("secret", 0o600);
+    let secrets = serde_json::json!({"pw:local": "s3cret", "key:default": "from a file", "plain": "x"});
+    assert_eq!(root.config().inputs[0].settings["secrets"], secrets);
+    let root = Root::with(&[("p.conf", &panoptes("secrets = \"vault\""))]);
+    std::fs::create_dir(root.path("vault")).unwrap();
+    assert_eq!(root.config().inputs[0].settings["secrets"], root.path("vault").display().to_string());
+
+    let fault = |line: &str| fault(&panoptes(line));
+    assert_eq!(fault("secrets = { a = \"${env:NONE}\" }"), "3:11 PD0108 the environment variable `NONE` is not set");
+    assert!(
+        fault("secrets = \"vault\"").contains("the folder `vault` does not exist"),
+        "{}",
+        fault("secrets = \"vault\"")
+    );
+    for wrong in ["secrets = { a = 5 }", "secrets = { a = { b = \"x\" } }"] {
+        assert!(fault(wrong).contains("must be a table of texts, or a folder"), "{}", fault(wrong));
+    }
+    assert!(fault("secrets = 5").contains("must be a folder such as"), "{}", fault("secrets = 5"));
+}
+
+#[test]
+fn keys_of_a_foreign_input_are_suggested_and_a_file_is_called_one() {
+    let root = Root::with(&[("p.conf", &panoptes("scan_intervall = \"5s\""))]);
+    let faults = root.read().expect_err("an unknown key").faults;
+    assert_eq!(faults[0].place.as_ref().unwrap().label, "did you mean `scan_interval`?", "{faults:#?}");
+    let told = fault(&panoptes("resources = \"none.json\""));
+    assert!(told.contains("the file `none.json` does not exist; looked for "), "{told}");
+}
+
+#[test]
+fn how_often_an_input_is_scanned_is_the_agents_and_no_unit_is_told() {
+    let input = |line: &str| config(&panoptes(line)).inputs.remove(0);
+    assert_eq!(input("").scan, Some(Duration::from_secs(60)));
+    let own = input("scan_interval = \"1m30s\"");
+    assert_eq!(own.scan, Some(Duration::from_secs(90)));
+    assert!(own.settings.get("scan_interval").is_none(), "a change of it concerns no unit");
+    for wrong in ["\"0s\"", "\"10ms\"", "\"often\"", "\"2d\""] {
+        let told = fault(&panoptes(&format!("scan_interval = {wrong}")));
+        assert!(told.starts_with("3:17 PD0103 `scan_interval`"), "{told}");
+    }
+    assert_eq!(
+        config("[[inputs.pythond]]\nname = \"a\"\ncmd = \"python3\"\ndirs = [\"mytest\"]\n").inputs[0].scan,
+        None
+    );
+}
+
 #[test]
 fn a_secret_that_cannot_be_had_is_a_fault() {
     assert_eq!(fault("[http_api]\ntokens = [\"${env:T}\"]"), "2:11 PD0108 the environment variable `T` is not set");
@@ -477,7 +565,7 @@ fn a_secret_that_cannot_be_had_is_a_fault() {
     assert_eq!(fault("[http_api]\ntokens = [\"\"]"), "2:11 PD0103 the secret is empty");
     assert!(
         fault("[logging]\ndir = \"${env:HOME}\"")
-            .contains("they work in the settings of sinks and git repositories and in `tokens` only")
+            .contains("they work in the settings of sinks and git repositories, in `tokens` and in `secrets` only")
     );
 }
 
@@ -548,12 +636,12 @@ fn the_endpoint_obeys_what_is_written() {
 
 #[test]
 fn the_small_tables_obey_what_is_written() {
-    let text = "[ingest]\nintegers = \"keep\"\n[events]\non_invalid = \"warn\"\nextra_status = [\"meh\"]\nextra_source = [\"x\"]\n\
+    let text = "[ingest]\nintegers = \"keep\"\n[series]\nmax = 5000\n[events]\non_invalid = \"warn\"\nextra_status = [\"meh\"]\nextra_source = [\"x\"]\n\
                 [buffer]\nmax_size = \"16MiB\"\nat_cap = \"drop_oldest\"\nsync = \"interval\"\n[logging]\nlevel = \"debug\"\ndir = \"~/logs\"\n\
                 [global_tags]\nhost = \"h\"\nzone = \"$datakit_hostname\"\n";
     let root = Root::with(&[("t.conf", text)]);
     let config = root.config();
-    assert_eq!(config.ingest.integers, Integers::Keep);
+    assert_eq!((config.ingest.integers, config.series.max), (Integers::Keep, 5000));
     assert_eq!((config.events.on_invalid, &config.events.extra_status[..]), (OnInvalid::Warn, &["meh".to_owned()][..]));
     assert_eq!(config.events.extra_source, ["x"]);
     assert_eq!(
@@ -573,6 +661,7 @@ fn values_of_the_small_tables_say_what_would_be_right() {
     assert!(fault("[buffer]\nmax_size = -1").contains("it must be a size such as"));
     assert!(fault("[buffer]\nsync = \"never\"").ends_with("it must be \"group\" or \"interval\""));
     assert!(fault("[ingest]\nintegers = true").ends_with("it must be \"float\" or \"keep\""));
+    assert!(fault("[series]\nmax = 0").ends_with("it must be a whole number from 1 to 100000000"));
     assert!(fault("[global_tags]\nzone = \"\"").ends_with("it must be text that is not empty"));
     assert!(fault("[logging]\ndir = \"bin/no\"").ends_with("`bin/no` is a file; it must be a directory"));
 }
@@ -814,6 +903,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
         "[workers]",
         "[http_api]",
         "[ingest]",
+        "[series]",
         "[events]",
         "[buffer]",
         "[logging]",
@@ -826,7 +916,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
         assert!(text.lines().any(|line| line == table), "{table} is not in the sample");
     }
     let keys = text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 44, "a key was added or removed: is it in the sample?");
+    assert_eq!(keys, 45, "a key was added or removed: is it in the sample?");
     let root = Root::with(&[("agent.conf", &text)]);
     let written = root.config();
     std::fs::write(root.path("conf.d/agent.conf"), "").unwrap();
@@ -834,6 +924,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     assert_eq!(written.workers, built_in.workers);
     assert_eq!(written.http_api, built_in.http_api);
     assert_eq!(written.ingest, built_in.ingest);
+    assert_eq!(written.series, built_in.series);
     assert_eq!(written.events, built_in.events);
     assert_eq!(written.buffer, built_in.buffer);
     assert_eq!(written.logging, built_in.logging);

@@ -289,6 +289,8 @@ async fn every_kind_buries_the_refused_points_and_keeps_the_rest() {
         let report = pipe.drain().await;
         assert_eq!(pipe.dead_points(), ["bad v=1 1", "bad v=2 2", "bad v=3 3"], "{kind:?}");
         assert_eq!((report.delivered, report.dead), (40, 3), "{kind:?}");
+        let told = report.refused.get("in/script").map(|refused| (refused.points, refused.why.is_empty()));
+        assert_eq!(told, Some((3, false)), "{kind:?}");
         let letter = pipe.letters().remove(0);
         assert_eq!((letter.category.as_deref(), letter.source.as_str()), (Some("metric"), "in/script"), "{kind:?}");
         assert!(letter.reason.starts_with("HTTP 400") || letter.reason.contains("no"), "{kind:?}: {}", letter.reason);
@@ -314,6 +316,40 @@ async fn every_kind_keeps_everything_while_it_is_misconfigured() {
             far_end.turn(|_, _| Reply::status(204));
             pipe.drain().await;
             assert_eq!(kept(&far_end, Category::Metric), metrics, "{kind:?} {status}");
+        }
+    }
+}
+
+/// The table of what counts as kept in `docs/sinks.md`, and what else may come in place of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_takes_for_kept_only_what_its_server_documents() {
+    let page = "<html>please log in</html>";
+    for kind in KINDS {
+        let is_kept = |status| status == 204 || kind == Kind::Dataway && [200, 201, 202].contains(&status);
+        for status in [200, 201, 202, 204, 206, 207] {
+            let far_end = FarEnd::start(move |_, _| Reply::status(status)).await;
+            let verdict = verdict(&kind.settings(&far_end.url())).await;
+            match &verdict {
+                Verdict::Kept => assert!(is_kept(status), "{kind:?} {status}"),
+                Verdict::Misconfigured { .. } => assert!(!is_kept(status), "{kind:?} {status}: {verdict:?}"),
+                _ => panic!("{kind:?} {status}: {verdict:?}"),
+            }
+        }
+        for (status, of) in
+            [(200, "Content-Type: text/html; charset=utf-8"), (200, "X-Of: a portal"), (400, "Content-Type: text/html")]
+        {
+            let far_end = FarEnd::start(move |_, _| Reply::body(status, page).with_header(of)).await;
+            let pipe = Pipe::new(kind.settings(&far_end.url()));
+            let (metrics, _) = fill(&pipe).await;
+            let pump = pipe.start();
+            pump.until_state(State::Misconfigured).await;
+            let report = pump.end().await;
+            assert_eq!((report.delivered, report.dead, pipe.behind()), (0, 0, 80), "{kind:?} {status} {of}");
+            let why = report.last_error.unwrap().1;
+            assert!(why.contains(": please log in (") && why.contains("something else than the server"), "{why}");
+            far_end.turn(|_, _| Reply::status(204));
+            pipe.drain().await;
+            assert_eq!(kept(&far_end, Category::Metric), metrics, "{kind:?} {status} {of}");
         }
     }
 }

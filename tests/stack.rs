@@ -91,7 +91,7 @@ fn why_there_is_no_stack_is_said() {
     assert!(err.contains("no stack of my.broken: it has no process: my/broken.py:1: syntax error"), "{err}");
     let (code, _, err) = root.run(&["stack", "nobody"]);
     assert_eq!(code, 2);
-    assert!(err.contains("no script is called `nobody`; there are: my.broken, my.stopped"), "{err}");
+    assert!(err.contains("no unit is called `nobody`; there are: my.broken, my.stopped"), "{err}");
     signal(pid, Signal::CONT);
     drop(agent);
     let (code, _, err) = root.run(&["stack", "stopped"]);
@@ -106,9 +106,9 @@ fn only_the_unix_socket_may_ask() {
     root.input("in", &["my"], "");
     let agent = root.agent();
     in_a_run(&agent, "my.a");
-    let answer = agent.get("/api/v1/scripts/my.a/stack");
+    let answer = agent.get("/api/v1/units/my.a/stack");
     assert_eq!(answer.status, 403, "{answer:?}");
-    let answer = support::http::unix(&root.socket(), "GET", "/api/v1/scripts/nobody/stack", &[], b"").unwrap();
+    let answer = support::http::unix(&root.socket(), "GET", "/api/v1/units/nobody/stack", &[], b"").unwrap();
     assert_eq!(answer.status, 404, "{answer:?}");
 }
 

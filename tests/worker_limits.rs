@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use machine::python_of_nobody;
 use pythond::config::Restart;
+use pythond::supervisor::UnitState;
 use rustix::process::Signal;
 use worker_lab::{Lab, Running, is_running, kill, number_in, until};
 
@@ -70,9 +71,9 @@ async fn a_user_that_is_not_there_or_cannot_read_blocks_the_script_with_the_reas
         ("unknown.unknown", "there is no user `surely-nobody` on this machine [PD0103]"),
         ("closed.closed", "closed/closed.py`: it may not enter `"),
     ] {
-        let view = running.wait(id, "is blocked", |view| view.state == "load-error").await;
+        let view = running.wait(id, "is blocked", |view| view.state == UnitState::LoadError).await;
         assert!(view.why.as_ref().unwrap().contains(text), "{view:#?}");
-        assert_eq!((view.restarts, view.next.unwrap().0), (0, "next try"), "it is not tried again and again");
+        assert_eq!((view.restarts, view.next.unwrap().what), (0, "next try"), "it is not tried again and again");
     }
     running.stop(UNHURRIED).await;
 }
@@ -170,7 +171,7 @@ async fn such_a_daemon_of_a_killed_agent_is_gone_before_anything_is_started() {
     agent.kill().unwrap();
     agent.wait().unwrap();
     assert!(is_running(daemon), "the death signal does not reach it");
-    pythond::worker::process::sweep_leftovers(&lab.path().join("run")).await;
+    pythond::worker::leftovers::sweep_leftovers(&lab.path().join("run")).await;
     assert!(!is_running(daemon));
 }
 
@@ -207,7 +208,7 @@ async fn replaced(running: &Running, id: &str, why: &str) {
     let view =
         running.wait(id, "was replaced", |view| view.recycled.0 >= 1 && view.pid.is_some() && view.pid != first).await;
     assert!(view.recycled.1.as_ref().unwrap().starts_with(why), "{view:#?}");
-    let view = running.wait(id, "runs on", |view| view.state == "ok").await;
+    let view = running.wait(id, "runs on", |view| view.state == UnitState::Ok).await;
     assert_eq!((view.why, view.runs_failed), (None, 0), "it is no failure");
 }
 
@@ -249,12 +250,12 @@ async fn a_script_that_is_not_to_be_restarted_stays_ended_until_it_changes() {
     let running = lab.start_with(|spec| {
         spec.restart = if spec.id == "killed.killed" { Restart::Never } else { Restart::OnFailure };
     });
-    let view = running.wait("done.done", "has ended", |view| view.state == "ended").await;
+    let view = running.wait("done.done", "has ended", |view| view.state == UnitState::Ended).await;
     assert_eq!((view.why, view.pid, view.restarts, view.next), (None, None, 0, None));
     running.wait("failed.failed", "is started again", |view| view.restarts >= 2).await;
     let pid = running.wait("killed.killed", "runs", |view| view.runs_ok > 0).await.pid.unwrap();
     kill(pid, Signal::KILL);
-    let view = running.wait("killed.killed", "has ended", |view| view.state == "crashed").await;
+    let view = running.wait("killed.killed", "has ended", |view| view.state == UnitState::Crashed).await;
     let why = view.why.unwrap();
     assert!(
         why.starts_with("killed by signal 9 (SIGKILL)")

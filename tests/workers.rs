@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pythond::worker::process::sweep_leftovers;
+use pythond::supervisor::UnitState;
+use pythond::worker::leftovers::sweep_leftovers;
 use rustix::process::Signal;
 use worker_lab::{Lab, PATIENCE, is_running, kill, number_in, own_memory, processes_of, state_of, until};
 
@@ -26,11 +27,11 @@ async fn a_state_is_as_old_as_it_is_the_same_whatever_number_of_runs() {
     lab.collector("a", 0.1, "if (HERE / 'broken').exists(): raise OSError('broken')");
     std::fs::write(lab.file("a/broken"), "").unwrap();
     let running = lab.start();
-    let early = running.wait("a.a", "fails", |view| view.state == "failing" && view.runs_failed > 0).await;
+    let early = running.wait("a.a", "fails", |view| view.state == UnitState::Failing && view.runs_failed > 0).await;
     let late = running.wait("a.a", "fails again", |view| view.runs_failed >= early.runs_failed + 5).await;
-    assert_eq!((late.state, late.since), ("failing", early.since));
+    assert_eq!((late.state, late.since), (UnitState::Failing, early.since));
     std::fs::remove_file(lab.file("a/broken")).unwrap();
-    let mended = running.wait("a.a", "is mended", |view| view.state != "failing").await;
+    let mended = running.wait("a.a", "is mended", |view| view.state != UnitState::Failing).await;
     assert!(mended.since > early.since, "{mended:?}");
     running.stop(UNHURRIED).await;
 }
@@ -41,18 +42,18 @@ async fn a_script_that_exits_at_import_trips_the_breaker_and_runs_once_it_is_men
     lab.limits.trip_score = 2.9;
     lab.script("bad", "import os, sys\nwith open(__file__ + '.starts', 'a') as f: f.write('x')\nprint('no licence', flush=True)\nos._exit(7)\n");
     let running = lab.start();
-    let view = running.wait("bad.bad", "tripped", |view| view.next.is_some_and(|(what, _)| what == "next try")).await;
-    assert_eq!(view.state, "crashed");
+    let view = running.wait("bad.bad", "tripped", |view| view.next.is_some_and(|next| next.what == "next try")).await;
+    assert_eq!(view.state, UnitState::Crashed);
     let why = view.why.unwrap();
     assert!(why.contains("exited with code 7") && why.contains("no licence"), "{why}");
     assert_eq!(view.last_words, ["no licence"]);
-    assert!(view.next.unwrap().1 > Instant::now() + Duration::from_secs(500));
+    assert!(view.next.unwrap().at.unwrap() > Instant::now() + Duration::from_secs(500));
     let starts = std::fs::read_to_string(lab.file("bad/bad.py.starts")).unwrap().len();
     assert_eq!(starts, 3, "one start per failure until it trips");
 
     lab.collector("bad", 0.1, "pass");
     let view = running.wait("bad.bad", "runs once mended", |view| view.runs_ok > 0).await;
-    assert_eq!((view.state, view.why), ("ok", None), "nothing is left of the failure");
+    assert_eq!((view.state, view.why), (UnitState::Ok, None), "nothing is left of the failure");
     running.stop(UNHURRIED).await;
 }
 
@@ -81,7 +82,7 @@ async fn a_killed_worker_is_back_at_once_and_the_old_failure_is_forgotten_after_
     assert_eq!(view.restarts, 1);
     let runs = view.runs_ok;
     let view = running.wait("good.good", "runs again", |view| view.runs_ok > runs).await;
-    assert_eq!((view.state, view.why), ("ok", None));
+    assert_eq!((view.state, view.why), (UnitState::Ok, None));
     assert_eq!(state_of(first), None, "it is reaped");
     running.stop(UNHURRIED).await;
 }
@@ -127,7 +128,9 @@ async fn silence_is_a_hang_but_a_script_that_prints_may_take_its_time() {
     lab.collector("talks", 0.01, "while True:\n    print('still here', flush=True)\n    time.sleep(0.02)");
     let running = lab.start_with(|spec| spec.stop_grace = Duration::from_millis(200));
     running
-        .wait("talks.talks", "takes longer than its interval", |view| view.state == "running" && view.why.is_some())
+        .wait("talks.talks", "takes longer than its interval", |view| {
+            view.state == UnitState::Running && view.why.is_some()
+        })
         .await;
     let view = running.wait("silent.silent", "was hung twice", |view| view.restarts >= 2).await;
     assert!(view.why.unwrap().starts_with("hung: no sign of life for 1 s, at silent/silent.py:7 in run"));
@@ -163,7 +166,7 @@ async fn scripts_that_hang_at_import_keep_nobody_from_starting() {
     let running = lab.start_with(|spec| spec.stop_grace = Duration::from_millis(200));
     running.wait("z.z", "runs", |view| view.runs_ok > 0).await;
     let view = running.view("a0.a0").await;
-    assert_eq!((view.state, view.restarts), ("starting", 0));
+    assert_eq!((view.state, view.restarts), (UnitState::Starting, 0));
     running.stop(UNHURRIED).await;
     assert_eq!(lab.processes(), Vec::<u32>::new());
 }
@@ -188,7 +191,7 @@ async fn a_stop_lets_the_run_end_and_kills_nothing() {
     let running = lab.start_with(|spec| spec.stop_grace = UNHURRIED);
     until("the run has begun", || lab.file("late/began").exists()).await;
     // A worker that has not been heard of yet would be killed.
-    running.wait("late.late", "is known to run", |view| view.state == "running").await;
+    running.wait("late.late", "is known to run", |view| view.state == UnitState::Running).await;
     running.stop(UNHURRIED * 2).await;
     assert!(lab.file("late/ended").exists());
     assert_eq!(lab.processes(), Vec::<u32>::new());
@@ -323,7 +326,7 @@ async fn a_run_that_raises_costs_no_process_and_one_log_entry() {
     lab.collector("raises", 0.05, "row = {'r_await': 1}\nreturn row['await']");
     let running = lab.start();
     let view = running.wait("raises.raises", "failed often", |view| view.runs_failed >= 5).await;
-    assert_eq!((view.state, view.restarts), ("failing", 0));
+    assert_eq!((view.state, view.restarts), (UnitState::Failing, 0));
     let why = view.why.unwrap();
     assert!(why.contains("KeyError: 'await' at raises/raises.py:8 in run"), "{why}");
     assert!(view.last_error.unwrap().times >= 5);
@@ -339,11 +342,12 @@ async fn a_script_that_cannot_be_loaded_waits_for_a_change() {
     lab.script("broken", "def f(:\n");
     lab.script("missing", "import surely_not_there\n");
     let running = lab.start();
-    let view = running.wait("broken.broken", "is blocked", |view| view.state == "load-error").await;
+    let view = running.wait("broken.broken", "is blocked", |view| view.state == UnitState::LoadError).await;
     let why = view.why.unwrap();
     assert!(why.contains("broken/broken.py:1") && why.contains("[PD0201]"), "{why}");
-    assert_eq!(view.next.unwrap().0, "next try");
-    let view = running.wait("missing.missing", "is blocked", |view| view.state == "load-error").await;
+    let next = view.next.unwrap();
+    assert_eq!((next.what, next.at_change), ("next try", true));
+    let view = running.wait("missing.missing", "is blocked", |view| view.state == UnitState::LoadError).await;
     let why = view.why.unwrap();
     assert!(
         why.contains("missing/missing.py:1") && why.contains("surely_not_there") && why.contains("[PD0202]"),
@@ -351,7 +355,7 @@ async fn a_script_that_cannot_be_loaded_waits_for_a_change() {
     );
     assert_eq!(view.restarts, 0, "it is not tried again unchanged");
     lab.collector("broken", 0.1, "pass");
-    running.wait("broken.broken", "runs once mended", |view| view.state == "ok").await;
+    running.wait("broken.broken", "runs once mended", |view| view.state == UnitState::Ok).await;
     running.stop(UNHURRIED).await;
 }
 
@@ -390,7 +394,7 @@ async fn an_interpreter_that_cannot_be_used_is_named_with_the_reason() {
         let view = running.wait(&id, "is explained", |view| view.why.is_some()).await;
         assert!(view.why.as_ref().unwrap().contains(reason), "{name}: {view:#?}");
     }
-    assert_eq!(running.view("mode.mode").await.state, "load-error");
+    assert_eq!(running.view("mode.mode").await.state, UnitState::LoadError);
     running.stop(UNHURRIED).await;
 }
 
@@ -462,7 +466,7 @@ async fn restart_and_run_now_do_what_they_say() {
     assert!(running.handle.restart("rare.rare").await);
     let view = running.wait("rare.rare", "runs anew", |view| view.runs_ok == 3).await;
     assert_ne!(view.pid, Some(first));
-    assert_eq!((view.state, view.why), ("ok", None));
+    assert_eq!((view.state, view.why), (UnitState::Ok, None));
     assert!(!running.handle.restart("nobody").await);
     assert!(!running.handle.run_now("nobody").await);
     running.stop(UNHURRIED).await;
@@ -527,9 +531,9 @@ async fn a_worker_that_speaks_nonsense_is_told_from_one_that_says_nothing() {
     }
     let running = lab.start_with(|spec| spec.stop_grace = Duration::from_millis(200));
     let view = running.wait("garbage.garbage", "runs all the same", |view| view.runs_ok >= 3).await;
-    assert_eq!((view.state, view.why, view.restarts, view.frames_lost), ("ok", None, 0, 7));
+    assert_eq!((view.state, view.why, view.restarts, view.frames_lost), (UnitState::Ok, None, 0, 7));
     let view = running.wait("other_version.other_version", "runs all the same", |view| view.runs_ok >= 1).await;
-    assert_eq!((view.state, view.restarts), ("ok", 0));
+    assert_eq!((view.state, view.restarts), (UnitState::Ok, 0));
     let view = running.wait("nothing.nothing", "is given up", |view| view.restarts > 0).await;
     assert!(view.why.unwrap().starts_with("did not start within 3 s"));
     let view = running.wait("never_ready.never_ready", "is given up", |view| view.restarts > 0).await;
@@ -538,6 +542,44 @@ async fn a_worker_that_speaks_nonsense_is_told_from_one_that_says_nothing() {
     assert!(view.why.unwrap().contains("exited with code 0"));
     running.stop(UNHURRIED).await;
     assert_eq!(lab.processes(), Vec::<u32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_resources_is_shown_whole_or_not_at_all_with_the_reason() {
+    let mut lab = Lab::new();
+    lab.fake_package(FAKE);
+    // The fake is no zygote.
+    lab.zygote = None;
+    let promises = [
+        ("answers_twice", None),
+        ("loses_a_piece", Some("a part of the answer was lost, because the agent did not read in time")),
+        ("has_no_end", Some("its worker told only 2 rows within 5 s, and there are more")),
+        ("dies_when_asked", Some("its process has just ended")),
+        ("says_nothing", Some("the process did not answer in time; the machine may be very busy")),
+    ];
+    for (name, _) in promises {
+        lab.script(name, "");
+    }
+    lab.limits.backoff_first = Duration::from_secs(3600);
+    lab.limits.backoff_max = Duration::from_secs(3600);
+    let running = lab.start_with(|spec| spec.stop_grace = Duration::from_millis(200));
+    for (name, _) in promises {
+        running.wait(&format!("{name}.{name}"), "runs", |view| view.runs_ok >= 1).await;
+    }
+    let tables = promises.map(|(name, _)| {
+        let handle = running.handle.clone();
+        tokio::spawn(async move { handle.resources(&format!("{name}.{name}")).await.unwrap() })
+    });
+    for ((name, why), table) in promises.into_iter().zip(tables) {
+        let table = table.await.unwrap();
+        let rows = if why.is_none() { vec![vec!["a".to_owned()]] } else { Vec::new() };
+        assert_eq!((table.why.as_deref(), table.rows), (why, rows), "{name}");
+    }
+    running.wait("dies_when_asked.dies_when_asked", "is gone", |view| view.pid.is_none()).await;
+    let table = running.handle.resources("dies_when_asked.dies_when_asked").await.unwrap();
+    assert_eq!(table.why.as_deref(), Some("it has no process: exited with code 3"));
+    assert_eq!(running.handle.resources("nobody").await, None);
+    running.stop(UNHURRIED).await;
 }
 
 // --- the end of the agent ---
@@ -559,6 +601,8 @@ fn mini_agent() {
         let _handle = pythond::supervisor::start(
             pythond::worker::discover::scripts(&[input]).specs,
             pythond::supervisor::Settings {
+                hostname: "web01".to_owned(),
+                state_dir: root.join("state"),
                 last_good: root.join("last-good"),
                 core,
                 run_dir: root.join("run"),
@@ -568,6 +612,7 @@ fn mini_agent() {
                 zygote: env!("CARGO_CRATE_NAME")
                     .ends_with("_forked")
                     .then(pythond::supervisor::ZygoteSettings::default),
+                no_guard: Some("only the agent has one".to_owned()),
             },
             pythond::worker::roster::Roster::default(),
             pythond::telemetry::files::ScriptLogs::open(root.join("logs"), counters.clone()),

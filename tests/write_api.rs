@@ -47,6 +47,116 @@ fn each_category_takes_json_and_line_protocol() {
 }
 
 #[test]
+fn a_body_in_another_form_than_its_type_says_is_told_what_would_be_right() {
+    let (root, agent) = agent();
+    let json = r#" [{"measurement":"m","tags":{"a":"b"},"fields":{"v":1}}]"#;
+    let several = "[\n  {\"measurement\": \"m\",\n   \"fields\": {\"v\": 1}}\n]\n";
+    let gzipped = {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(b"m f=1\n").unwrap();
+        gzip.finish().unwrap()
+    };
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let text = ("Content-Type", "text/plain");
+    for (headers, body, code, hint) in [
+        (
+            vec![form],
+            json.as_bytes(),
+            "datakit.invalidLinePoint",
+            "looks like JSON; send it with `Content-Type: application/json`",
+        ),
+        (
+            vec![text],
+            several.as_bytes(),
+            "datakit.invalidLinePoint",
+            "looks like JSON; send it with `Content-Type: application/json`",
+        ),
+        (
+            vec![],
+            br#"{"measurement":"m"}"#,
+            "datakit.invalidLinePoint",
+            "looks like JSON; send it with `Content-Type: application/json`",
+        ),
+        (
+            vec![text],
+            "\u{feff}[1]".as_bytes(),
+            "datakit.invalidLinePoint",
+            "looks like JSON; send it with `Content-Type: application/json`",
+        ),
+        (vec![text], &gzipped, "datakit.invalidLinePoint", "looks like gzip; send it with `Content-Encoding: gzip`"),
+        (
+            vec![JSON],
+            b"m,a=b v=1\n",
+            "datakit.invalidJSON",
+            "looks like line protocol: send it with `Content-Type: text/plain`",
+        ),
+    ] {
+        let answer = agent.post("/v1/write/metric", &headers, body);
+        let said: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+        let message = said["message"].as_str().unwrap();
+        assert_eq!((answer.status, &said["error_code"]), (400, &code.into()), "{message}");
+        assert!(message.contains(hint), "{message}");
+    }
+    // A measurement may begin so.
+    assert_eq!(agent.post("/v1/write/metric", &[text], b"[x v=1\n{y v=1\n").status, 200);
+    wait_until("both points", || root.points("metric").lines().count() == 2);
+}
+
+#[test]
+fn what_was_changed_or_left_out_is_in_the_answer_the_status_and_the_framework_log() {
+    let (root, agent) = agent();
+    let body = json!([{
+        "measurement": "m", "timestamp": 17, "time": -1,
+        "tags": {"time": "a", "n": 5, "e": "", "c": "a\nb"},
+        "fields": {"time": 5, "n": 6, "list": [1], "y": 1},
+    }]);
+    let told = || {
+        let answer = agent.post_json("/v1/write/metric?input=mine", &body);
+        assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+        let header = answer.header("x-pythond-repaired").unwrap().to_owned();
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&header).unwrap();
+        entries
+            .iter()
+            .map(|entry| format!("{} {} {}", entry["code"], entry["kind"], entry["key"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    let once = told();
+    for wanted in [
+        "PD0412 unknown_key timestamp",
+        "PD0407 time_replaced time",
+        "PD0412 reserved_key tags.time",
+        "PD0412 reserved_key fields.time",
+        "PD0412 tag_and_field fields.time_",
+        "PD0412 tag_and_field fields.n",
+        "PD0408 tag_not_text tags.n",
+        "PD0408 empty_tag tags.e",
+        "PD0416 found_new_line_or_tail_escape tags.c",
+        "PD0416 nested_value fields.list",
+    ] {
+        assert!(once.iter().any(|entry| entry == wanted), "{wanted} in {once:#?}");
+    }
+    assert_eq!(once.len(), 10, "{once:#?}");
+    assert_eq!(told(), once);
+    let status = agent.status();
+    let shown = status["repaired"].as_array().unwrap();
+    assert_eq!(shown.len(), 10, "{shown:#?}");
+    assert!(shown.iter().all(|one| one["input"] == "mine" && one["times"] == 2), "{shown:#?}");
+    let (_, out, _) = root.run(&["status"]);
+    assert!(out.contains("points to mine: tag `time` became `time_`: "), "{out}");
+    let log = root.log("_datakit_pythond_framework_mine_.log");
+    assert_eq!(log.matches("tag value `a\\nb` of tag `c` became `a b`").count(), 1, "{log}");
+    // Such a point has all that it needs, and nobody is told what is added to it.
+    let answer = agent.post_json("/v1/write/logging", &json!([{"measurement": "m", "fields": {"message": "m"}}]));
+    assert_eq!((answer.status, answer.header("x-pythond-repaired")), (200, None));
+    let answer = agent.post_json(
+        "/v1/write/metric",
+        &json!([{"fields": {}}, {"measurement": "m", "tags": {"n": 1}, "fields": {"v": 1}}]),
+    );
+    assert_eq!(answer.status, 400);
+    assert!(answer.header("x-pythond-repaired").unwrap().contains("tags.n"), "also where others were refused");
+}
+
+#[test]
 fn every_no_has_datakits_code() {
     let (_root, agent) = agent();
     for (path, headers, body, status, code) in [

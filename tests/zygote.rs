@@ -6,7 +6,7 @@ mod worker_lab;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pythond::supervisor::{Change, Way, WorkerView, ZygoteSettings};
+use pythond::supervisor::{Change, UnitState, UnitView, Way, ZygoteSettings};
 use rustix::process::Signal;
 use worker_lab::{Lab, Running, is_running, kill, state_of, until};
 
@@ -21,22 +21,22 @@ fn lab(scripts: &[&str]) -> Lab {
     lab
 }
 
-async fn runs(running: &Running, name: &str) -> WorkerView {
+async fn runs(running: &Running, name: &str) -> UnitView {
     let id = format!("{name}.{name}");
     let before = running.view(&id).await.runs_ok;
     running.wait(&id, "runs", |view| view.runs_ok > before && view.pid.is_some()).await
 }
 
-fn is_forked(view: &WorkerView) -> bool {
+fn is_forked(view: &UnitView) -> bool {
     view.way == Some(Way::Forked)
 }
 
 /// Without an error; these scripts report nothing, and are silent after a few runs.
-fn is_well(view: &WorkerView) -> bool {
-    matches!(view.state, "ok" | "silent")
+fn is_well(view: &UnitView) -> bool {
+    matches!(view.state, UnitState::Ok | UnitState::Silent)
 }
 
-fn why_executed(view: &WorkerView) -> &str {
+fn why_executed(view: &UnitView) -> &str {
     match &view.way {
         Some(Way::Executed { why }) => why,
         other => panic!("{} is {other:?}", view.id),
@@ -44,7 +44,7 @@ fn why_executed(view: &WorkerView) -> &str {
 }
 
 /// Ends the worker of a script and waits for the next one.
-async fn restart(running: &Running, name: &str) -> WorkerView {
+async fn restart(running: &Running, name: &str) -> UnitView {
     let id = format!("{name}.{name}");
     let before = runs(running, name).await.pid;
     assert!(running.handle.restart(&id).await);
@@ -269,7 +269,7 @@ async fn a_system_without_room_for_a_fork_is_waited_for() {
     assert!(running.handle.restart("b.b").await);
     let view = running.wait("b.b", "waits to be tried again", |view| view.why.is_some()).await;
     assert!(view.why.as_ref().unwrap().contains("Resource temporarily unavailable"), "{view:?}");
-    assert_eq!(view.state, "crashed", "it is tried again, not blocked");
+    assert_eq!(view.state, UnitState::Crashed, "it is tried again, not blocked");
     std::fs::remove_file(lab.path().join("custom/full")).unwrap();
     let view = running.wait("b.b", "runs again", |view| view.runs_ok > before.runs_ok + 1 && is_well(view)).await;
     assert!(is_forked(&view));
@@ -314,7 +314,7 @@ async fn an_interpreter_that_is_taken_away_and_put_back_stops_nobody_who_runs() 
     runs(&running, "b").await;
     std::fs::remove_file(&python).unwrap();
     assert!(running.handle.restart("b.b").await);
-    let view = running.wait("b.b", "is blocked", |view| view.state == "load-error").await;
+    let view = running.wait("b.b", "is blocked", |view| view.state == UnitState::LoadError).await;
     assert!(view.why.unwrap().contains("No such file"));
     put(&format!("{wrapper}# upgraded\n"));
     assert!(running.handle.restart("b.b").await);

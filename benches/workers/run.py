@@ -95,7 +95,7 @@ class Agent:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", "/api/v1/status")
-            return {one["id"]: one for one in json.load(connection.getresponse())["scripts"]}
+            return {one["id"]: one for one in json.load(connection.getresponse())["units"]}
         finally:
             connection.close()
 

@@ -21,6 +21,12 @@ if __name__ == "__main__":
     if os.name == "nt":
         sys.stderr.write("pythond cannot run scripts on Windows yet; its client (pythond.client) works there\n")
         sys.exit(1)
+    from pythond import bytecode
+
+    bytecode.prepare()
+    from pythond import limits
+
+    limits.default_signals()
     if "PYTHOND_ZYGOTE" in os.environ:
         from pythond import zygote
 

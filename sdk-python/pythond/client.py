@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
+import sys
 import threading
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Tuple, Union
+    from typing import Any, Callable, Tuple, Union
 
     Address = Union[str, Tuple[str, int]]
 
 ANSWER_TIMEOUT = 10.0
+# The header of an answer that says what was changed or left out.
+REPAIRED = "x-pythond-repaired"
 _MAX_HEAD = 64 * 1024
 _MAX_BODY = 16 * 1024 * 1024
 _JOIN_BELOW = 64 * 1024
@@ -32,12 +36,18 @@ _LONGEST_PAUSE = 5.0
 class Reply:
     """What became of a post: the agent's answer, or status 0 and the reason why there is none."""
 
-    __slots__ = ("retry_after", "status", "text")
+    __slots__ = ("repaired", "retry_after", "status", "text", "told")
 
-    def __init__(self, status: int, text: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, text: str, retry_after: float | None = None, repaired: str = "", told: Any = None
+    ) -> None:
+        """`repaired` is what the agent changed in what it took, as JSON; `told` is the text as JSON, where it is read
+        already."""
+        self.told = told
         self.status = status
         self.text = text
         self.retry_after = retry_after
+        self.repaired = repaired
 
     @property
     def is_worth_retrying(self) -> bool:
@@ -65,6 +75,7 @@ class Agent:
         self._address = address
         self._wait = wait or _sleep
         self._timeout = timeout
+        self.token = token
         self._head = f"X-Pythond-Worker: {token}\r\n" if token else ""
         self._local = threading.local()
 
@@ -138,6 +149,8 @@ class Connection:
         self._socket: socket.socket | None = None
         self._buffer = b""
         self._until = 0.0
+        # Whether the kernel knows the time-out.
+        self._is_limited = False
 
     def exchange(self, head: bytes, body: bytes) -> Reply:
         """Sends one request and reads its answer.
@@ -165,6 +178,7 @@ class Connection:
         if self._socket is not None:
             self._socket.close()
         self._socket = None
+        self._is_limited = False
         self._buffer = b""
 
     def _open(self) -> socket.socket:
@@ -173,6 +187,7 @@ class Connection:
             try:
                 opened.settimeout(self._timeout)
                 opened.connect(self._address)
+                self._limit(opened)
             except BaseException:
                 opened.close()
                 raise
@@ -181,11 +196,34 @@ class Connection:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return opened
 
+    def _limit(self, opened: socket.socket) -> None:
+        """Has the kernel limit each step of a local socket: Python asks it three times for one with a time-out.
+
+        Each time the other threads of the worker may run, and this one has to wait for its turn.
+        """
+        if sys.platform == "linux" and struct.calcsize("l") == 8:
+            whole, part = divmod(self._timeout, 1.0)
+            limit = struct.pack("ll", int(whole), int(part * 1e6))
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            opened.settimeout(None)
+            self._is_limited = True
+
+    def _prepare(self) -> None:
+        """Limits the next step to what is left. Raises `socket.timeout` where nothing is."""
+        left = self._left()
+        if self._is_limited and left < self._timeout / 2:
+            # So much has passed already: the exact way.
+            self._is_limited = False
+        if not self._is_limited:
+            assert self._socket is not None
+            self._socket.settimeout(left)
+
     def _send(self, head: bytes, body: bytes) -> OSError | None:
         """Sends; a failure is returned, for an agent that refuses early may have answered before it closed."""
         assert self._socket is not None
         try:
-            self._socket.settimeout(self._left())
+            self._prepare()
             if len(body) < _JOIN_BELOW:
                 self._socket.sendall(head + body)
             else:
@@ -193,6 +231,8 @@ class Connection:
                 self._socket.sendall(body)
         except (BrokenPipeError, ConnectionResetError) as error:
             return error
+        except BlockingIOError as error:
+            raise socket.timeout("timed out") from error
         return None
 
     def _read_reply(self) -> Reply:
@@ -211,7 +251,8 @@ class Connection:
             body, closes = self._take_rest(), True
         if closes or self._buffer:  # bytes that nobody asked for: the next answer could not be told from them
             self.close()
-        return Reply(status, body.decode("utf-8", "replace"), _seconds(headers.get("retry-after")))
+        text = body.decode("utf-8", "replace")
+        return Reply(status, text, _seconds(headers.get("retry-after")), headers.get(REPAIRED, ""))
 
     def _take_chunks(self) -> bytes:
         body = b""
@@ -253,8 +294,11 @@ class Connection:
 
     def _fill(self) -> bool:
         assert self._socket is not None
-        self._socket.settimeout(self._left())
-        data = self._socket.recv(65536)
+        self._prepare()
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError as error:
+            raise socket.timeout("timed out") from error
         self._buffer += data
         return bool(data)
 

@@ -15,12 +15,14 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict
+    from typing import Any, Dict, Sequence
 
     Frame = Dict[str, Any]
 
 MAX_FRAME = 64 * 1024
 MAX_TEXT = 8 * 1024
+# Of a list that takes several frames.
+PIECE = 32 * 1024
 
 
 class Closed(Exception):
@@ -50,7 +52,7 @@ class Channel:
     def send(self, kind: str, **fields: Any) -> bool:
         """Sends one frame; says whether it went out."""
         if os.getpid() != self._pid:
-            return False  # a child that the script forked: this socket is not its own
+            return False  # a child that a collector forked: this socket is not its own
         with self._lock:
             self._number += 1
             data = encode({"t": kind, **fields, "n": self._number})
@@ -118,11 +120,25 @@ def encode(frame: Frame) -> bytes:
     return data
 
 
+def in_pieces(entries: Sequence[Any], size: int = PIECE) -> list[list[Any]]:
+    """Cuts what is to be told into lists of at most about so many bytes as JSON, one entry at least in each."""
+    pieces: list[list[Any]] = []
+    room = 0
+    for entry in entries:
+        cost = len(_bytes(entry)) + 1
+        if not pieces or cost > room:
+            pieces.append([])
+            room = size
+        pieces[-1].append(entry)
+        room -= cost
+    return pieces
+
+
 def _emptied(value: Any) -> Any:
     return [] if isinstance(value, list) else ""
 
 
-def _bytes(frame: Frame) -> bytes:
+def _bytes(frame: Any) -> bytes:
     # A lone surrogate (a file name that is no UTF-8) has no JSON form that every reader takes.
     return _to_json(frame).encode("utf-8", "replace")
 
@@ -139,6 +155,24 @@ def cut(text: str, limit: int = MAX_TEXT) -> str:
     mark = f"\n… {len(data) - limit} bytes left out …\n".encode()
     half = (limit - len(mark)) // 2
     return (data[:half] + mark + data[-half:]).decode("utf-8", "ignore")
+
+
+def table_of(frame: Frame, key: str) -> dict[str, Any]:
+    """Returns an object of the frame, an empty one where it is missing; raises `ValueError` for something else."""
+    value = frame.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"`{key}` must be an object")
+    return value or {}
+
+
+def number_of(frame: Frame, key: str, default: float) -> float:
+    """Returns a number of the frame; raises `ValueError` for something else."""
+    value = frame.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"`{key}` must be a number")
+    return float(value)
 
 
 def text_of(frame: Frame, key: str, default: str | None = None) -> str:

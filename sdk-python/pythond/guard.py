@@ -1,6 +1,6 @@
-"""Runs one job of a script and turns whatever comes out of it into facts.
+"""Calls what belongs to a user and turns whatever comes out of it into facts.
 
-Nothing that a script raises passes: not SystemExit, KeyboardInterrupt, GeneratorExit, nor an exception whose text
+Nothing that it raises passes: not SystemExit, KeyboardInterrupt, GeneratorExit, nor an exception whose text
 cannot be made.
 """
 
@@ -18,22 +18,34 @@ from pythond.control import cut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any, Callable, Dict
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     IsUser = Callable[[str], bool]
+    # As `linecache` has it: size, time of change, lines, name.
+    Source = Tuple[int, Optional[float], List[str], str]
     Where = Dict[str, Any]
+
+
+class AtFunction(Exception):
+    """An error of ours about a function of the user's that has returned, so that no frame of its traceback is there."""
+
+    def __init__(self, text: str, function: Any) -> None:
+        super().__init__(text)
+        self.code = getattr(getattr(function, "__func__", function), "__code__", None)
+
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _MAX_FRAMES = 16
 _MAX_LINE = 400
 
 
-def user_files(script: str, roots: list[str]) -> IsUser:
-    """Returns the test that tells the user's own files from libraries: the script, and what lies below its roots."""
-    prefixes = tuple(root.rstrip(os.sep) + os.sep for root in roots)
+def user_files(file: str, roots: list[str]) -> IsUser:
+    """Returns the test that tells the user's own files from libraries: the file, and what lies below its roots, or
+    below the packages that these are part of."""
+    prefixes = tuple(_outermost(root.rstrip(os.sep)) + os.sep for root in roots)
 
     def is_user(path: str) -> bool:
-        if path == script:
+        if path == file:
             return True
         own = path.startswith(prefixes) and not path.startswith(_HERE)
         return own and "site-packages" + os.sep not in path and "dist-packages" + os.sep not in path
@@ -41,15 +53,24 @@ def user_files(script: str, roots: list[str]) -> IsUser:
     return is_user
 
 
-def run(job: Callable[[], object], is_user: IsUser) -> tuple[float, dict[str, Any] | None]:
-    """Calls a job; returns the milliseconds it took and, if it raised, what the `end` frame says of it."""
+def _outermost(folder: str) -> str:
+    """Returns the folder of the outermost package that a folder is part of; the folder itself where it is of none."""
+    found = folder
+    while os.path.basename(folder).isidentifier() and os.path.isfile(os.path.join(folder, "__init__.py")):
+        found, folder = folder, os.path.dirname(folder)
+    return found
+
+
+def run(call: Callable[..., object], is_user: IsUser, *given: object) -> tuple[float, dict[str, Any] | None, object]:
+    """Calls what is the user's; returns the milliseconds it took, if it raised what the `end` frame says of it, and
+    what it returned."""
     started = time.monotonic()
     try:
-        job()
+        value = call(*given)
     except BaseException as error:
         took = time.monotonic() - started
-        return took * 1000.0, describe(error, is_user)
-    return (time.monotonic() - started) * 1000.0, None
+        return took * 1000.0, describe(error, is_user), None
+    return (time.monotonic() - started) * 1000.0, None, value
 
 
 def describe(error: BaseException, is_user: IsUser) -> dict[str, Any]:
@@ -57,11 +78,11 @@ def describe(error: BaseException, is_user: IsUser) -> dict[str, Any]:
     tb = user_part(error)
     facts: dict[str, Any] = {"exc": type(error).__name__, "msg": cut(message(error), 2048), "tb": trace(error, tb)}
     try:
-        facts["where"] = where(tb, is_user)
+        facts["where"] = where(tb, is_user) or _of_function(error)
         hint = _hint(error, tb, is_user)
         if hint:
             facts["hint"] = hint
-    except Exception as failure:  # e.g. a script that replaced `__dict__`: the traceback above is still there
+    except Exception as failure:  # e.g. a collector that replaced `__dict__`: the traceback above is still there
         facts.setdefault("where", [])
         facts["tb"] += f"(no more is known: {type(failure).__name__})\n"
     return facts
@@ -111,6 +132,15 @@ def where(tb: TracebackType | None, is_user: IsUser) -> list[Where]:
     return [_place(one, code) for one, code in reversed(found[-_MAX_FRAMES:])]
 
 
+def _of_function(error: BaseException) -> list[Where]:
+    code = error.code if isinstance(error, AtFunction) else None
+    if code is None:
+        return []
+    line = code.co_firstlineno
+    src = source_line(code.co_filename, line)[:_MAX_LINE]
+    return [{"file": code.co_filename, "line": line, "func": code.co_name, "src": src}]
+
+
 def _place(tb: TracebackType, code: Any) -> Where:
     src = source_line(code.co_filename, tb.tb_lineno)
     place: Where = {"file": code.co_filename, "line": tb.tb_lineno}
@@ -137,14 +167,19 @@ def _characters(data: bytes, size: int) -> int:
 
 
 def source_line(path: str, line: int) -> str:
-    """Returns a source line as it was when the script was loaded (see `remember_source`)."""
+    """Returns a source line as it was when the file was loaded (see `remember_source`)."""
     return linecache.getline(path, line).rstrip("\r\n")
 
 
-def remember_source(path: str, text: str) -> None:
-    """Keeps the source of a loaded file, so that tracebacks show what runs and not what was saved since."""
+def as_source(path: str, text: str) -> Source:
+    """Returns the source of a file as `remember_source` takes it."""
     # Without a time of change `linecache` never looks at the file again.
-    linecache.cache[path] = (len(text), None, text.splitlines(True), path)
+    return (len(text), None, text.splitlines(True), path)
+
+
+def remember_source(path: str, source: Source) -> None:
+    """Keeps the source of a loaded file, so that tracebacks show what runs and not what was saved since."""
+    linecache.cache[path] = source
 
 
 def caller(is_user: IsUser) -> Where | None:

@@ -7,11 +7,12 @@ enter it.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # without the enum members of `signal`, whose memory a worker would copy
 import os
 import stat
 import sys
 
-from pythond import loader
+from pythond import codes, loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def _text(frame: dict[str, Any], key: str) -> str | None:
     return value
 
 
-def apply(limits: Limits, needed: Iterable[str]) -> None:
-    """Sets this process up; `needed` are the files and folders that it must be able to read afterwards.
+def apply(limits: Limits, needed: Iterable[str], state_dir: str = "") -> None:
+    """Sets this process up; `needed` are the files and folders that it must be able to read afterwards, `state_dir` is
+    where it may keep what it likes.
 
     Raises `loader.Failure`, which nothing but a change of the settings or of the machine cures.
     """
@@ -71,11 +73,24 @@ def apply(limits: Limits, needed: Iterable[str]) -> None:
     if limits.umask is not None:
         os.umask(limits.umask)
     if limits.user:
-        _become(limits.user, limits)
+        _become(limits.user, limits, state_dir)
         for path in needed:
             _check_readable(path, limits.user)
     if limits.cwd:
         _enter(limits.cwd, limits.user)
+
+
+def default_signals() -> None:
+    """Gives back their default to signals that this process was started without: whoever starts the agent under nohup,
+    from cron or from a shell script has some ignored, and a script, and what that starts, must not be able to tell.
+
+    Python itself ignores SIGPIPE and SIGXFSZ, and gives them back to the programs that it starts.
+    """
+    own = (_signal.SIGPIPE, getattr(_signal, "SIGXFSZ", _signal.SIGPIPE))
+    for number in range(1, _signal.NSIG):
+        if number not in own and _signal.getsignal(number) == _signal.SIG_IGN:
+            is_interrupt = number == _signal.SIGINT
+            _signal.signal(number, _signal.default_int_handler if is_interrupt else _signal.SIG_DFL)
 
 
 def _failure(code: str, message: str, error: BaseException | None = None, help: str = "") -> loader.Failure:
@@ -121,7 +136,9 @@ def _limit(resource: Any, kind: int, value: int, is_hard: bool) -> None:
     try:
         resource.setrlimit(kind, (wanted, wanted if is_hard else most))
     except (OSError, ValueError) as error:
-        raise _failure("PD0705", f"resource limit {kind} cannot be set to {wanted}: {error}", error) from error
+        raise _failure(
+            codes.RESOURCE_LIMIT, f"resource limit {kind} cannot be set to {wanted}: {error}", error
+        ) from error
 
 
 def _be_nice(nice: int | None) -> None:
@@ -134,13 +151,13 @@ def _be_nice(nice: int | None) -> None:
         if 0 <= nice <= present:
             return  # the agent itself runs at a lower priority, which only root may raise; nobody is hurt
         help = "only root may set a priority below 0; start the agent as root or take `nice` out"
-        raise _failure("PD0702", f"`nice = {nice}` cannot be had: {error.strerror}", error, help) from error
+        raise _failure(codes.NO_RIGHT, f"`nice = {nice}` cannot be had: {error.strerror}", error, help) from error
 
 
 # --- another user ---
 
 
-def _become(name: str, limits: Limits) -> None:
+def _become(name: str, limits: Limits, state_dir: str) -> None:
     """Becomes the user with all its groups, and stays bound to the agent.
 
     The kernel clears the parent-death signal and closes `/proc/self` when a process changes its user.
@@ -149,13 +166,49 @@ def _become(name: str, limits: Limits) -> None:
     if os.geteuid() != entry.pw_uid:
         if os.geteuid() != 0:
             help = f"start the agent as root or as `{name}`, or take `user` out"
-            raise _failure("PD0702", f"only root can run scripts as `{name}`; the agent is not root", None, help)
+            raise _failure(codes.NO_RIGHT, f"only root can run scripts as `{name}`; the agent is not root", None, help)
         if limits.processes is not None:
             _limit_processes(entry.pw_uid, limits.processes)
+        if state_dir:
+            _hand_over(state_dir, entry)
         _switch(entry)
     for key, value in (("HOME", entry.pw_dir), ("USER", entry.pw_name), ("LOGNAME", entry.pw_name)):
         if key in limits.environment:
             os.environ[key] = value
+
+
+def _hand_over(folder: str, entry: Any) -> None:
+    """Makes the folder of an input's state and gives it to the user, with what another user of the input left there.
+
+    Below a folder that belongs to others nothing is trusted: no link is followed, and no file that has a second name.
+    """
+    try:
+        above = os.path.dirname(folder)
+        if not os.path.isdir(above):
+            os.makedirs(above)
+            # Whatever the umask: each user enters it on the way to its own.
+            os.chmod(above, 0o711)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        _give(folder, entry, os.O_DIRECTORY)
+        for name in os.listdir(folder):
+            _give(os.path.join(folder, name), entry, os.O_NONBLOCK)
+    except OSError:
+        # Whoever keeps something there says that it cannot.
+        pass
+
+
+def _give(path: str, entry: Any, flags: int) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags)
+    except OSError:
+        return
+    try:
+        there = os.fstat(fd)
+        is_plain = stat.S_ISDIR(there.st_mode) or (stat.S_ISREG(there.st_mode) and there.st_nlink == 1)
+        if is_plain and there.st_uid != entry.pw_uid:
+            os.fchown(fd, entry.pw_uid, entry.pw_gid)
+    finally:
+        os.close(fd)
 
 
 def _entry(name: str) -> Any:
@@ -164,7 +217,7 @@ def _entry(name: str) -> Any:
     try:
         return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError) as error:
-        raise _failure("PD0103", f"there is no user `{name}` on this machine", error) from error
+        raise _failure(codes.WRONG_VALUE, f"there is no user `{name}` on this machine", error) from error
 
 
 def _switch(entry: Any) -> None:
@@ -178,7 +231,7 @@ def _switch(entry: Any) -> None:
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
     except OSError as error:
-        raise _failure("PD0702", f"cannot become user `{entry.pw_name}`: {error.strerror}", error) from error
+        raise _failure(codes.NO_RIGHT, f"cannot become user `{entry.pw_name}`: {error.strerror}", error) from error
     _stay_bound(agent)
 
 
@@ -221,7 +274,7 @@ def _check_readable(path: str, user: str) -> None:
         return  # not there at all: whoever opens it says so
     closed = _closed_folder(path)
     why = f"it may not enter `{closed}`" if closed else "the file is not readable for it"
-    raise _failure("PD0702", f"user `{user}` cannot read `{path}`: {why}", None, f"chmod o+rx {closed or path}")
+    raise _failure(codes.NO_RIGHT, f"user `{user}` cannot read `{path}`: {why}", None, f"chmod o+rx {closed or path}")
 
 
 def _closed_folder(path: str) -> str:
@@ -238,7 +291,7 @@ def _enter(cwd: str, user: str | None) -> None:
     try:
         os.chdir(cwd)
     except FileNotFoundError as error:
-        raise _failure("PD0106", f"the folder {cwd} is not there", error) from error
+        raise _failure(codes.NO_SUCH_PATH, f"the folder {cwd} is not there", error) from error
     except OSError as error:
         who = f"user `{user}` cannot" if user else "cannot"
-        raise _failure("PD0702", f"{who} enter the folder {cwd}: {error.strerror}", error) from error
+        raise _failure(codes.NO_RIGHT, f"{who} enter the folder {cwd}: {error.strerror}", error) from error

@@ -1,7 +1,7 @@
 """Standard streams that cannot hurt a collector.
 
-Prints go to the agent line by line. A stream without a reader, closed by the script or full is never an error in the
-script's `run`: DataKit's collectors died or stood still of a `print`.
+Prints go to the agent line by line. A stream without a reader, closed by a collector or full is never an error in its
+`run`: with DataKit, collectors died or stood still of a `print`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Pipe(io.RawIOBase):
             try:
                 return os.write(self._fd, data)
             except BlockingIOError:
-                # The script (asyncio does it) has made the pipe non-blocking.
+                # Somebody (asyncio does it) has made the pipe non-blocking.
                 select.select([], [self._fd], [], 1.0)
             except OSError as error:
                 if error.errno in _GONE:
@@ -48,14 +48,14 @@ class _Pipe(io.RawIOBase):
 
 
 class _Buffer(io.BufferedWriter):
-    """The `buffer` of a stream; stays open when a wrapper that the script put around it goes away."""
+    """The `buffer` of a stream; stays open when a wrapper that was put around it goes away."""
 
     def close(self) -> None:
         self.flush()
 
 
 class Stream(io.TextIOWrapper):
-    """A text stream that a script cannot close for the others."""
+    """A text stream that a collector cannot close for the others."""
 
     def close(self) -> None:
         self.flush()
@@ -76,15 +76,16 @@ def replace_streams() -> None:
     flush()
     sys.stdout = open_stream(1)
     sys.stderr = open_stream(2)
-    # What a script falls back on after it has put something else there.
+    # What a collector falls back on after it has put something else there.
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
 
 
 def reopen_closed() -> None:
-    """Opens /dev/null in place of a closed standard descriptor, so that the script's next file does not become it."""
+    """Opens /dev/null in place of a closed standard descriptor, so that the next opened file does not become it."""
     for fd in (0, 1, 2):
         try:
-            os.fstat(fd)
+            # Of the calls that fail for a closed one, one that does not let other threads run.
+            os.get_inheritable(fd)
         except OSError:
             null = os.open(os.devnull, os.O_RDWR)
             if null != fd:
@@ -99,5 +100,5 @@ def flush() -> None:
         try:
             stream.flush()
         except Exception:
-            # The script may have put anything at all in their place.
+            # A collector may have put anything at all in their place.
             pass

@@ -1,4 +1,4 @@
-"""What a zygote may load before it forks: the modules that scripts import, found without running one.
+"""What a zygote may load before it forks: the modules that scripts import, and the scripts compiled; none is run.
 
 Only the standard library's, which nothing in a script's folders can shadow, and well-known packages, which a folder can
 (`loader.arrange_path` forgets them then). A package is tried in a throw-away child before.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import time
 
-from pythond import loader
+from pythond import loader, sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SCAN_SECONDS = 1.5
 _SCAN_BYTES = 1 << 20
 _SCAN_FILES = 2000
+# Of compiled files as they are told.
+_CODE_BYTES = 16 << 20
 
 # Loaded ahead where a script imports them. Not here: what starts threads or keeps keys and handles that workers must
 # not share (`multiprocessing` has one key per process, `ctypes` may keep its callbacks in memory that forks share).
@@ -50,33 +53,63 @@ PACKAGES = frozenset(
 )
 
 
-def scan(scripts: Iterable[str], roots: Iterable[str]) -> list[str]:
+def scan(
+    scripts: Iterable[str], roots: Iterable[str], tell: Callable[[str], None], ours: Iterable[str] = ()
+) -> list[str]:
     """Returns the modules that scripts import and that may be loaded ahead, those of their own modules included.
 
-    The files are parsed, never run.
+    So may what lies in the folders `ours`. Each file of the user is told compiled as well (`sources.Compiled`). The
+    files are parsed, never run.
     """
-    import ast
 
     until = time.monotonic() + SCAN_SECONDS * 0.8
     found: set[str] = set()
     todo = list(dict.fromkeys(scripts))
     seen = set(todo)
     roots = list(dict.fromkeys(roots))
+    ours = list(ours)
+    room = _CODE_BYTES
     while todo and time.monotonic() < until and len(seen) < _SCAN_FILES:
         try:
             path = todo.pop()
             with open(path, "rb") as file:
-                tree = ast.parse(file.read(_SCAN_BYTES))
+                data = file.read(_SCAN_BYTES)
+                is_open = bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+            tree = _parsed(data)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue
+        # The workers of a zygote may have different users.
+        if is_open and len(data) < _SCAN_BYTES and not path.startswith(tuple(ours)):
+            room -= _tell_compiled(path, data, room, tell)
         for name in imports(tree):
-            if name in STANDARD or top(name) in PACKAGES:
+            if name in STANDARD or top(name) in PACKAGES or any(map(os.path.isfile, _files_of(name, ours))):
                 found.add(name)
-            for file_of in _files_of(name, roots):
+            for file_of in _files_of(name, [*roots, *ours]):
                 if file_of not in seen and os.path.isfile(file_of):
                     seen.add(file_of)
                     todo.append(file_of)
     return sorted(found)
+
+
+def _tell_compiled(path: str, data: bytes, room: int, tell: Callable[[str], None]) -> int:
+    """Tells a file compiled, if there is room for it; returns how much that took."""
+    try:
+        text = sources.packed(path, data)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return 0
+    if len(text) > room:
+        return 0
+    tell(text)
+    return len(text)
+
+
+def _parsed(data: bytes) -> Any:
+    import ast
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its worker will be warned
+        return ast.parse(data)
 
 
 def imports(tree: Any) -> set[str]:
@@ -106,8 +139,16 @@ def _files_of(name: str, roots: Iterable[str]) -> Iterable[str]:
             yield os.path.join(base, "__init__.py")
 
 
-def of_shadow(shadow: str) -> list[str]:
-    return sorted(name[:-3] for name in os.listdir(shadow) if name.endswith(".py"))
+def shadows(folders: Iterable[str]) -> list[str]:
+    """Returns the modules and packages that a dialect puts in front of installed ones."""
+    names = []
+    for folder in folders:
+        for name in os.listdir(folder):
+            if name.endswith(".py"):
+                names.append(name[:-3])
+            elif os.path.exists(os.path.join(folder, name, "__init__.py")):
+                names.append(name)
+    return sorted(names)
 
 
 def load(name: str) -> None:

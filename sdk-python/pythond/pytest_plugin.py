@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     from pythond.dialects import datakit
 
-    if datakit.SHADOW not in sys.path:
-        sys.path.insert(0, datakit.SHADOW)
+    shadow = datakit.PATH_FIRST[0]
+    if shadow not in sys.path:
+        sys.path.insert(0, shadow)
 
 
 @pytest.fixture

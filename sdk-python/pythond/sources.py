@@ -1,10 +1,11 @@
-"""The user's own files as this worker has loaded them: always from their source, each known by the hash of its bytes.
+"""The user's own files as this worker has loaded or read them, each known by the hash of its bytes.
 
-The agent learns of every file (`take_new`), so that it can tell which scripts a changed file touches. Python's cache of
-byte code is left out: it takes a file for unchanged that was saved twice in one second with the same size.
+Modules are always loaded from their source: Python's cache of byte code takes a file for unchanged that was saved twice
+in one second with the same size. Settings files are read through here (`read`), and folders looked into (`look`). The
+agent learns of every one (`take_new`, `take_read`), so that it can tell which units a change touches.
 
-Where the files on disk are broken, the agent names a manifest of the last good version (`keep`). Its copies are then
-run in place of the files, under the names and paths of the files: a traceback names what the user knows.
+Where the files on disk are broken, the agent names a manifest of the last good version. Its copies are then run and
+read in place of the files, under the names and paths of the files: a traceback names what the user knows.
 """
 
 from __future__ import annotations
@@ -13,22 +14,56 @@ import importlib
 import importlib.machinery
 import io
 import json
+import marshal
 import os
 import sys
 import tokenize
 
-from pythond import guard
+from pythond import control, guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
-    from typing import Any, Callable, Sequence
+    from types import CodeType, ModuleType
+    from typing import Any, Callable, Iterable, Sequence
 
     from pythond.guard import IsUser
 
 MAX_FILES = 1000
-_PIECE = 24 * 1024
 _CODE_IS_SOURCE = importlib.machinery.SOURCE_SUFFIXES
+
+
+class Compiled:
+    """A file compiled before the fork; the workers share it."""
+
+    __slots__ = ("code", "source", "sum")
+
+    def __init__(self, sum_: str, code: CodeType, source: guard.Source) -> None:
+        self.sum = sum_
+        self.code = code
+        self.source = source
+
+
+# By their paths. To compile a file costs a worker far more memory than its code has.
+compiled: dict[str, Compiled] = {}
+
+
+def packed(path: str, data: bytes) -> str:
+    """Returns a file compiled, as one line of text for `unpack`.
+
+    Raises `SyntaxError`, also where there is only a warning: that belongs into the log of the worker; and `ValueError`.
+    """
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        code = compile(data, path, "exec", dont_inherit=True)
+    return marshal.dumps((path, sum_of(data), code, _decoded(data))).hex()
+
+
+def unpack(text: str) -> None:
+    """Has the workers run what `packed` has compiled, where the file still is the same."""
+    path, sum_, code, source = marshal.loads(bytes.fromhex(text))
+    compiled[path] = Compiled(sum_, code, guard.as_source(path, source))
 
 
 class Sources:
@@ -39,6 +74,11 @@ class Sources:
         self.is_user = is_user
         self._seen: dict[str, dict[str, Any]] = {}
         self._told: set[str] = set()
+        # Settings files by their hash, folders that were looked into; as they are, and as the agent was told.
+        self._read: dict[str, str] = {}
+        self._told_read: dict[str, str] = {}
+        self._looked: dict[str, str] = {}
+        self._told_looked: dict[str, str] = {}
         self._modules = 0
         # What was there before the user's first file is none of it.
         self._before = next(reversed(sys.modules), "")
@@ -65,7 +105,8 @@ class Sources:
         if self._kept:
             kept: dict[str, list[dict[str, Any]]] = {}
             for entry in self._kept.values():
-                kept.setdefault(entry["name"], []).append(entry)
+                if entry.get("name"):  # a settings file is no module
+                    kept.setdefault(entry["name"], []).append(entry)
             sys.meta_path.insert(0, _KeptFinder(self, kept))
             sys.meta_path.append(_FolderFinder(kept))
 
@@ -80,10 +121,37 @@ class Sources:
         self._note(name, path, data)
         return data
 
+    def is_there(self, path: str) -> bool:
+        """Says whether there is a file, or was one in the last good version where that runs."""
+        return path in self._kept or os.path.isfile(path)
+
+    def read(self, path: str) -> bytes:
+        """Returns what a settings file holds, or held in the last good version where that runs. Raises `OSError`."""
+        kept = self._kept.get(path)
+        with open(kept["copy"] if kept else path, "rb") as file:
+            data = file.read()
+        self._read[path] = sum_of(data)
+        return data
+
+    def look(self, folder: str) -> list[str]:
+        """Returns the names in a folder, with those of the last good version where that runs. Raises `OSError`."""
+        try:
+            names = set(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            names = set()
+        self._looked[folder] = _sum_of_names(names)
+        names.update(os.path.basename(path) for path in self._kept if os.path.dirname(path) == folder)
+        return sorted(names)
+
     def _note(self, name: str, path: str, data: bytes) -> None:
         package = os.path.basename(path).startswith("__init__.")
         self._seen[path] = {"file": path, "sum": sum_of(data), "name": name, "package": package}
         self._told.discard(path)
+
+    def sum_of(self, path: str) -> str:
+        """Returns the hash of a file as it was loaded."""
+        found: str = self._seen[path]["sum"]
+        return found
 
     def take_new(self) -> tuple[list[list[dict[str, Any]]], int]:
         """Returns what was loaded since it was asked last, in pieces that fit a frame, and how many are too many."""
@@ -91,25 +159,45 @@ class Sources:
             self._modules = len(sys.modules)
             self._look_at_modules()
         new = [entry for path, entry in self._seen.items() if path not in self._told]
+        if not new:
+            return [], 0
         room = max(0, MAX_FILES - len(self._told))
         self._told.update(entry["file"] for entry in new)
-        pieces: list[list[dict[str, Any]]] = []
-        size = _PIECE
-        for entry in new[:room]:
-            cost = len(entry["file"]) * 4 + len(entry["name"]) * 4 + 100
-            if size + cost > _PIECE:
-                pieces.append([])
-                size = 0
-            pieces[-1].append(entry)
-            size += cost
-        return pieces, len(new) - len(new[:room])
+        return control.in_pieces(new[:room]), len(new) - len(new[:room])
 
     def forget_told(self, piece: Sequence[dict[str, Any]]) -> None:
         """Has a piece that could not be sent come again."""
         self._told.difference_update(entry["file"] for entry in piece)
 
+    def take_read(self) -> tuple[list[dict[str, Any]], int]:
+        """Returns the settings files and folders that came into use since it was asked last, as fields of frames, and
+        how many are too many."""
+        if self._read == self._told_read and self._looked == self._told_looked:
+            return [], 0
+        files = [(path, sum_) for path, sum_ in list(self._read.items()) if self._told_read.get(path) != sum_]
+        looked = [(path, sum_) for path, sum_ in list(self._looked.items()) if self._told_looked.get(path) != sum_]
+        room = max(0, MAX_FILES - len(self._told_read))
+        kept = [one for at, one in enumerate(files) if at < room or one[0] in self._told_read]
+        room = max(0, MAX_FILES - len(self._told_looked))
+        left_out = len(files) - len(kept) + len(looked[room:])
+        self._told_read.update(files)
+        self._told_looked.update(looked)
+        frames: list[dict[str, Any]] = []
+        for piece in control.in_pieces([{"file": path, "sum": sum_} for path, sum_ in kept]):
+            frames.append({"files": piece, "folders": []})
+        for piece in control.in_pieces([{"folder": path, "sum": sum_} for path, sum_ in looked[:room]]):
+            frames.append({"files": [], "folders": piece})
+        return frames, left_out
+
+    def forget_read(self, frame: dict[str, Any]) -> None:
+        """Has a frame that could not be sent come again."""
+        for entry in frame["files"]:
+            self._told_read.pop(entry["file"], None)
+        for entry in frame["folders"]:
+            self._told_looked.pop(entry["folder"], None)
+
     def _look_at_modules(self) -> None:
-        """Notes files that were loaded in another way, such as a library in C beside the script."""
+        """Notes files that were loaded in another way, such as a library in C beside the file."""
         for name in _newest(sys.modules, self._before):
             module = sys.modules.get(name)
             path = getattr(module, "__dict__", {}).get("__file__")
@@ -131,7 +219,11 @@ class UserLoader(importlib.machinery.SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         data = self._sources.data(fullname, self.path)
-        guard.remember_source(self.path, _decoded(data))
+        known = compiled.get(self.path)
+        if known is not None and known.sum == self._sources.sum_of(self.path):
+            guard.remember_source(self.path, known.source)
+            return known.code
+        guard.remember_source(self.path, guard.as_source(self.path, _decoded(data)))
         if b"\0" in data:
             # Older Pythons raise a ValueError without a place here.
             line = data[: data.index(b"\0")].count(b"\n") + 1
@@ -159,7 +251,7 @@ class _KeptFinder:
 
 
 def _first_on_path(entries: list[dict[str, Any]] | None) -> dict[str, Any] | None:
-    """Returns that of several modules of one name which `sys.path` has first: scripts of one process may have some."""
+    """Returns that of several modules of one name which `sys.path` has first: units of one process may have some."""
     if not entries or len(entries) == 1:
         return entries[0] if entries else None
     for folder in sys.path:
@@ -195,7 +287,7 @@ def _newest(names: dict[str, Any], before: str) -> list[str]:
     """Returns the keys behind `before`, the newest first; all of them where it is not there any more.
 
     A list of all, which a forked worker would have to write to a tenth of its memory for, is made only where threads
-    of the script import all the time.
+    of the user import all the time.
     """
     for _ in range(3):
         newest: list[str] = []
@@ -225,7 +317,7 @@ def _read(manifest: str) -> dict[str, dict[str, Any]]:
 def _decoded(data: bytes) -> str:
     try:
         if data.isascii() and b"coding" not in data:
-            return data.decode("ascii")  # nearly every script; what follows costs 40 KB
+            return data.decode("ascii")  # nearly every file; what follows costs 40 KB
         encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         return data.decode(encoding, "replace")
     except (SyntaxError, LookupError):
@@ -236,6 +328,12 @@ def sum_of(data: bytes) -> str:
     """Returns the first half of the SHA-256 in hex."""
     text: str = _sha.sha256(data).hexdigest()
     return text[:32]
+
+
+def _sum_of_names(names: Iterable[str]) -> str:
+    """Returns the hash of the names in a folder, as the agent makes it; hidden names do not count."""
+    counted = [os.fsencode(name) for name in names if not name.startswith(".") and name != "__pycache__"]
+    return sum_of(b"".join(name + b"\0" for name in sorted(counted)))
 
 
 def _module_with_sha256() -> Any:

@@ -25,8 +25,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from pythond import client
-from pythond.dialects import datakit
-from pythond.emit import Emit
+from pythond.dialects import Unit, datakit
+from pythond.host import UnitHost
+from pythond.sources import Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class FakeAgent:
         """`interval` is for how many seconds a report is tried again."""
         self.requests: list[Request] = []
         self.points: list[Point] = []
+        # As a dialect has put them: `{"job": …, "m": …, "t": …, "r": […]}`.
+        self.rows: list[dict[str, Any]] = []
         self.rejections: list[Rejection] = []
         self.frames: list[dict[str, Any]] = []
         self.answers: deque[Answer] = deque()
@@ -123,7 +126,8 @@ class FakeAgent:
     def __enter__(self) -> FakeAgent:
         framework = import_framework()
         link = datakit.Link()
-        link.begin(Emit(_Within(self.address, self._interval), self, lambda path: not _is_library(path)))
+        unit = Unit("test", files=Sources(lambda path: not _is_library(path)))
+        link.begin(UnitHost(unit, _Within(self.address, self._interval), self))
         framework._attach(link)
         return self
 
@@ -144,6 +148,11 @@ class FakeAgent:
             self.requests.append(request)
             if self.answers:
                 return self.answers.popleft()
+            if request.path == "/v1/rows":
+                return self._take_rows(json.loads(request.body))
+            if request.path == "/v1/rows/several":
+                taken = [self._take_rows(body).text for _, body in json.loads(request.body)["groups"]]
+                return Answer(200, f'{{"groups":[{",".join(taken)}]}}')
             if request.method != "POST" or not request.category:
                 return Answer(200)
             points, refused = judge(request)
@@ -158,6 +167,11 @@ class FakeAgent:
             "refused": [{"index": index, "field": "", "reason": reason} for index, reason in refused],
         }
         return Answer(400, json.dumps(body), {"Content-Type": "application/json"})
+
+    def _take_rows(self, body: Any) -> Answer:
+        """Keeps rows; unlike the agent it makes no points of them, so each counts as one."""
+        self.rows += [{"job": body["job"], **row} for row in body["rows"]]
+        return Answer(200, json.dumps({"accepted": len(body["rows"]), "no_value": 0, "resets": 0}))
 
     def assert_point(
         self,
@@ -295,8 +309,9 @@ def _listed(values: Mapping[str, Any]) -> str:
 
 def import_framework() -> Any:
     """Imports `datakit_framework`, the one beside this package."""
-    if datakit.SHADOW not in sys.path:
-        sys.path.insert(0, datakit.SHADOW)
+    shadow = datakit.PATH_FIRST[0]
+    if shadow not in sys.path:
+        sys.path.insert(0, shadow)
     import datakit_framework
 
     return datakit_framework

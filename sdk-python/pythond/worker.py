@@ -1,10 +1,11 @@
-"""A worker: one script, from the agent's first frame to `bye`.
+"""A worker: one unit or several, from the agent's first frame to `bye`.
 
-    main thread      load → run the jobs (one job here, several in threads of their own) → finish
+    main thread      load → run the jobs (`jobs`: one alone here, several in threads of their own) → finish
+                     or, where it only lists: tell the units of an input
     control thread   reads the agent's frames; ends the process when a stop has lasted longer than its grace
 
-The control thread is the one that may call `os._exit` while a script still runs: a run that hangs, and threads that
-the script left behind, cannot keep the process. SIGTERM and SIGINT only write into a pipe that this thread reads: the
+The control thread is the one that may call `os._exit` while a job still runs: a run that hangs, and threads that
+were left behind, cannot keep the process. SIGTERM and SIGINT only write into a pipe that this thread reads: the
 interpreter's own handler does (`set_wakeup_fd`), for one in Python has to wait until the main thread is back from C
 code, or from the wait that it began just after the signal came, and one that takes a lock can stand in its own way.
 """
@@ -24,25 +25,26 @@ import threading
 import time
 
 import pythond
-from pythond import client, control, dialects, guard, limits, loader, logs, schedule, sources
-from pythond.emit import Emit
+from pythond import codes, control, guard, limits, loader, logs, schedule, sources
+from pythond import spec as specs
+from pythond.jobs import Jobs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, Sequence
 
     from pythond.control import Channel, Frame
-    from pythond.dialects import Job
+    from pythond.dialects import Fault, Listing, ToldUnit
+    from pythond.inquiry import Inquiries
+    from pythond.spec import Member, Spec
 
 _FIRST_OWN_FD = 100
 _TERM_GRACE = 5.0
 _EOF_GRACE = 2.0
-_LONGEST_WAIT = 3600.0
 _ROOM = 1.0
-# So that their frame is short enough.
-_JOBS_AT_ONCE = 200
-# Between two runs: longer, and the connection to the agent is closed meanwhile.
-_LONG_REST = 4.0
+# What a frame has beside its list.
+_HEAD = 200
+_MAX_LINE = 400
 
 
 def main() -> NoReturn:
@@ -62,7 +64,7 @@ def main() -> NoReturn:
 
 
 def move_away(fd: int) -> int:
-    """Moves a descriptor out of the way of scripts that close the low ones, and of the programs they start."""
+    """Moves a descriptor out of the way of collectors that close the low ones, and of the programs they start."""
     try:
         moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_FD)
     except OSError:
@@ -73,7 +75,7 @@ def move_away(fd: int) -> int:
 
 
 def keep_lock(fd: int) -> None:
-    """Moves the lock of the script away and leaves it open to what the script starts, which is found by it."""
+    """Moves the lock of the unit away and leaves it open to what that starts, which is found by it."""
     try:
         fcntl.fcntl(fd, fcntl.F_DUPFD, _FIRST_OWN_FD)
     except OSError:
@@ -94,19 +96,6 @@ def watch_for_crashes(fd: int | None) -> None:
         faulthandler.register(signal.SIGUSR2, file=fd, all_threads=True, chain=False)
 
 
-class Serving:
-    """A job while it is served: `index` counts all of this process, `number` those of its script."""
-
-    def __init__(self, index: int, job: Job, script: Script, number: int) -> None:
-        self.index = index
-        self.job = job
-        self.script = script
-        self.number = number
-        self.runs = 0
-        self.wake = threading.Event()
-        self.asked = False
-
-
 class Worker:
     """The state of this process."""
 
@@ -117,13 +106,16 @@ class Worker:
         self._telling = threading.Lock()
         self._reason = "done"
         self._kill_at: float | None = None
-        self._serving: list[Serving] = []
+        self._mode: object = None
+        self._jobs = Jobs(channel, self, self._stopping)
+        self._inquiries: Inquiries | None = None
         self._signal_out, self._signal_in = (move_away(fd) for fd in os.pipe())
         self.own()
 
     def own(self) -> None:
         """Makes this the worker of this process, which may have been forked since it was made."""
         self._pid = os.getpid()
+        self._main_thread = _thread.get_ident()
         self._channel.own()
         for fd, own in zip(os.pipe(), (self._signal_out, self._signal_in)):
             os.dup2(fd, own, inheritable=False)
@@ -132,175 +124,167 @@ class Worker:
 
     def serve(self) -> NoReturn:
         """Does everything from `hello` to `bye`."""
-        version = sys.version_info
-        py = f"{version[0]}.{version[1]}.{version[2]}"
-        self._channel.send("hello", v=1, pid=self._pid, py=py, exe=sys.executable, sdk=pythond.__version__)
+        self.greet()
         try:
-            spec = self._channel.receive()
-            own = limits.Limits(spec.get("limits"))
-            several = self._receive_scripts(spec)
-            # One of several scripts that cannot be read is that script's failure.
-            scripts = [] if several else [control.text_of(spec, "script", "")]
-            limits.apply(own, [os.path.dirname(os.__file__), loader.CORE, *scripts])
-            prepared = Prepared(spec, several, own, self._channel, self._wait_to_retry)
+            spec = self.receive()
         except control.Closed:
             os._exit(0)
         except loader.Failure as failure:
-            self._fail(failure, str(spec.get("mode")))
+            self._fail(failure)
         except ValueError as error:
-            self._fail(loader.Failure("spec", "PD0203", "ValueError", str(error), True), "worker")
+            self._fail(loader.Failure("spec", codes.LOAD_FAILED, "ValueError", str(error), True))
         self._listen()
-        _name_process(prepared.id)
-        threading.excepthook = _thread_excepthook(prepared)
-        loader.arrange_path(prepared.dialect.SHADOW, prepared.scripts[0].source.roots)
-        prepared.files.install()
-        # For scripts that post by themselves, and for the programs they start: the port may be another than 9529.
-        os.environ["PYTHOND_URL"] = prepared.url
-        self._serving = self._load_several(prepared) if several else self._load(prepared.scripts[0], prepared)
-        self._report_ready(prepared)
-        if prepared.mode == "worker":
-            self._run_on_schedule(prepared)
-        elif prepared.mode == "once":
-            self._run_times(prepared)
-        self._finish()
+        _name_process(spec.id)
+        self.settle_in(spec)
+        if spec.mode == "list":
+            self._list(spec, self._members[0])
+            self._finish([])
+        loaded = self.load(spec)
+        if spec.mode == "worker":
+            self._jobs.serve()
+        elif spec.mode == "once":
+            self._jobs.run_times(spec.times, spec.only)
+        self._finish(loaded)
 
-    def _receive_scripts(self, spec: Frame) -> list[Frame]:
-        """Returns the scripts of a spec that has several; they come in frames of their own behind it."""
-        scripts: list[Frame] = []
-        while len(scripts) < (spec.get("several") or 0):
-            scripts.extend(self._channel.receive().get("scripts") or [])
-        return scripts
+    def greet(self) -> None:
+        version = sys.version_info
+        py = f"{version[0]}.{version[1]}.{version[2]}"
+        self._channel.send("hello", v=1, pid=self._pid, py=py, exe=sys.executable, sdk=pythond.__version__)
 
-    def _load(self, script: Script, prepared: Prepared) -> list[Serving]:
-        """Loads the only script of this process; does not return where that fails."""
-        sys.argv[:] = [script.source.script]
-        try:
-            jobs = prepared.dialect.load(script.source, script.emit)
-        except loader.Failure as failure:
-            self._report_files(prepared)
-            self._fail(failure, prepared.mode)
-        self._leave_if_forked()
-        self._report_files(prepared)
-        return [Serving(number, job, script, number) for number, job in enumerate(jobs)]
+    def receive(self) -> Spec:
+        """Receives the spec and makes this process what it wants, with the members that it names.
 
-    def _load_several(self, prepared: Prepared) -> list[Serving]:
-        """Loads one script after the other; one that fails is told and left out, unless it must not fail."""
-        serving: list[Serving] = []
-        failures: list[tuple[loader.Failure, int]] = []
-        for script in prepared.scripts:
-            self._channel.wait_for_room(_ROOM)
-            self._channel.send("loading", s=script.index)
-            loader.arrange_path(prepared.dialect.SHADOW, script.source.roots)
-            loader.make_room(script.source)
-            sys.argv[:] = [script.source.script]
-            try:
-                jobs = prepared.dialect.load(script.source, script.emit)
-            except loader.Failure as failure:
-                self._leave_if_forked()
-                self._report_files(prepared)
-                if script.must_load and not _helps(failure, script.source.script):
-                    self._fail(failure, prepared.mode, s=script.index)
-                self._channel.send("unloaded", s=script.index, **failure.frame)
-                failures.append((failure, script.index))
-                continue
-            self._leave_if_forked()
-            self._report_files(prepared)
-            serving += [Serving(len(serving) + number, job, script, number) for number, job in enumerate(jobs)]
-        if failures and not serving:
-            worst, index = min(failures, key=lambda one: one[0].frame["exc"] == "Helper")
-            self._fail(worst, prepared.mode, s=index)
-        return serving
+        Raises `control.Closed`, `loader.Failure` for a limit that cannot be had, `ValueError` for a spec that is wrong.
+        """
+        frame = self._channel.receive()
+        self._mode = frame.get("mode")
+        own = limits.Limits(frame.get("limits"))
+        several: list[Frame] = []
+        while len(several) < (frame.get("several") or 0):
+            several.extend(self._channel.receive().get("units") or [])
+        # One of several files that cannot be read is that unit's failure.
+        file = "" if several else control.text_of(frame, "file", "")
+        needed = [os.path.dirname(os.__file__), loader.CORE, *([file] if file else [])]
+        limits.apply(own, needed, control.text_of(frame, "state_dir", ""))
+        spec = self._spec = specs.Spec(frame, several, bool(own.user))
+        self._jobs.phase = spec.phase
+        self._members = specs.members(spec, self._channel, self._jobs, self._stopping.wait)
+        return spec
 
-    def _report_ready(self, prepared: Prepared) -> None:
-        jobs = [_described(one) for one in self._serving]
-        while len(jobs) > _JOBS_AT_ONCE:
-            self._channel.wait_for_room(_ROOM)
-            self._channel.send("jobs", jobs=jobs[:_JOBS_AT_ONCE])
-            del jobs[:_JOBS_AT_ONCE]
-        source = prepared.scripts[0].source
-        more = {} if source.wanted is None else {"classes": source.classes}
+    def settle_in(self, spec: Spec) -> None:
+        """Has imports and threads of the user be what the spec wants."""
+        threading.excepthook = _thread_excepthook(self._members)
+        loader.arrange_path(spec.dialect.PATH_FIRST, spec.roots, spec.dialect.PATH_LAST)
+        spec.files.install()
+        # For collectors that post by themselves, and for the programs they start: the port may be another than 9529.
+        os.environ["PYTHOND_URL"] = spec.url
+
+    # --- loading and listing ---
+
+    def load(self, spec: Spec) -> list[Member]:
+        """Loads the units and tells their jobs; returns those that could be loaded, does not return without any."""
+        loaded = self._load_several(spec) if spec.is_shared else self._load(spec, self._members[0])
+        self._jobs.tell()
         self._channel.wait_for_room(_ROOM)
-        self._channel.send("ready", jobs=jobs, **more)
+        self._channel.send("ready")
+        return loaded
 
-    def _run_on_schedule(self, prepared: Prepared) -> None:
-        if len(self._serving) == 1:
-            self._keep_running(self._serving[0], prepared)
-            return
-        threads = [
-            threading.Thread(target=self._keep_running, args=(one, prepared), name=one.job.name, daemon=True)
-            for one in self._serving
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            _join(thread)
+    def _load(self, spec: Spec, member: Member) -> list[Member]:
+        """Loads the only unit of this process; does not return where that fails."""
+        try:
+            self._load_unit(spec, member)
+        except loader.Failure as failure:
+            self._fail(failure)
+        return [member]
 
-    def _keep_running(self, one: Serving, prepared: Prepared) -> None:
-        start = due = time.monotonic()
-        while self._wait_until(due, one):
-            kind = self._run(one, prepared)
-            now = time.monotonic()
-            if one.runs == 1:
-                start = due = schedule.second_due(start, one.job.every, prepared.phase, now)
-            else:
-                due = schedule.next_due(start, one.job.every, now)
-            self._report_end(one, kind, prepared, due - now)
-            if due - now > _LONG_REST:
-                one.script.agent.rest()
+    def _load_several(self, spec: Spec) -> list[Member]:
+        """Loads one unit after the other; one that fails is told and left out, unless it must not fail."""
+        loaded: list[Member] = []
+        failures: list[tuple[loader.Failure, Member]] = []
+        for member in self._members:
+            self._channel.wait_for_room(_ROOM)
+            self._channel.send("loading", u=member.number)
+            loader.arrange_path(spec.dialect.PATH_FIRST, member.unit.roots, spec.dialect.PATH_LAST)
+            loader.make_room(member.unit)
+            try:
+                self._load_unit(spec, member)
+            except loader.Failure as failure:
+                if member.must_load and not _is_passive(failure, member.unit.file):
+                    self._fail(failure, member)
+                self._channel.send("unloaded", u=member.number, **failure.frame)
+                failures.append((failure, member))
+                continue
+            loaded.append(member)
+        if failures and not loaded:
+            self._fail(*min(failures, key=lambda one: one[0].is_passive))
+        return loaded
 
-    def _run_times(self, prepared: Prepared) -> None:
-        for one in self._serving:
-            for _ in range(prepared.times):
-                if self._stopping.is_set():
-                    return
-                self._report_end(one, self._run(one, prepared), prepared, 0.0)
+    def _load_unit(self, spec: Spec, member: Member) -> None:
+        """Has the dialect load a unit. Raises `loader.Failure`, whatever that raises."""
+        sys.argv[:] = [member.unit.file]
+        try:
+            spec.dialect.load(member.unit, member.host)
+        except BaseException as error:
+            self._jobs.drop_of(member.host)
+            raise loader.as_failure(error, spec.files.is_user, "load") from error
+        finally:
+            self.settle()
+            self.report_files()
 
-    def _run(self, one: Serving, prepared: Prepared) -> dict[str, Any]:
-        """Runs a job once; returns what its `end` frame says of it."""
-        one.runs += 1
-        self._channel.send("run", i=one.index, k=one.runs)
-        one.script.emit.begin(one.number, one.job.every)
-        took, failure = guard.run(one.job.run, one.script.source.is_user)
+    def _list(self, spec: Spec, member: Member) -> None:
+        """Tells the units of an input, or of a file; does not return where that cannot be done at all."""
+        sys.argv[:] = [member.unit.file]
+        try:
+            listing = spec.dialect.list(member.unit, member.host)
+            units, faults = _described(listing)
+        except BaseException as error:
+            self.settle()
+            self.report_files()
+            self._fail(loader.as_failure(error, spec.files.is_user, "list"))
+        self.settle()
+        self.report_files()
+        for piece in units:
+            self._channel.wait_for_room(_ROOM)
+            self._channel.send("units", units=piece)
+        for fault in faults:
+            self._channel.wait_for_room(_ROOM)
+            self._channel.send("fault", **fault)
+        self._channel.wait_for_room(_ROOM)
+        self._channel.send("listed")
+
+    # --- what the jobs need of the process ---
+
+    def settle(self) -> None:
+        """Puts right what the user's code may have left behind."""
         self._leave_if_forked()
         self._hear_signals()
         logs.flush()
         logs.reopen_closed()
-        return {"ms": round(took, 3), "ok": failure is None, **(failure or {})}
 
-    def _report_end(self, one: Serving, outcome: dict[str, Any], prepared: Prepared, wait: float) -> None:
-        self._report_files(prepared)
-        counts = one.script.emit.take(one.number)
-        self._channel.send("end", i=one.index, k=one.runs, **outcome, **counts, next_ms=int(wait * 1000))
-
-    def _report_files(self, prepared: Prepared) -> None:
-        """Tells the agent which files of the user were loaded since it was told last."""
+    def report_files(self) -> None:
+        """Tells the agent which files of the user came into use since it was told last."""
+        files = self._spec.files
         with self._telling:
-            pieces, left_out = prepared.files.take_new()
+            pieces, left_out = files.take_new()
             for piece in pieces:
                 self._channel.wait_for_room(_ROOM)
                 if not self._channel.send("loaded", files=piece):
-                    prepared.files.forget_told(piece)
+                    files.forget_told(piece)
+            frames, unread = files.take_read()
+            for frame in frames:
+                self._channel.wait_for_room(_ROOM)
+                if not self._channel.send("read", **frame):
+                    files.forget_read(frame)
+        host = self._members[0].host
         if left_out:
             text = f"more than {sources.MAX_FILES} files of your own are loaded; changes of the rest go unnoticed"
-            prepared.scripts[0].emit.warn("PD0214", text, 1)
-
-    def _wait_until(self, due: float, one: Serving) -> bool:
-        """Waits until the job is due or asked for; says whether to run it, which is not so after a stop."""
-        while not self._stopping.is_set():
-            left = due - time.monotonic()
-            if left <= 0 or one.asked:
-                one.asked = False
-                one.wake.clear()
-                return True
-            one.wake.wait(min(left, _LONGEST_WAIT))
-            one.wake.clear()
-        return False
-
-    def _wait_to_retry(self, seconds: float) -> bool:
-        return self._stopping.wait(seconds)
+            host.warn(codes.TOO_MANY_FILES, text, line=1)
+        if unread:
+            text = f"more than {sources.MAX_FILES} settings files or folders are read; changes of the rest go unnoticed"
+            host.warn(codes.TOO_MANY_FILES, text)
 
     def _leave_if_forked(self) -> None:
-        """Ends a child that the script has forked and let return: there must not be a second copy of this worker."""
+        """Ends a child that a collector has forked and let return: there must not be a second copy of this worker."""
         if os.getpid() != self._pid:
             logs.flush()
             os._exit(0)
@@ -312,19 +296,19 @@ class Worker:
             _signal.signal(number, self._on_signal)
         self._hear_signals()
         os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_forget_signals)
-        # Not a `threading.Thread`: it costs less, and a script that waits for all threads does not wait for this one.
+        # Not a `threading.Thread`: it costs less, and whoever waits for all threads does not wait for this one.
         _thread.start_new_thread(self._control, ())
 
     def _hear_signals(self) -> None:
         """Has signals written into the pipe; again after each run, for an event loop in it (`asyncio`) unsets that."""
-        if threading.current_thread() is threading.main_thread():
+        if _thread.get_ident() == self._main_thread:
             signal.set_wakeup_fd(self._signal_in, warn_on_full_buffer=False)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if os.getpid() != self._pid:
-            os._exit(128 + number)  # meant for a child that the script forked, not for this worker
+            os._exit(128 + number)  # meant for a child that a collector forked, not for this worker
         try:
-            os.write(self._signal_in, bytes([number]))  # an event loop of the script may have taken the wake-up fd away
+            os.write(self._signal_in, bytes([number]))  # an event loop may have taken the wake-up fd away
         except OSError:
             # The pipe is full of earlier signals.
             pass
@@ -339,9 +323,10 @@ class Worker:
                 self._abandon()
             for fd, _ in poll.poll(None if left is None else int(left * 1000) + 1):
                 if fd == self._signal_out:
-                    # Every signal that has a handler in Python is written there, those of the script too.
+                    # Every signal that has a handler in Python is written there, those of collectors too.
                     if any(number in _STOPS for number in os.read(self._signal_out, 64)):
                         self._stop("stop", _TERM_GRACE)
+                        self._jobs.cancel()
                 elif not self._take_frame():
                     poll.unregister(fd)
 
@@ -351,6 +336,7 @@ class Worker:
             frame = self._channel.receive()
         except control.Closed:
             self._stop("eof", _EOF_GRACE)
+            self._jobs.cancel()
             return False
         except ValueError:
             return True
@@ -358,14 +344,25 @@ class Worker:
         if kind == "stop":
             grace = frame.get("grace_ms", _TERM_GRACE * 1000)
             self._stop("stop", grace / 1000 if isinstance(grace, (int, float)) else _TERM_GRACE)
+            # A worker that is only replaced may finish its runs.
+            if not frame.get("finish"):
+                self._jobs.cancel()
         elif kind == "dump" and _trace_fd is not None:
             faulthandler.dump_traceback(file=_trace_fd, all_threads=True)
         elif kind == "run_now":
-            for one in self._serving:
-                if one.index == frame.get("i"):
-                    one.asked = True
-                    one.wake.set()
+            self._jobs.run_now(frame.get("i"))
+        elif kind == "recheck":
+            self._jobs.recheck()
+        elif kind == "resources":
+            self._inquire(frame)
         return True
+
+    def _inquire(self, frame: Frame) -> None:
+        from pythond import inquiry  # few workers are ever asked
+
+        if self._inquiries is None:
+            self._inquiries = inquiry.Inquiries(self._channel)
+        self._inquiries.take(frame, [one for one in self._jobs.all() if not one.is_dropped])
 
     def _stop(self, reason: str, grace: float) -> None:
         if self._kill_at is None:
@@ -373,16 +370,17 @@ class Worker:
         kill_at = time.monotonic() + grace
         self._kill_at = kill_at if self._kill_at is None else min(kill_at, self._kill_at)
         self._stopping.set()
-        for one in self._serving:
-            one.wake.set()
+        self._jobs.stop()
 
     # --- the ends ---
 
-    def _finish(self) -> NoReturn:
-        """Ends in order: the dialect's `stop`, what the script registered with `atexit`, `bye`."""
-        for one in self._serving:
-            if one.job.stop is not None:
-                guard.run(one.job.stop, lambda path: False)
+    def _finish(self, loaded: Sequence[Member]) -> NoReturn:
+        """Ends in order: each job's `stop`, the dialect's `close`, what was registered with `atexit`, `bye`."""
+        self._jobs.finish()
+        for member in loaded:
+            failure = guard.run(self._spec.dialect.close, member.host.is_user, member.host)[1]
+            if failure is not None:
+                sys.stderr.write(f"{member.unit.id} did not end well:\n{failure['tb']}")
         guard.run(atexit._run_exitfuncs, lambda path: False)
         logs.flush()
         self._exit(0)
@@ -391,11 +389,11 @@ class Worker:
         """Ends although a run is not done: its grace is over. Nothing is flushed, for the run may hold that lock."""
         self._exit(0)
 
-    def _fail(self, failure: loader.Failure, mode: str, **more: int) -> NoReturn:
+    def _fail(self, failure: loader.Failure, member: Member | None = None) -> NoReturn:
         self._leave_if_forked()
         logs.flush()
-        self._channel.send("fatal", **more, **failure.frame)
-        if mode == "check":
+        self._channel.send("fatal", u=member.number if member else 0, **failure.frame)
+        if self._mode in ("check", "list"):
             self._channel.send("bye", reason="done")
         os._exit(1)
 
@@ -406,100 +404,51 @@ class Worker:
         os._exit(status)
 
 
-class Script:
-    """One script of this process, with the token that tells the agent who reports."""
-
-    __slots__ = ("agent", "emit", "index", "must_load", "source")
-
-    def __init__(self, index: int, source: loader.Source, agent: client.Agent, emit: Emit, must_load: bool) -> None:
-        self.index = index
-        self.source = source
-        self.agent = agent
-        self.emit = emit
-        self.must_load = must_load
-
-
-class Prepared:
-    """A spec, read and checked, with the scripts that came behind it where this process has several."""
-
-    def __init__(self, spec: Frame, several: list[Frame], own: limits.Limits, channel: Channel, wait: Any) -> None:
-        """Raises `ValueError` for a spec that is not as it should be."""
-        if spec.get("t") != "spec" or spec.get("v") != 1:
-            raise ValueError("the first frame must be a `spec` of version 1")
-        self.id = control.text_of(spec, "id", "")
-        self.mode = control.text_of(spec, "mode", "worker")
-        if self.mode not in ("worker", "once", "check"):
-            raise ValueError(f"`mode` is `{self.mode}`; it must be one of worker, once, check")
-        self.times = spec.get("times") or 1
-        if not isinstance(self.times, int):
-            raise ValueError("`times` must be a whole number")
-        self.phase = spec.get("phase") or 0.0
-        if not isinstance(self.phase, float):
-            raise ValueError("`phase` must be a number from 0 to 1")
-        self.dialect = dialects.get(control.text_of(spec, "dialect", "datakit"))
-        host, port = control.text_of(spec, "host", "127.0.0.1"), spec.get("port") or 9529
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        address = spec.get("socket") or (host, int(port))
-        if own.user and isinstance(address, str) and not os.access(address, os.W_OK):
-            address = (host, int(port))  # another user's way to the socket may be closed
-        roots = list(spec.get("roots") or [])
-        kept = control.text_of(spec, "kept", "") or None
-        self.files = sources.Sources(guard.user_files(control.text_of(spec, "script"), roots), kept)
-        self.scripts: list[Script] = []
-        for index, one in enumerate(several or [spec]):
-            source = loader.Source(
-                script=control.text_of(one, "script"),
-                module=control.text_of(one, "module"),
-                roots=roots,
-                input=control.text_of(spec, "input", ""),
-                config=spec.get("config") or {},
-                agent_address=(host, int(port)),
-                wanted=spec.get("classes"),
-                files=self.files,
-            )
-            agent = client.Agent(address, control.text_of(one, "token", ""), wait)
-            emit = Emit(agent, Marked(channel, index) if several else channel, source.is_user)
-            self.scripts.append(Script(index, source, agent, emit, bool(one.get("must"))))
-
-
-class Marked:
-    """A channel whose frames say which of several scripts they are of."""
-
-    __slots__ = ("_channel", "_script")
-
-    def __init__(self, channel: Channel, script: int) -> None:
-        self._channel = channel
-        self._script = script
-
-    def send(self, kind: str, **fields: Any) -> bool:
-        return self._channel.send(kind, s=self._script, **fields)
-
-
-def _helps(failure: loader.Failure, script: str) -> bool:
-    """Says whether a script only has nothing to run; an empty file is rather one that is being written."""
+def _is_passive(failure: loader.Failure, file: str) -> bool:
+    """Says whether a unit only has nothing to run; an empty file is rather one that is being written."""
     try:
-        return bool(failure.frame["exc"] == "Helper" and os.path.getsize(script))
+        return failure.is_passive and os.path.getsize(file) > 0
     except OSError:
         return False
 
 
-def _described(one: Serving) -> dict[str, Any]:
-    job = one.job
+def _described(listing: Listing) -> tuple[list[list[Any]], list[dict[str, Any]]]:
+    """Returns the units of a listing in pieces that fit a frame, and its faults."""
+    units = [_unit(one) for one in listing.units]
+    faults = [_fault(one) for one in listing.faults]
+    pieces = control.in_pieces(units)
+    for piece in pieces:
+        if len(control.encode({"units": piece})) > control.MAX_FRAME - _HEAD:
+            raise ValueError(f"the unit {piece[0]['id']} takes more than a frame of {control.MAX_FRAME} bytes")
+    return pieces, faults
+
+
+def _unit(one: ToldUnit) -> dict[str, Any]:
     return {
-        "i": one.index,
-        "name": job.name,
-        "class": job.class_name or job.name,
-        "interval": job.every,
-        "line": job.line,
-        "next_ms": 0,
-        **({"s": one.script.index} if one.script.index else {}),
+        "id": one.id,
+        "title": one.title,
+        "file": one.file,
+        "line": one.line,
+        "reads": list(one.reads),
+        "parts": one.parts,
+        "process": one.process,
+        "quiet": one.quiet,
+        "every": schedule.interval_of(one.every, 0.0) or None,
+        **({"off": one.off} if one.off else {}),
     }
 
 
-def _join(thread: threading.Thread) -> None:
-    """Waits for a thread; in pieces, for an endless wait cannot be interrupted on every Python."""
-    while thread.is_alive():
-        thread.join(_LONGEST_WAIT)
+def _fault(one: Fault) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "msg": control.cut(one.text),
+        "file": one.file,
+        "line": one.line,
+        "col": one.column,
+        "severity": one.severity,
+        "src": one.source[:_MAX_LINE],
+        "help": control.cut(one.help),
+    }
 
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -523,19 +472,18 @@ def _forget_signals() -> None:
     _release_signals()
 
 
-def _thread_excepthook(prepared: Prepared) -> Any:
+def _thread_excepthook(members: Sequence[Member]) -> Any:
     default = threading.excepthook
 
     def hook(args: Any, /) -> None:
         default(args)
         if args.exc_value is not None and args.exc_type is not SystemExit:
-            first = prepared.scripts[0]
-            facts = guard.describe(args.exc_value, first.source.is_user)
+            facts = guard.describe(args.exc_value, members[0].host.is_user)
             places = facts.get("where") or [{"file": "", "line": 0}]
-            owners = [one for one in prepared.scripts if any(place["file"] == one.source.script for place in places)]
+            owners = [one for one in members if any(place["file"] == one.unit.file for place in places)]
             name = args.thread.name if args.thread is not None else "?"
-            text = f"a thread of the script (`{name}`) ended: {facts['tb']}"
-            (owners or [first])[0].emit.warn("PD0310", text, places[0]["line"])
+            text = f"the thread `{name}` ended: {facts['tb']}"
+            (owners or members)[0].host.warn(codes.THREAD_RAISED, text, places[0]["file"], places[0]["line"])
 
     return hook
 

@@ -28,11 +28,11 @@ import struct
 import sys
 import time
 
-from pythond import control, dialects, loader, logs, preload, warmup, worker
+from pythond import control, dialects, loader, logs, preload, sources, warmup, worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable
+    from typing import Any, Callable, Dict, Iterable, Sequence
 
     Message = Dict[str, Any]
 
@@ -54,6 +54,7 @@ _BOOT_SECONDS = 3.0
 _OVER = 3
 _COOKIE = b"PYTHOND_WORKER="
 _PR_SET_PDEATHSIG = 1
+_COMPILED = "compiled "
 # For a terminal's user and for workers; not for the zygote, whose children get back what they would have had.
 _HELD = (
     signal.SIGINT,
@@ -122,25 +123,29 @@ class Zygote:
         if self._control_fd < _FIRST_OWN_FD:
             raise Refusal(f"fewer than {_FIRST_OWN_FD} files may be open here")
         dialect = dialects.get(boot.get("dialect", "datakit"))
-        loader.arrange_path(dialect.SHADOW, [])
+        loader.arrange_path(dialect.PATH_FIRST, [], dialect.PATH_LAST)
         deadline = time.monotonic() + _BOOT_SECONDS
-        wanted = self._in_child(lambda tell: tell(*preload.scan(scripts, roots)), preload.SCAN_SECONDS)[0]
+        wanted, compiled = self._scan(scripts, roots, dialect.PATH_LAST)
         before = set(sys.modules)
-        for name in [*preload.of_shadow(dialect.SHADOW), *sorted(preload.STANDARD.intersection(wanted))]:
+        shadows = preload.shadows(dialect.PATH_FIRST)
+        for name in [*shadows, *sorted(preload.STANDARD.intersection(wanted))]:
             preload.load(name)
         good, dropped = self._try(sorted(name for name in wanted if preload.top(name) in preload.PACKAGES), deadline)
-        for name in good:
+        of_dialect = {name for name in wanted if preload.top(name) not in preload.PACKAGES} - preload.STANDARD
+        for name in [*good, *sorted(of_dialect)]:
             preload.load(name)
         self._packages = sorted(
             {top for top in map(preload.top, set(sys.modules) - before) if not loader.is_standard(top)}
-            - {"pythond", *preload.of_shadow(dialect.SHADOW)}
+            - {"pythond", *shadows}
         )
         if "tempfile" in sys.modules:
             # What it would share among the workers, should it have been used here.
             tempfile: Any = sys.modules["tempfile"]
             tempfile._name_sequence = tempfile.tempdir = None
+        for text in compiled:
+            sources.unpack(text)
         logs.replace_streams()
-        warmup.run(dialect, self._frames, self._far)
+        _kept.append(warmup.run(dialect, self._frames, self._far, _own_codes()))
         self._far.close()
         if preload.threads() != 1:
             raise Refusal(
@@ -166,6 +171,19 @@ class Zygote:
                 return scripts, roots, message
             scripts += message["scripts"]
             roots += message["roots"]
+
+    def _scan(self, scripts: list[str], roots: list[str], ours: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Has a child parse the scripts; returns the modules that they import, and what of them it has compiled."""
+
+        def act(tell: Callable[..., None]) -> None:
+            names = preload.scan(scripts, roots, lambda text: tell(_COMPILED + text), ours)
+            tell(*names)
+
+        told, end = self._in_child(act, preload.SCAN_SECONDS)
+        if end:
+            del told[-1:]  # cut off
+        names = [line for line in told if not line.startswith(_COMPILED)]
+        return names, [line[len(_COMPILED) :] for line in told if line.startswith(_COMPILED)]
 
     def _try(self, names: list[str], deadline: float) -> tuple[list[str], list[tuple[str, str]]]:
         """Imports packages in a throw-away child; returns those that behave, and why each other one was dropped."""
@@ -392,6 +410,12 @@ def _id_of(data: bytes) -> int:
 
 def _bytes(message: Message) -> bytes:
     return json.dumps(message).encode("ascii")
+
+
+def _own_codes() -> list[int]:
+    """Returns the `id`s of the code by which this process becomes a worker."""
+    functions = (Zygote._between, Zygote._become_worker, Zygote._await_agent, Zygote._renew, Zygote._answer)
+    return [id(one.__code__) for one in (*functions, _receive, _checked, _bytes, _write_memory)]
 
 
 # --- the system ---

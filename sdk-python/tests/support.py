@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,16 +19,52 @@ CORE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIMIT = 60.0
 
 
+# A dialect whose units are Python files that say themselves what `list`, `load` and `close` do.
+PROBE = """
+from pythond import loader
+PATH_FIRST, PATH_LAST, SAMPLE = (), (), None
+modules = {}
+def list(given, host):
+    return loader.load(given).list(given, host)
+def load(unit, host):
+    modules[host] = loader.load(unit)
+    modules[host].load(unit, host)
+def close(host):
+    getattr(modules[host], "close", lambda host: None)(host)
+def forget():
+    pass
+"""
+
+
+def core_of_tests(folder):
+    """Writes the package with the dialects that tests need to a folder; returns that."""
+    own = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialects")
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(os.path.join(CORE, "pythond"), os.path.join(folder, "pythond"), ignore=ignore)
+    dialects = os.path.join(folder, "pythond", "dialects")
+    for name in os.listdir(own):
+        if name != "__pycache__":
+            shutil.copytree(os.path.join(own, name), os.path.join(dialects, name), ignore=ignore)
+    os.mkdir(os.path.join(dialects, "probe"))
+    with open(os.path.join(dialects, "probe", "__init__.py"), "w") as file:
+        file.write(PROBE)
+    return str(folder)
+
+
 class Worker:
     """A worker process and the agent's end of its sockets."""
 
-    def __init__(self, script, mode="worker", agent=None, spec=None, env=None, control=socket.SOCK_SEQPACKET):
-        """With `control=socket.SOCK_STREAM` frames are lines, as on systems without SEQPACKET."""
+    def __init__(
+        self, script, mode="worker", agent=None, spec=None, env=None, control=socket.SOCK_SEQPACKET, core=None
+    ):
+        """With `control=socket.SOCK_STREAM` frames are lines, as on systems without SEQPACKET; `core` is where the
+        package lies."""
         self.control, theirs = socket.socketpair(socket.AF_UNIX, control)
         self._lines = self.control.makefile("rb") if control == socket.SOCK_STREAM else None
+        self._ran = []
         self._trace, trace = os.pipe()
         self.process = subprocess.Popen(
-            [PYTHON, os.path.join(CORE, "pythond")],
+            [PYTHON, os.path.join(core or CORE, "pythond")],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -53,7 +90,7 @@ class Worker:
                 "id": "some.script",
                 "gen": 1,
                 "dialect": "datakit",
-                "script": script,
+                "file": script,
                 "module": os.path.splitext(os.path.basename(script))[0],
                 "roots": [os.path.dirname(script)],
                 "input": "some-input",
@@ -74,7 +111,7 @@ class Worker:
         # The group: a script may have left children, which hold the pipes.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(LIMIT)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
@@ -88,7 +125,17 @@ class Worker:
             self.control.sendall(json.dumps(frame).encode() + (b"\n" if self._lines else b""))
 
     def frame(self):
-        """Returns the next frame; None at the end."""
+        """Returns the next frame; None at the end. Of runs that are told together each is an `end` of its own."""
+        if self._ran:
+            return self._ran.pop(0)
+        frame = self._received()
+        if frame is None or frame["t"] != "ran":
+            return frame
+        names = ("i", "k", "ms", "points", "refused", "no_value", "next_ms")
+        self._ran = [{"t": "end", "ok": True, **dict(zip(names, run))} for run in frame["runs"]]
+        return self.frame()
+
+    def _received(self):
         self.control.settimeout(LIMIT)
         try:
             data = self._lines.readline() if self._lines else self.control.recv(65536)
@@ -139,6 +186,17 @@ def one(frames, kind):
     found = [frame for frame in frames if frame["t"] == kind]
     assert len(found) == 1, frames
     return found[0]
+
+
+def jobs_of(frames):
+    """Returns all jobs that were told and have not gone again."""
+    jobs = {}
+    for frame in frames:
+        if frame["t"] == "jobs":
+            jobs.update({job["i"]: job for job in frame["set"]})
+            for number in frame["gone"]:
+                del jobs[number]
+    return list(jobs.values())
 
 
 class FarEnd:

@@ -92,16 +92,25 @@ def test_d35_a_kept_connection_that_was_closed_is_opened_again(tmp_path):
 
 
 def test_d34_nan_and_the_unserialisable_are_in_the_log(tmp_path):
-    with FarEnd([answer()]) as far:
+    with FarEnd([answer(), answer()]) as far:
         _, log = run(
             tmp_path,
             receiver(far),
-            'collector.report({"M": [{"measurement": "m", "fields": {"a": float("nan"), "b": 1}},'
-            '{"measurement": "n", "fields": {"a": object()}}]})',
+            'for _ in range(2): collector.report({"M": [{"measurement": "m", "fields": {"a": float("nan"), "b": 1}},'
+            '{"measurement": "n", "fields": {"o": object()}}]})',
         )
     assert far.requests[0].endswith(b'[{"measurement": "m", "fields": {"b": 1}}]')
-    assert "field `a` of `m` is nan" in log
-    assert "point 1 (`n`) field `a` has no JSON form" in log
+    assert log.count("field `a` of `m` is nan, which no point can hold; the field was left out (") == 1
+    assert log.count("field `o` of `n` is of type object, which no point can hold; the field was left out (") == 1
+    assert log.count("point 1 (`n`) has no field left") == 2
+
+
+def test_what_an_agent_elsewhere_has_changed_is_in_the_log(tmp_path):
+    told = b'X-Pythond-Repaired: [{"code":"PD0412","kind":"reserved_key","key":"tags.time","what":"it became `time_`"}]'
+    with FarEnd([answer(200, b"", told.decode())] * 2) as far:
+        post = 'for n in (1, 2): collector.feed_metric(measurement="m", fields={"n": n})'
+        _, log = run(tmp_path, receiver(far), post)
+    assert log.count("it became `time_` (") == 1
 
 
 def test_d39_a_unix_socket_can_be_the_receiver(tmp_path):

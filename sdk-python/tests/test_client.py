@@ -107,6 +107,15 @@ def test_silence_ends_after_the_timeout_with_a_reason():
     assert "no answer in time" in reply.text
 
 
+def test_silence_on_a_local_socket_ends_after_the_timeout(tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        reply = post(client.Agent(path, timeout=0.2))
+    assert (reply.status, "no answer in time" in reply.text) == (0, True), reply.text
+
+
 def test_a_dribbling_answer_does_not_stretch_the_timeout():
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()

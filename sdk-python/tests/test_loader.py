@@ -1,11 +1,12 @@
 """Files as modules: which run, under which name, who sees whom, and what is said of those that do not."""
 
+import json
 import os
 import sys
 
 import pytest
 
-from support import CORE, frames_of, one
+from support import CORE, Worker, frames_of, jobs_of, one
 
 HEAD = "from datakit_framework import DataKitFramework\n"
 BODY = "class A(DataKitFramework):\n    def run(self): pass\n"
@@ -19,7 +20,7 @@ def write(folder, name, text, encoding="utf-8"):
 
 
 def names(frames):
-    return [job["name"] for job in one(frames, "ready")["jobs"]]
+    return [job["title"] or job["key"] for job in jobs_of(frames)]
 
 
 def fatal(path, code, permanent=True, **more):
@@ -95,6 +96,99 @@ def test_a_file_one_level_down_is_dir_dot_stem_and_imports_relatively(tmp_path):
     assert names(frames) == ["A"]
 
 
+def package(folder, *names):
+    """Makes packages, each within the one before, with a module `lib` each; returns the innermost folder."""
+    for name in names:
+        folder = folder / name
+        write(folder, "__init__.py", f"WHO = {name!r}\n")
+        write(folder, "lib.py", f"V = {name!r}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "packages, root, module, name, imports",
+    [
+        (["pkg"], "pkg", "collect", "pkg.collect", "from .lib import V; assert V == 'pkg'"),
+        (["pkg"], "pkg", "collect", "pkg.collect", "import lib; assert lib.V == 'pkg'"),
+        (["pkg"], "pkg", "collect", "pkg.collect", "from . import WHO, lib; assert (WHO, lib.V) == ('pkg', 'pkg')"),
+        (["pkg"], "pkg", "collect", "pkg.collect", "from pkg.lib import V; from pkg import lib; assert lib.V == V"),
+        (["pkg"], "pkg", "collect", "pkg.collect", "import collect; assert collect.__name__ == 'pkg.collect'"),
+        (["out", "pkg"], "out/pkg", "collect", "out.pkg.collect", "from ..lib import V; assert V == 'out'"),
+        (["out", "pkg"], "out", "pkg.collect", "out.pkg.collect", "from ..lib import V; assert V == 'out'"),
+        (["out", "pkg"], "out", "pkg.collect", "out.pkg.collect", "from pkg.lib import V; assert V == 'pkg'"),
+        (["out", "plain"], "out", "plain.collect", "out.plain.collect", "from ..lib import V; assert V == 'out'"),
+        (["json"], "json", "collect", "collect", "import json; from .lib import V; json.dumps(V); assert V == 'json'"),
+        (["inst"], "inst", "collect", "collect", "import inst; from .lib import V; assert (V, inst.W) == ('inst', 1)"),
+        (["datakit_framework"], "datakit_framework", "collect", "collect", "from .lib import V"),
+    ],
+)
+def test_a_folder_with_an_init_is_a_package_for_its_scripts(tmp_path, packages, root, module, name, imports):
+    write(tmp_path, "installed/inst/__init__.py", "W = 1\n")
+    folder = package(tmp_path / "python.d", *packages)
+    if packages[-1] == "plain":
+        (folder / "__init__.py").unlink()
+    text = HEAD + imports + f"\nassert __name__ == {name!r}, __name__\n" + BODY
+    path = write(folder, "collect.py", text)
+    roots = [str(tmp_path / "python.d" / root)]
+    env = {"PYTHONPATH": str(tmp_path / "installed")}
+    frames, _ = frames_of(path, "once", spec={"roots": roots, "module": module}, env=env)
+    assert names(frames) == ["A"], frames
+    # What is outside of the root and belongs to the package is watched and kept, too.
+    loaded = {entry["file"] for frame in frames if frame["t"] == "loaded" for entry in frame["files"]}
+    assert {str(tmp_path / "python.d" / packages[0] / "__init__.py"), str(path)} <= loaded
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_child_process_can_import_a_script_of_a_package_by_its_name(tmp_path, agent, method):
+    folder = package(tmp_path / "python.d", "out", "pkg")
+    text = HEAD + (
+        "import multiprocessing, pickle\n"
+        "from ..lib import V\n"
+        "def work(x): return V * x\n"
+        "class A(DataKitFramework):\n"
+        "    def run(self):\n"
+        "        assert pickle.loads(pickle.dumps(A)) is A\n"
+        f"        with multiprocessing.get_context({method!r}).Pool(1) as pool:\n"
+        "            self.feed_metric(measurement='m', fields={'v': pool.map(work, [2])[0]})\n"
+    )
+    path = write(folder, "collect.py", text)
+    frames, _ = frames_of(path, "once", agent=agent, spec={"roots": [str(folder)], "module": "collect"})
+    assert [frame["ok"] for frame in frames if frame["t"] == "end"] == [True], frames
+    assert [point.fields for point in agent.points] == [{"v": "outout"}]
+
+
+def test_packages_of_two_roots_with_one_name_are_two(tmp_path):
+    paths = []
+    for root in "ab":
+        folder = package(tmp_path / root, "pkg")
+        write(folder, "lib.py", f"V = {root!r}\n")
+        paths.append(write(folder, "collect.py", HEAD + f"from .lib import V\nassert V == {root!r}\n" + BODY))
+    units = [{"id": str(path), "file": str(path), "module": "collect", "token": "t", "must": True} for path in paths]
+    with Worker(paths[0], "check", spec={"roots": [str(path.parent) for path in paths], "several": 2}) as worker:
+        worker.send(t="units", units=units)
+        frames = worker.rest()
+    assert len(jobs_of(frames)) == 2, frames
+
+
+def test_an_init_that_raises_is_placed_there(tmp_path):
+    folder = package(tmp_path, "pkg")
+    write(folder, "__init__.py", "\nraise RuntimeError('no')\n")
+    path = write(folder, "collect.py", HEAD + "from .lib import V\n" + BODY)
+    frame = fatal(path, "PD0203", permanent=False, spec={"roots": [str(folder)], "module": "collect"})
+    assert (frame["file"], frame["line"], frame["msg"]) == (str(folder / "__init__.py"), 2, "no")
+
+
+@pytest.mark.parametrize("imports", ["from .lib import V", "from ..lib import V"])
+def test_a_relative_import_that_leads_out_of_all_packages_says_what_is_missing(tmp_path, imports):
+    folder = tmp_path / "pkg"
+    if ".." in imports:
+        package(tmp_path, "pkg")
+    path = write(folder, "collect.py", HEAD + imports + "\n" + BODY)
+    frame = fatal(path, "PD0203", spec={"roots": [str(folder)], "module": "collect"})
+    assert frame["line"] == 2
+    assert frame["help"] == "only a folder with an `__init__.py` is a package for its scripts"
+
+
 def test_a_folder_with_the_name_of_a_standard_package_works(tmp_path):
     path = write(tmp_path, "root/json/a.py", HEAD + "import json\njson.dumps(1)\n" + BODY)
     frames, _ = frames_of(path, spec={"roots": [str(tmp_path / "root")], "module": "json.a"})
@@ -122,16 +216,18 @@ def test_an_alias_runs_once_and_an_imported_base_where_it_was_defined(tmp_path):
 
 def test_the_name_is_the_collectors_own_or_its_class(tmp_path):
     text = HEAD + BODY + "class B(A):\n    name = 'my b'\n"
-    ready = one(frames_of(write(tmp_path, "a.py", text))[0], "ready")
-    assert [(job["name"], job["class"], job["line"]) for job in ready["jobs"]] == [("A", "A", 2), ("my b", "B", 4)]
+    jobs = jobs_of(frames_of(write(tmp_path, "a.py", text))[0])
+    assert [(job["title"], job["key"], job["line"]) for job in jobs] == [("", "A", 2), ("my b", "B", 4)]
 
 
 @pytest.mark.parametrize(
     "value, seconds, warns",
     [
         (None, 10, False),
-        ("0", 10, False),
-        ("''", 10, False),
+        ("0", 10, True),
+        ("''", 10, True),
+        ("False", 10, True),
+        ("None", 10, False),
         ("2", 2, False),
         ("0.5", 0.5, False),
         ("'30'", 30, True),
@@ -147,7 +243,7 @@ def test_the_name_is_the_collectors_own_or_its_class(tmp_path):
 def test_intervals(tmp_path, value, seconds, warns):
     text = HEAD + BODY + (f"    interval = {value}\n" if value else "")
     frames, _ = frames_of(write(tmp_path, "a.py", text))
-    assert one(frames, "ready")["jobs"][0]["interval"] == seconds
+    assert jobs_of(frames)[0]["every"] == seconds
     assert [frame["code"] for frame in frames if frame["t"] == "warn"] == (["PD0209"] if warns else [])
 
 
@@ -254,6 +350,39 @@ def test_a_constructor_that_wants_arguments(tmp_path):
     assert "host" in frame["msg"]
 
 
+@pytest.mark.parametrize(
+    "body, line, why",
+    [
+        ("    def run(self):\n        yield 1\n", 3, "holds a `yield`"),
+        ("    async def run(self):\n        yield 1\n", 3, "holds a `yield`"),
+        ("    @staticmethod\n    def run(self, host):\n        pass\n", 4, "wants `self`, `host`"),
+        ("    def run(self, host, *, port, depth=1):\n        pass\n", 3, "wants `host`, `port`"),
+        ("    run = None\n", 2, "is None; it must be a method"),
+    ],
+)
+def test_a_run_whose_body_can_never_run_is_refused_at_load_with_its_place(tmp_path, body, line, why):
+    path = write(tmp_path, "a.py", HEAD + "class A(DataKitFramework):\n" + body)
+    frame = fatal(path, "PD0204")
+    assert (frame["exc"], frame["file"], frame["line"]) == ("NeverRuns", str(path), line)
+    assert frame["msg"].startswith(f"`run` of `A` {why}")
+
+
+def test_a_run_of_its_own_kind_is_called_as_it_is(tmp_path):
+    text = HEAD + (
+        "import functools\n"
+        "class A(DataKitFramework):\n"
+        "    @classmethod\n"
+        "    def run(cls): pass\n"
+        "class B(DataKitFramework):\n"
+        "    def __init__(self):\n"
+        "        self.run = functools.partial(print, 1)\n"
+        "    def run(self): yield\n"
+        "class C(DataKitFramework):\n"
+        "    def run(self, host='a', *more, port=1, **other): pass\n"
+    )
+    assert names(frames_of(write(tmp_path, "a.py", text))[0]) == ["A", "B", "C"]
+
+
 def test_a_constructor_that_raises(tmp_path):
     path = write(tmp_path, "a.py", HEAD + BODY + "    def __init__(self): int('x')\n")
     frame = fatal(path, "PD0203", permanent=False)
@@ -284,22 +413,43 @@ def test_the_file_is_compiled_anew_even_if_saved_twice_in_a_second(tmp_path):
     assert names(frames_of(path)[0]) == ["B"]
 
 
-def test_the_dialects_are_the_folders(tmp_path):
+def test_every_folder_is_a_dialect_and_no_other_name_is():
     from pythond import dialects
 
     folder = os.path.dirname(dialects.__file__)
-    assert sorted(dialects.NAMES) == sorted(
-        name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name)) and name != "__pycache__"
-    )
-    for name in dialects.NAMES:
-        assert os.path.isdir(dialects.get(name).SHADOW)
-    with pytest.raises(ValueError, match="it must be one of datakit"):
-        dialects.get("os")
+    names = [name for name in os.listdir(folder) if os.path.isdir(os.path.join(folder, name)) and name != "__pycache__"]
+    assert "datakit" in names
+    for name in names:
+        dialect = dialects.get(name)
+        for path in [*dialect.PATH_FIRST, *dialect.PATH_LAST]:
+            assert os.path.isdir(path)
+        assert dialect.SAMPLE is None or os.path.isfile(dialect.SAMPLE)
+        assert all(callable(getattr(dialect, part)) for part in ("list", "load", "close", "forget"))
+    for name in ("os", "klingon", "datakit.sample", "", "../datakit"):
+        with pytest.raises(ValueError, match=f"`dialect` is `{name}`"):
+            dialects.get(name)
 
 
-def test_a_dialect_claims_a_file_by_looking_at_it(tmp_path):
-    from pythond.dialects import datakit
+@pytest.mark.parametrize(
+    ("left_out", "imported", "told"),
+    [
+        ({"submodules": ["python.d/mytest/sub"]}, "sub.names", "`python.d/mytest/sub` is a submodule"),
+        ({"submodules": ["python.d/mytest/vendor/lib"]}, "vendor.lib", "`python.d/mytest/vendor/lib` is a submodule"),
+        ({"links": ["python.d/mytest/shared.py"]}, "shared", "`python.d/mytest/shared.py` is a link that leaves"),
+        ({"links": ["python.d/mytest/other.py"]}, "shared", "install it for the interpreter"),
+        (None, "shared", "install it for the interpreter"),
+    ],
+)
+def test_a_missing_module_that_the_commit_left_out_names_that_cause(tmp_path, left_out, imported, told):
+    path = write(tmp_path, "python.d/mytest/a.py", HEAD + f"import {imported}\n" + BODY)
+    if left_out is not None:
+        write(tmp_path, ".pythond-left-out.json", json.dumps(left_out))
+    frame = fatal(path, "PD0202")
+    assert told in frame["help"], frame
 
-    assert datakit.claims(str(write(tmp_path, "a.py", HEAD + "import sys; sys.exit(1)")))
-    assert not datakit.claims(str(write(tmp_path, "b.py", "print(1)")))
-    assert not datakit.claims(str(tmp_path / "missing.py"))
+
+def test_a_pointer_in_place_of_a_script_is_named(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n"
+    write(tmp_path, ".pythond-left-out.json", json.dumps({"pointers": ["python.d/mytest/a.py"]}))
+    frame = fatal(write(tmp_path, "python.d/mytest/a.py", pointer), "PD0201")
+    assert frame["help"].startswith("`python.d/mytest/a.py` is a pointer of Git LFS"), frame

@@ -1,4 +1,4 @@
-from pythond.schedule import next_due, second_due
+from pythond.schedule import joined_due, next_due, place_in_turn, second_due
 
 
 def test_the_grid_does_not_drift():
@@ -45,3 +45,16 @@ def test_scripts_started_together_do_not_run_in_step():
     dues = sorted(second_due(0.0, 10.0, number / 100, 0.1) % 10.0 for number in range(100))
     gaps = [after - before for before, after in zip(dues, dues[1:])]
     assert max(gaps) < 0.2
+
+
+def test_jobs_of_one_process_run_in_turn_whenever_they_came():
+    came = [0.3 + 0.013 * number for number in range(200)]
+    dues = [joined_due(place_in_turn(number, 1.0), 1.0, 0.0, now) for number, now in enumerate(came)]
+    assert all(0.5 <= due - now <= 1.5 for due, now in zip(dues, came)), "no run is squeezed, none is left out"
+    places = [due % 1.0 for due in dues]
+    assert places == sorted(places) and places[-1] < 0.1
+    assert len(set(places)) == len(places), "not all at one moment"
+
+
+def test_the_last_of_very_many_jobs_still_has_its_place_within_half_an_interval():
+    assert all(0 <= place_in_turn(number, 0.02) < 0.01 for number in range(10_000))

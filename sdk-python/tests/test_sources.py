@@ -50,8 +50,8 @@ def test_what_a_run_loads_later_is_told_at_its_end(tmp_path):
     path = write(tmp_path, "script.py", HEAD + "class A(DataKitFramework):\n    def run(self): import late\n")
     frames, _ = frames_of(path, "once")
     kinds = [frame["t"] for frame in frames]
-    assert kinds == ["hello", "loaded", "ready", "run", "loaded", "end", "bye"]
-    assert set(told(frames[4:])) == {str(tmp_path / "late.py")}
+    assert kinds == ["hello", "loaded", "jobs", "ready", "job", "run", "loaded", "end", "bye"]
+    assert set(told(frames[5:])) == {str(tmp_path / "late.py")}
 
 
 LOAD_BY_HAND = """

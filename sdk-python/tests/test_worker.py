@@ -32,15 +32,18 @@ def test_a_worker_says_hello_ready_run_end_and_bye(tmp_path, agent):
         assert (hello["t"], hello["v"], hello["pid"]) == ("hello", 1, worker.process.pid)
         assert hello["py"] == ".".join(map(str, sys.version_info[:3]))
         assert hello["exe"] == sys.executable
-        job = {"i": 0, "name": "A", "class": "A", "interval": 0.02, "line": 3, "next_ms": 0}
+        job = {"i": 0, "u": 0, "key": "A", "title": "", "every": 0.02, "line": 3, "next_ms": 0}
         loaded = worker.frame()
         assert (loaded["t"], [entry["file"] for entry in loaded["files"]]) == ("loaded", [str(path)])
-        assert worker.frame() == {"t": "ready", "jobs": [job], "n": 3}
+        assert worker.frame() == {"t": "jobs", "set": [job], "gone": [], "n": 3}
+        assert worker.frame() == {"t": "ready", "n": 4}
+        state = worker.frame()
+        assert state == {"t": "job", "i": 0, "state": "ready", "why": "", "code": "", "next_ms": 0, "n": 5}
         for k in (1, 2, 3):
-            assert worker.frame() == {"t": "run", "i": 0, "k": k, "n": 2 + 2 * k}
+            assert worker.frame() == {"t": "run", "i": 0, "k": k, "n": 4 + 2 * k}
             end = worker.frame()
             assert (end["t"], end["k"], end["ok"]) == ("end", k, True)
-            assert (end["reports"], end["points"], end["refused"]) == (1, 1, 0)
+            assert (end["reports"], end["points"], end["refused"], end["no_value"]) == (1, 1, 0, 0)
             assert 0 <= end["next_ms"] <= 20
         worker.send(t="stop", grace_ms=5000)
         assert worker.rest()[-1]["reason"] == "stop"
@@ -199,7 +202,7 @@ def test_check_makes_the_collector_and_does_not_run_it(tmp_path):
     with Worker(path, "check") as worker:
         kinds = [frame["t"] for frame in worker.rest()]
         assert worker.output()[0] == "made\n"
-    assert kinds == ["hello", "loaded", "ready", "bye"]
+    assert kinds == ["hello", "loaded", "jobs", "ready", "bye"]
 
 
 def test_run_now_runs_at_once(tmp_path):
@@ -390,9 +393,10 @@ def test_a_forked_child_does_not_become_a_second_worker(tmp_path):
         tmp_path, "pid = os.fork()\nif pid: assert os.waitpid(pid, 0)[1] == 0\nelse: print('child')", interval="3600"
     )
     with Worker(path) as worker:
-        assert [worker.frame()["t"] for _ in range(5)] == ["hello", "loaded", "ready", "run", "end"]
+        kinds = ["hello", "loaded", "jobs", "ready", "job", "run", "end"]
+        assert [worker.frame()["t"] for _ in kinds] == kinds
         worker.send(t="stop", grace_ms=5000)
-        assert worker.rest()[-1]["n"] == 6
+        assert worker.rest()[-1]["n"] == 8
         assert worker.output()[0] == "child\n"
 
 
@@ -446,7 +450,9 @@ def test_the_log_of_the_sdk_goes_to_stderr_and_opens_no_file(tmp_path):
         ({"v": 2}, "version 1"),
         ({"mode": "dance"}, "`mode` is `dance`"),
         ({"dialect": "klingon"}, "`dialect` is `klingon`"),
-        ({"script": 7}, "`script` must be a text"),
+        ({"file": 7}, "`file` must be a text"),
+        ({"settings": []}, "`settings` must be an object"),
+        ({"phase": "x"}, "`phase` must be a number"),
     ],
 )
 def test_a_spec_that_is_wrong_is_refused_with_the_reason(tmp_path, spec, text):

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -27,6 +28,17 @@ def subreaper():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     yield
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def ended(pid, options=0):
+    """Waits for a child within the limit, and returns its status."""
+    until = time.monotonic() + LIMIT
+    while True:
+        found, status = os.waitpid(pid, options | os.WNOHANG)
+        if found:
+            return status
+        assert time.monotonic() < until, f"{pid} did not end"
+        time.sleep(0.005)
 
 
 class Forked:
@@ -52,7 +64,7 @@ class Forked:
     def send_spec(self, script, **more):
         script = str(script)
         spec = {
-            "t": "spec", "v": 1, "mode": "once", "id": "some.script", "gen": 1, "dialect": "datakit", "script": script,
+            "t": "spec", "v": 1, "mode": "once", "id": "some.script", "gen": 1, "dialect": "datakit", "file": script,
             "module": os.path.splitext(os.path.basename(script))[0], "roots": [os.path.dirname(script)], "input": "in",
             "socket": None, "host": "127.0.0.1", "port": 1, "token": self.token, "config": {}, "times": 1,
             "limits": {"cwd": os.path.dirname(script)}, **more,
@@ -81,7 +93,7 @@ class Forked:
             data += piece
 
     def wait(self):
-        return os.waitpid(self.pid, 0)[1]
+        return ended(self.pid)
 
     def close(self):
         self.control.close()
@@ -90,7 +102,7 @@ class Forked:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)
+                ended(self.pid)
         for fd in self.out.values():
             os.close(fd)
 
@@ -98,7 +110,7 @@ class Forked:
 class Zygote:
     """A zygote process under test; `said` is how it answered its boot."""
 
-    def __init__(self, scripts=(), roots=(), env=None):
+    def __init__(self, scripts=(), roots=(), env=None, dialect="datakit"):
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(LIMIT)
         self.token = secrets.token_hex(16)
@@ -119,7 +131,7 @@ class Zygote:
         )
         theirs.close()
         self.tell(t="scripts", scripts=[str(path) for path in scripts], roots=[str(path) for path in roots])
-        self.tell(t="boot", v=1, agent=os.getpid(), dialect="datakit")
+        self.tell(t="boot", v=1, agent=os.getpid(), dialect=dialect)
         self.said = self.hear()
 
     def __enter__(self):
@@ -130,7 +142,7 @@ class Zygote:
             one.close()
         self.channel.close()
         self.process.kill()
-        self.process.wait()
+        self.process.wait(LIMIT)
         self.process.stdout.close()
 
     def tell(self, **message):
@@ -321,16 +333,16 @@ def test_a_worker_dies_with_its_agent_even_when_it_is_stopped(tmp_path):
         zygote = Zygote([path], [tmp_path])
         one = zygote.fork()
         one.send_spec(path)
-        os.waitpid(one.pid, os.WUNTRACED)
+        ended(one.pid, os.WUNTRACED)
         os.write(into, f"{one.pid} {zygote.process.pid}".encode())
         os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(agent, 0)
+    ended(agent)
     os.close(into)
     pids = [int(word) for word in os.read(out, 100).split()]
     os.close(out)
     assert len(pids) == 2
     for pid in pids:  # they came to us, the next subreaper
-        os.waitpid(pid, 0)
+        ended(pid)
 
 
 # --- what is loaded ahead ---
@@ -349,7 +361,7 @@ def test_the_imports_of_a_script_are_found_without_running_it(tmp_path):
     (tmp_path / "own" / "part.py").write_text("import own.part, sqlite3\nimport own\n")
     broken = tmp_path / "broken.py"
     broken.write_text("import csv\ndef f(:\n")
-    found = preload.scan([str(path), str(broken), str(tmp_path / "missing.py")], [str(tmp_path)])
+    found = preload.scan([str(path), str(broken), str(tmp_path / "missing.py")], [str(tmp_path)], lambda text: None)
     assert found == [
         "concurrent.futures", "gzip", "json", "requests.adapters", "sqlite3", "urllib", "urllib.request",
         "xml.etree.ElementTree", "yaml",
@@ -535,6 +547,23 @@ def test_signals_of_a_terminal_do_not_end_it_and_the_end_of_the_agent_does():
         one.pid = 0
         zygote.channel.close()
         assert zygote.process.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGCHLD", "SIGUSR1", "SIGTSTP"])
+def test_what_was_ignored_at_the_start_is_not_in_a_worker(tmp_path, name):
+    number = getattr(signal, name)
+    run = f"print(signal.getsignal(signal.{name}) == signal.SIG_IGN, subprocess.call(['sh', '-c', 'exit 3']))"
+    path = script(tmp_path / "a.py", run, imports="import signal, subprocess")
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        zygote = Zygote([path], [tmp_path])
+    finally:
+        signal.signal(number, before)
+    with zygote:
+        one = zygote.fork()
+        one.send_spec(path)
+        one.until("bye")
+        assert one.read("stdout") == "False 3\n"
 
 
 def test_its_limits_are_its_own(tmp_path):

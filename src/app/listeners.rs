@@ -11,11 +11,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::code::Code;
 use crate::config::Config;
 use crate::ingest::server::{self, Peer, Places};
 use crate::platform::{self, Listener};
 use crate::telemetry::panics::Panics;
-use crate::worker::control::Address;
+use crate::worker::frames::socket_for_other_users;
 
 /// Ports tried after the one in the settings when that is taken.
 const OTHER_PORTS: u16 = 10;
@@ -67,8 +68,7 @@ impl Bound {
         let mut listeners = Listeners { tasks: Vec::new(), paths: vec![path], stop };
         listeners.tasks.push(keep.unix("the Unix socket", unix, places.unix, Peer::Unix)?);
         if let Some((path, scripts)) = self.for_other_users {
-            // Whoever comes this way may do what is allowed over TCP.
-            listeners.tasks.push(keep.unix("the socket of the scripts", scripts, places.unix, Peer::Tcp)?);
+            listeners.tasks.push(keep.unix("the socket of the scripts", scripts, places.unix, Peer::Scripts)?);
             listeners.paths.push(path);
         }
         if let Some(tcp) = self.tcp {
@@ -117,8 +117,7 @@ async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<(PathBuf
     if !is_needed {
         return None;
     }
-    let address = Address { socket: socket.to_owned(), tcp: config.http_api.listen };
-    let path = address.for_other_users();
+    let path = socket_for_other_users(socket);
     match platform::bind_for_all(&path).await {
         Ok(listener) => Some((path, listener)),
         Err(error) => {
@@ -135,15 +134,16 @@ async fn bind_tcp(listen: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
         Err(error) => return Err(error).with_context(|| format!("could not listen on {listen} ([http_api] listen)")),
     };
+    let code = Code::PortTaken;
     for step in 1..=OTHER_PORTS {
         let Some(port) = listen.port().checked_add(step) else { break };
         let other = SocketAddr::new(listen.ip(), port);
         if let Ok(listener) = TcpListener::bind(other).await {
-            tracing::warn!(target: "agent", "PD0112: {listen} is taken ({taken}); using {other} for this run. Scripts are told the port through the SDK; to make it permanent: [http_api] listen = \"{other}\"");
+            tracing::warn!(target: "agent", "{code}: {listen} is taken ({taken}); using {other} for this run. Scripts are told the port through the SDK; to make it permanent: [http_api] listen = \"{other}\"");
             return Ok(Some(listener));
         }
     }
-    tracing::warn!(target: "agent", "PD0112: {listen} and the {OTHER_PORTS} ports after it are taken: scripts report over the Unix socket, the page is not served");
+    tracing::warn!(target: "agent", "{code}: {listen} and the {OTHER_PORTS} ports after it are taken: scripts report over the Unix socket, the page is not served");
     Ok(None)
 }
 

@@ -18,10 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::privacy::Rights;
 use super::pumps::{Became, Pumps};
 use super::repos;
+use crate::code::Code;
 use crate::config::{Config, ConfigError, Diagnostic, RepoRoot, Severity, Surroundings};
-use crate::control::views::{Fault, Reloaded, ReloadedScript, ReloadedSink};
+use crate::control::views::{Fault, Reloaded, ReloadedSink, ReloadedUnit, SinkOutcome, UnitOutcome};
 use crate::control::{Ask, LastReload, Shown};
 use crate::git;
 use crate::ingest::Ingest;
@@ -32,9 +34,8 @@ use crate::telemetry::panics::Panics;
 use crate::telemetry::systemd::ServiceManager;
 use crate::tryout::{self, Tryout};
 use crate::watch::{Places, Watch};
-use crate::worker::control::Fatal;
 use crate::worker::files::{Look, Part, Print, Sum};
-use crate::worker::{Collectors, ScriptFile, discover, lastgood};
+use crate::worker::{UnitSpec, discover, lastgood};
 
 /// Scripts tried at the same time.
 const AT_ONCE: usize = 4;
@@ -107,11 +108,11 @@ struct Compared {
 /// One script's line of the outcome, or the change that will tell it.
 enum Line {
     /// As before the reload.
-    Same(ReloadedScript),
-    Known(ReloadedScript),
+    Same(ReloadedUnit),
+    Known(ReloadedUnit),
     Settles {
         settling: Settling,
-        line: ReloadedScript,
+        line: ReloadedUnit,
     },
 }
 
@@ -133,28 +134,33 @@ impl Reloader {
         let _ = notices.try_send(());
         let mut polls = self.polls();
         loop {
-            let mut wish = tokio::select! {
+            let wish = tokio::select! {
                 ask = self.asks.recv() => match ask {
-                    Some(ask) => { let mut wish = Wish::noticed(); wish.add(ask); wish }
+                    Some(ask) => { let mut wish = Wish::noticed(); wish.add(ask); Some(wish) }
                     None => return,
                 },
                 Some(()) = self.hangups.recv() => {
                     // A storm of them is one wish.
                     tokio::time::sleep(HANGUPS).await;
-                    Wish::hangup()
+                    Some(Wish::hangup())
                 }
-                _ = noticed.recv() => Wish::noticed(),
-                _ = polls.tick() => if watch.is_some() { Wish::noticed() } else { continue },
+                _ = noticed.recv() => Some(Wish::noticed()),
+                _ = polls.tick() => if watch.is_some() { Some(Wish::noticed()) } else { continue },
+                () = self.scripts.has_read() => None,
             };
-            while let Ok(ask) = self.asks.try_recv() {
-                wish.add(ask);
-            }
-            let before = self.config.reload.clone();
-            self.fulfil(wish).await;
-            if self.config.reload != before {
-                drop(watch.take());
-                watch = self.watch(&notices).await;
-                polls = self.polls();
+            if let Some(mut wish) = wish {
+                while let Ok(ask) = self.asks.try_recv() {
+                    wish.add(ask);
+                }
+                let (before, poll) = (self.config.reload.clone(), self.poll());
+                self.fulfil(wish).await;
+                if self.config.reload != before {
+                    drop(watch.take());
+                    watch = self.watch(&notices).await;
+                }
+                if self.poll() != poll {
+                    polls = self.polls();
+                }
             }
             if let Some(watch) = &watch
                 && self.follow(watch).await
@@ -181,8 +187,14 @@ impl Reloader {
         }
     }
 
+    /// How often everything is looked at: for all inputs at once, as often as one of them wants it.
+    fn poll(&self) -> Duration {
+        let inputs = self.config.inputs.iter().filter(|input| input.enabled);
+        inputs.filter_map(|input| input.scan).fold(self.config.reload.poll, Duration::min)
+    }
+
     fn polls(&self) -> tokio::time::Interval {
-        let mut polls = interval(self.config.reload.poll);
+        let mut polls = interval(self.poll());
         polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         polls.reset();
         polls
@@ -202,20 +214,13 @@ impl Reloader {
 
     /// Watches the folders that count now; says whether there is a new one.
     async fn follow(&self, watch: &Arc<Watch>) -> bool {
-        let loaded: Vec<PathBuf> = self
-            .scripts
-            .running()
-            .await
-            .into_iter()
-            .flatten()
-            .filter(|runs| runs.home.is_none())
-            .flat_map(|runs| runs.print.into_keys().map(|part| part.path().to_owned()))
-            .collect();
+        let running = self.scripts.running().await.into_iter().flatten().filter(|runs| runs.home.is_none());
+        let parts: Vec<Part> = running.flat_map(|runs| runs.print.into_keys()).collect();
         let dirs: Vec<PathBuf> =
             self.config.inputs.iter().filter(|input| input.enabled).flat_map(|input| input.dirs.clone()).collect();
         let (conf_d, repos, watching) = (self.config.root.join("conf.d"), self.repos.clone(), Arc::clone(watch));
         let followed =
-            tokio::task::spawn_blocking(move || watching.follow(places(&conf_d, &dirs, &loaded, &repos))).await;
+            tokio::task::spawn_blocking(move || watching.follow(places(&conf_d, &dirs, &parts, &repos))).await;
         let problem = watch.problem();
         let told = self.shown.now().unwatched;
         if let Some(problem) = problem.as_ref().filter(|problem| told.as_ref() != Some(problem)) {
@@ -237,15 +242,29 @@ impl Reloader {
         };
         let had_faults = self.shown.now().reload.is_some_and(|last| !last.outcome.faults.is_empty());
         self.shown.change(|now| now.reload.iter_mut().for_each(|last| last.outcome.faults.clear()));
+        // Before a script is tried that runs as another user.
+        super::privacy::at_reload(Rights::of(&config, &repos)).await;
         let Some(mut compared) = self.compare(&config, &repos, asking).await else { return };
         if asking == Asking::Noticed && compared.plan.iter().any(|(_, step)| *step == Step::Stop) {
             tokio::time::sleep(BACK).await;
             let Some(again) = self.compare(&config, &repos, asking).await else { return };
             compared = again;
         }
-        self.repos = repos;
+        let listers = compared.defer_told();
         let mut lines = self.begin(&compared).await;
         lines.extend(self.try_versions(&compared).await);
+        if !listers.is_empty() {
+            lines = settle_listers(lines, &listers).await;
+            let listed = listed(&lines, &listers);
+            let Some(again) = self.compare(&config, &repos, asking).await else { return };
+            compared = again;
+            compared.plan.retain(|(id, _)| {
+                compared.running.get(id).and_then(|runs| runs.spec.told_by()).is_some_and(|by| listed.contains(by))
+            });
+            lines.extend(self.begin(&compared).await);
+            lines.extend(self.try_versions(&compared).await);
+        }
+        self.repos = repos;
         let (sinks, settings) = self.obey(&config).await;
         let needs_restart = needing_restart(&self.at_start, &config);
         let is_news = !sinks.is_empty() || !settings.is_empty() || needs_restart != self.shown.now().needs_restart;
@@ -264,7 +283,7 @@ impl Reloader {
         if !is_news && !had_faults {
             return;
         }
-        let outcome = Reloaded { schema: 1, by, sinks, settings, needs_restart, problems, ..Reloaded::default() };
+        let outcome = Reloaded { schema: 2, by, sinks, settings, needs_restart, problems, ..Reloaded::default() };
         let last = LastReload { at: began, outcome };
         tokio::spawn(tell(last, lines, answers, self.shown.clone()));
     }
@@ -273,7 +292,7 @@ impl Reloader {
         let (root, around, repos) = (self.config.root.clone(), self.around.clone(), repos.to_vec());
         let read = tokio::task::spawn_blocking(move || repos::settings_with(&root, &around, &repos)).await;
         read.unwrap_or_else(|gone| {
-            let fault = Diagnostic::error("PD0101", format!("the settings could not be read: {gone}"));
+            let fault = Diagnostic::error(Code::UnreadableSettings, format!("the settings could not be read: {gone}"));
             Err(ConfigError { faults: vec![fault], warnings: Vec::new(), inputs: Vec::new() })
         })
     }
@@ -297,7 +316,7 @@ impl Reloader {
             }
         }
         let needs_restart = self.shown.now().needs_restart;
-        let outcome = Reloaded { schema: 1, by, faults, needs_restart, ..Reloaded::default() };
+        let outcome = Reloaded { schema: 2, by, faults, needs_restart, ..Reloaded::default() };
         if is_news {
             self.shown.change(|now| now.reload = Some(LastReload { at: Instant::now(), outcome: outcome.clone() }));
         }
@@ -314,7 +333,7 @@ impl Reloader {
         let compared = tokio::task::spawn_blocking(move || {
             let found = discover::scripts(&inputs);
             let wanted = found.specs.into_iter().map(|spec| wanted_in(spec, &repos)).collect();
-            let wanted = supervisor::look(&running, wanted);
+            let wanted = supervisor::look(&running, supervisor::with_told(&running, wanted));
             let plan = plan::plan(&running, &wanted, asking);
             Compared {
                 wanted: wanted.into_iter().map(|wanted| (wanted.spec.id.clone(), wanted)).collect(),
@@ -334,16 +353,18 @@ impl Reloader {
         for (id, step) in &compared.plan {
             let wanted = compared.wanted.get(id);
             let (change, outcome, why) = match (step, wanted) {
-                (Step::Start, Some(wanted)) => (Some(Change::Start(wanted.clone())), "started", None),
-                (Step::Restart(why), Some(wanted)) => (Some(Change::Restart(wanted.clone())), "restarted", Some(why)),
-                (Step::Update, Some(wanted)) => (Some(Change::Update(wanted.clone())), "updated", None),
-                (Step::Stop, _) => (Some(Change::Stop(id.clone())), "stopped", None),
+                (Step::Start, Some(wanted)) => (Some(Change::Start(wanted.clone())), UnitOutcome::Started, None),
+                (Step::Restart(why), Some(wanted)) => {
+                    (Some(Change::Restart(wanted.clone())), UnitOutcome::Restarted, Some(why))
+                }
+                (Step::Update, Some(wanted)) => (Some(Change::Update(wanted.clone())), UnitOutcome::Updated, None),
+                (Step::Stop, _) => (Some(Change::Stop(id.clone())), UnitOutcome::Stopped, None),
                 (Step::Move, Some(wanted)) => {
                     changes.push(Change::Update(wanted.clone()));
-                    (None, "unchanged", None)
+                    (None, UnitOutcome::Unchanged, None)
                 }
-                (Step::StillRefused(why), _) => (None, "refused", Some(why)),
-                (Step::Keep, _) => (None, "unchanged", None),
+                (Step::StillRefused(why), _) => (None, UnitOutcome::Refused, Some(why)),
+                (Step::Keep, _) => (None, UnitOutcome::Unchanged, None),
                 (Step::Try(_) | Step::Start | Step::Restart(_) | Step::Update | Step::Move, _) => continue,
             };
             let line = compared.line(id, outcome, why.cloned());
@@ -359,7 +380,7 @@ impl Reloader {
                 None => lines.push(Line::Same(line)),
             }
         }
-        let stopped = begun.iter().filter(|line| line.outcome == "stopped");
+        let stopped = begun.iter().filter(|line| line.outcome == UnitOutcome::Stopped);
         self.forget(stopped.map(|line| line.id.clone()).collect()).await;
         for settling in self.scripts.begin(changes).await {
             if let Some(at) = begun.iter().position(|line| line.id == settling.id) {
@@ -397,8 +418,9 @@ impl Reloader {
             Err(error) => {
                 let why = format!("it could not be tried: {error:#}");
                 tracing::error!(target: "agent", "new versions of scripts wait: {why}");
-                let lines =
-                    tries.iter().map(|(wanted, _)| compared.line(&wanted.spec.id, "refused", Some(why.clone())));
+                let lines = tries
+                    .iter()
+                    .map(|(wanted, _)| compared.line(&wanted.spec.id, UnitOutcome::Refused, Some(why.clone())));
                 return lines.map(Line::Known).collect();
             }
         };
@@ -410,24 +432,24 @@ impl Reloader {
     async fn try_version(&self, tryout: &Tryout, compared: &Compared, wanted: &Wanted, changed: &str) -> Line {
         let id = &wanted.spec.id;
         let loads = |script: &str| compared.running.get(id).is_none_or(|runs| !runs.unloaded.contains(script));
-        let before: Vec<ScriptFile> = compared.running.get(id).map(|runs| runs.spec.scripts()).unwrap_or_default();
+        let before: &[UnitSpec] = compared.running.get(id).map_or(&[], |runs| &runs.spec.units);
         let must = |script: &str| loads(script) && before.iter().any(|one| one.id == script);
         let outcome = tryout.load(&wanted.spec, &must, tryout::LOAD).await;
-        let is_helper = outcome.fatal.as_ref().is_some_and(Fatal::is_helper)
+        let is_helper = outcome.fatal.as_ref().is_some_and(|fatal| fatal.passive)
             && compared.has_siblings(wanted)
             // An empty file says nothing of what its author wants; it is rather one that is being written.
-            && !outcome.loaded.iter().any(|loaded| loaded.file == wanted.spec.script && loaded.sum == Sum::of(b""));
-        if outcome.jobs.is_none() && !is_helper {
+            && !outcome.loaded.iter().any(|loaded| loaded.file == wanted.spec.first().file && loaded.sum == Sum::of(b""));
+        if !outcome.is_ready && !is_helper {
             let problems = outcome.load_problems(&wanted.spec);
             let problem = problems.iter().find(|problem| problem.severity == Severity::Error);
             let why =
                 problem.map_or_else(|| "it ended while it was loaded".to_owned(), |problem| told(problem, wanted));
             let refusal = refusal(wanted.clone(), why.clone(), outcome).await;
             self.scripts.begin(vec![Change::Refuse(id.clone(), refusal)]).await;
-            return Line::Known(compared.line(id, "refused", Some(why)));
+            return Line::Known(compared.line(id, UnitOutcome::Refused, Some(why)));
         }
         tracing::info!(target: "worker", "{id}: {changed}; its new version takes over when the run has ended");
-        let line = compared.line(id, "restarted", Some(changed.to_owned()));
+        let line = compared.line(id, UnitOutcome::Restarted, Some(changed.to_owned()));
         match self.scripts.begin(vec![Change::Restart(wanted.clone())]).await.pop() {
             Some(settling) => Line::Settles { settling, line },
             None => Line::Known(line),
@@ -439,18 +461,19 @@ impl Reloader {
         let sinks = self.pumps.change(&config.sinks).await;
         let sinks = sinks.into_iter().map(|(name, became)| {
             let (outcome, why) = match became {
-                Became::Added => ("added", None),
-                Became::Changed => ("changed", None),
-                Became::Removed => ("removed", None),
-                Became::Refused(why) => ("refused", Some(why)),
+                Became::Added => (SinkOutcome::Added, None),
+                Became::Changed => (SinkOutcome::Changed, None),
+                Became::Removed => (SinkOutcome::Removed, None),
+                Became::Refused(why) => (SinkOutcome::Refused, Some(why)),
             };
-            ReloadedSink { name, outcome: outcome.to_owned(), why }
+            ReloadedSink { name, outcome, why }
         });
         let sinks = sinks.collect();
         let (old, new) = (&self.config, config);
         let live = [
             ("[http_api] timeout", old.http_api.timeout != new.http_api.timeout),
             ("[ingest]", old.ingest != new.ingest),
+            ("[series]", old.series != new.series),
             ("[events]", old.events != new.events),
             ("[global_tags]", old.global_tags != new.global_tags),
             ("[reload]", old.reload != new.reload),
@@ -484,29 +507,56 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
         ("[buffer] max_size", buffer.max_size != new_buffer.max_size),
         ("[buffer] at_cap", buffer.at_cap != new_buffer.at_cap),
         ("[buffer] sync", buffer.sync != new_buffer.sync),
+        ("[buffer] group", buffer.group != new_buffer.group),
         ("[logging] level", at_start.logging.level != now.logging.level),
         ("[logging] dir", at_start.logging.dir != now.logging.dir),
+        ("[logging] group", at_start.logging.group != now.logging.group),
     ];
     keys.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect()
 }
 
-/// Where something can change: `conf.d`, the folders of the inputs one level deep, and those of the files that were loaded.
-fn places(conf_d: &Path, dirs: &[PathBuf], loaded: &[PathBuf], repos: &[RepoRoot]) -> Places {
+/// Where something can change: `conf.d`, the folders of the inputs one level deep, and what was loaded, read and looked into.
+fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -> Places {
     // An exported tree never changes.
     let is_local = |path: &PathBuf| !repos.iter().any(|repo| path.starts_with(&repo.dir));
     let mut folders = BTreeSet::from([conf_d.to_owned()]);
     folders.extend(below(conf_d));
     for dir in dirs {
-        folders.insert(dir.clone());
-        folders.extend(below(dir));
+        for folder in std::iter::once(dir.as_path()).chain(packages_around(dir)) {
+            folders.insert(folder.to_owned());
+            folders.extend(below(folder));
+        }
     }
-    for file in loaded {
-        folders.extend(file.parent().map(Path::to_owned));
+    let mut listed = BTreeSet::new();
+    let mut comings: BTreeSet<PathBuf> = dirs.iter().cloned().collect();
+    for part in parts {
+        let path = part.path();
+        match part {
+            Part::Entries(folder) => {
+                listed.insert(folder.clone());
+                comings.insert(folder.clone());
+                continue;
+            }
+            // Settings files may have any name.
+            Part::File(file) if file.extension().is_none_or(|ending| ending != "py") => {
+                comings.insert(file.clone());
+            }
+            Part::File(_) | Part::Names(_) | Part::Data(_) => {}
+        }
+        folders.extend(path.parent().map(Path::to_owned));
         // Where links lead.
-        folders.extend(file.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)));
+        folders.extend(path.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)));
     }
     folders.retain(is_local);
-    Places { folders, comings: dirs.iter().filter(|dir| is_local(dir)).cloned().collect() }
+    listed.retain(is_local);
+    comings.retain(is_local);
+    Places { folders, listed, comings }
+}
+
+/// The packages that a folder is part of: its scripts may import from there.
+fn packages_around(dir: &Path) -> impl Iterator<Item = &Path> {
+    let is_package = |folder: &Path| folder.join("__init__.py").is_file();
+    dir.ancestors().take_while(move |folder| is_package(folder)).skip(1)
 }
 
 fn below(dir: &Path) -> Vec<PathBuf> {
@@ -519,7 +569,7 @@ fn below(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn wanted_in(spec: crate::worker::WorkerSpec, repos: &[RepoRoot]) -> Wanted {
-    let home = repos.iter().find(|repo| spec.script.starts_with(&repo.dir)).map(|repo| repo.dir.clone());
+    let home = repos.iter().find(|repo| spec.first().file.starts_with(&repo.dir)).map(|repo| repo.dir.clone());
     Wanted { home, ..spec.into() }
 }
 
@@ -527,15 +577,12 @@ fn wanted_in(spec: crate::worker::WorkerSpec, repos: &[RepoRoot]) -> Wanted {
 async fn refusal(wanted: Wanted, why: String, outcome: tryout::Outcome) -> Refusal {
     let looked = tokio::task::spawn_blocking(move || {
         let mut parts: Vec<Part> = wanted.spec.roots.iter().cloned().map(Part::Names).collect();
-        parts.extend(wanted.spec.scripts().into_iter().map(|script| Part::File(script.path)));
+        parts.extend(wanted.spec.units.iter().map(|unit| Part::File(unit.file.clone())));
         let mut print: Print = Look::default().print(&parts);
         print.extend(wanted.now);
         print.extend(outcome.loaded.into_iter().map(|loaded| (Part::File(loaded.file), Some(loaded.sum))));
-        let at_fault = outcome.fatal.as_ref().map_or(outcome.last_script, |fatal| fatal.s);
-        let of = match &wanted.spec.collectors {
-            Collectors::Several(scripts) => scripts.get(at_fault).map(|script| script.id.clone()),
-            Collectors::All | Collectors::Told | Collectors::One { .. } => None,
-        };
+        let at_fault = outcome.fatal.as_ref().map_or(outcome.last_unit, |fatal| fatal.u);
+        let of = wanted.spec.units.get(at_fault).filter(|_| wanted.spec.shares).map(|unit| unit.id.clone());
         Refusal { why, of, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
     });
     looked.await.expect("hashing files does not panic")
@@ -545,7 +592,11 @@ async fn refusal(wanted: Wanted, why: String, outcome: tryout::Outcome) -> Refus
 fn told(problem: &Diagnostic, wanted: &Wanted) -> String {
     let place = problem.place.as_ref().map_or(String::new(), |place| {
         let file = short(&place.file, wanted);
-        if place.line > 0 { format!("{file}:{}: ", place.line) } else { format!("{file}: ") }
+        match place.line {
+            0 => format!("{file}: "),
+            line if problem.code.is_of_foreign_settings() => format!("{file}:{line}:{}: ", place.column),
+            line => format!("{file}:{line}: "),
+        }
     });
     let source = problem.place.as_ref().map_or("", |place| place.source.trim());
     let source = if source.is_empty() { String::new() } else { format!(" | {source}") };
@@ -559,7 +610,7 @@ fn short(file: &Path, wanted: &Wanted) -> String {
 
 fn shown_fault(fault: &Diagnostic, root: &Path) -> Fault {
     Fault {
-        code: fault.code.to_owned(),
+        code: fault.code,
         message: fault.message.clone(),
         file: fault.place.as_ref().map(|place| place.file.display().to_string()),
         line: fault.place.as_ref().map_or(0, |place| place.line),
@@ -568,15 +619,32 @@ fn shown_fault(fault: &Diagnostic, root: &Path) -> Fault {
 }
 
 impl Compared {
-    fn line(&self, id: &str, outcome: &str, why: Option<String>) -> ReloadedScript {
+    /// Takes the steps of units out whose lister has a step itself: what they are to be is known once it has told. Gives those listers.
+    /// The units of a lister whose new version is refused stay as they are.
+    fn defer_told(&mut self) -> BTreeSet<String> {
+        let lists = |id: &String| self.wanted.get(id).is_some_and(|wanted| wanted.spec.lists());
+        let of_step = |wanted: fn(&Step) -> bool| -> BTreeSet<String> {
+            let steps = self.plan.iter().filter(|(id, step)| lists(id) && wanted(step));
+            steps.map(|(id, _)| id.clone()).collect()
+        };
+        let moving = of_step(|step| matches!(step, Step::Start | Step::Restart(_) | Step::Try(_)));
+        let refused = of_step(|step| matches!(step, Step::StillRefused(_)));
+        let by = |id: &String| self.running.get(id).and_then(|runs| runs.spec.told_by());
+        let is_deferred = |id: &String| by(id).is_some_and(|by| moving.contains(by) || refused.contains(by));
+        let kept: Plan = self.plan.iter().filter(|(id, _)| !is_deferred(id)).cloned().collect();
+        self.plan = kept;
+        moving
+    }
+
+    fn line(&self, id: &str, outcome: UnitOutcome, why: Option<String>) -> ReloadedUnit {
         let wanted = self.wanted.get(id).map(|wanted| &wanted.spec);
         let spec = wanted.or_else(|| self.running.get(id).map(|runs| &runs.spec));
         let is_helper = self.running.get(id).is_some_and(|runs| runs.state == RunState::Helps);
-        let outcome = if outcome == "unchanged" && is_helper { "helper" } else { outcome };
-        ReloadedScript {
+        let outcome = if outcome == UnitOutcome::Unchanged && is_helper { UnitOutcome::Helper } else { outcome };
+        ReloadedUnit {
             id: id.to_owned(),
-            file: spec.map_or(String::new(), |spec| spec.script.display().to_string()),
-            outcome: outcome.to_owned(),
+            file: spec.map_or(String::new(), |spec| spec.first().file.display().to_string()),
+            outcome,
             pid: None,
             why,
         }
@@ -584,29 +652,54 @@ impl Compared {
 
     fn has_siblings(&self, wanted: &Wanted) -> bool {
         self.wanted.values().any(|other| {
-            other.spec.script != wanted.spec.script && other.spec.roots.first() == wanted.spec.roots.first()
+            other.spec.first().file != wanted.spec.first().file && other.spec.roots.first() == wanted.spec.roots.first()
         })
     }
 }
 
+/// Waits until these listers have told, or failed to.
+async fn settle_listers(lines: Vec<Line>, listers: &BTreeSet<String>) -> Vec<Line> {
+    let one = |line: Line| async {
+        match line {
+            Line::Settles { settling, line } if listers.contains(&line.id) => {
+                Line::Known(Line::Settles { settling, line }.settle().await)
+            }
+            other => other,
+        }
+    };
+    futures_util::future::join_all(lines.into_iter().map(one)).await
+}
+
+/// Those of them that have told anew.
+fn listed(lines: &[Line], listers: &BTreeSet<String>) -> BTreeSet<String> {
+    let known = lines.iter().filter_map(|line| match line {
+        Line::Known(line) | Line::Same(line) => Some(line),
+        Line::Settles { .. } => None,
+    });
+    known
+        .filter(|line| listers.contains(&line.id) && line.outcome != UnitOutcome::Refused)
+        .map(|line| line.id.clone())
+        .collect()
+}
+
 impl Line {
-    async fn settle(self) -> ReloadedScript {
+    async fn settle(self) -> ReloadedUnit {
         let (settling, line) = match self {
             Self::Same(line) | Self::Known(line) => return line,
             Self::Settles { settling, line } => (settling, line),
         };
         match tokio::time::timeout(SETTLE, settling.outcome()).await {
-            Ok(Outcome::Runs { pid }) => ReloadedScript { pid, ..line },
+            Ok(Outcome::Runs { pid }) => ReloadedUnit { pid, ..line },
             Ok(Outcome::RunsWithout { pid, why }) => {
                 let why = line.why.map_or(why.clone(), |changed| format!("{changed}; {why}"));
-                ReloadedScript { pid, why: Some(why), ..line }
+                ReloadedUnit { pid, why: Some(why), ..line }
             }
-            Ok(Outcome::Helps) => ReloadedScript { outcome: "helper".to_owned(), ..line },
-            Ok(Outcome::Fails { why }) => ReloadedScript { outcome: "refused".to_owned(), why: Some(why), ..line },
+            Ok(Outcome::Helps) => ReloadedUnit { outcome: UnitOutcome::Helper, ..line },
+            Ok(Outcome::Fails { why }) => ReloadedUnit { outcome: UnitOutcome::Refused, why: Some(why), ..line },
             Ok(Outcome::Stopped | Outcome::Done) => line,
             Err(_elapsed) => {
                 let why = format!("its old worker has not ended its run after {} s", SETTLE.as_secs());
-                ReloadedScript { why: Some(why), ..line }
+                ReloadedUnit { why: Some(why), ..line }
             }
         }
     }
@@ -615,15 +708,15 @@ impl Line {
 /// Waits for the end of every change, tells those who wait, and writes what is new to the log.
 async fn tell(mut last: LastReload, lines: Vec<Line>, answers: Vec<oneshot::Sender<Reloaded>>, shown: Shown) {
     let outcome = &mut last.outcome;
-    outcome.scripts = futures_util::future::join_all(lines.into_iter().map(Line::settle)).await;
-    outcome.scripts.sort_by(|one, other| one.id.cmp(&other.id));
+    outcome.units = futures_util::future::join_all(lines.into_iter().map(Line::settle)).await;
+    outcome.units.sort_by(|one, other| one.id.cmp(&other.id));
     log(outcome);
     for answer in answers {
         // Whoever asked may have stopped waiting.
         let _ = answer.send(outcome.clone());
     }
     // The status shows every script anyway.
-    outcome.scripts.retain(|line| !matches!(line.outcome.as_str(), "unchanged" | "helper"));
+    outcome.units.retain(|line| line.outcome.is_news());
     shown.change(|now| {
         // A later one may have settled before.
         if now.reload.as_ref().is_none_or(|shown| shown.at <= last.at) {
@@ -634,11 +727,11 @@ async fn tell(mut last: LastReload, lines: Vec<Line>, answers: Vec<oneshot::Send
 
 fn log(outcome: &Reloaded) {
     let by = &outcome.by;
-    for line in &outcome.scripts {
+    for line in &outcome.units {
         let why = line.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        match line.outcome.as_str() {
-            "unchanged" | "helper" => {}
-            "refused" => {
+        match line.outcome {
+            UnitOutcome::Unchanged | UnitOutcome::Helper => {}
+            UnitOutcome::Refused => {
                 tracing::error!(target: "agent", "reload ({by}): {} refused, the version before runs on if there is one{why}", line.id);
             }
             outcome => tracing::info!(target: "agent", "reload ({by}): {} {outcome}{why}", line.id),
@@ -656,6 +749,6 @@ fn log(outcome: &Reloaded) {
     for name in &outcome.needs_restart {
         tracing::warn!(target: "agent", "reload ({by}): {name} changed, which takes effect when the agent is started again");
     }
-    let unchanged = outcome.scripts.iter().filter(|line| line.outcome == "unchanged").count();
-    tracing::info!(target: "agent", "reload ({by}) done, unchanged scripts: {unchanged}");
+    let unchanged = outcome.units.iter().filter(|line| line.outcome == UnitOutcome::Unchanged).count();
+    tracing::info!(target: "agent", "reload ({by}) done, unchanged units: {unchanged}");
 }

@@ -7,10 +7,10 @@ use futures_util::future::BoxFuture;
 
 use crate::config::{self, Config, ConfigError, GitRepos, RepoRoot, Secret, Surroundings};
 use crate::control::reload::{self, Asks};
-use crate::control::views::{Fault, Reloaded, ReloadedScript};
+use crate::control::views::{Fault, Reloaded, ReloadedUnit, UnitOutcome};
 use crate::git::{self, Adopter, Adoption, Candidate, Held};
 use crate::supervisor;
-use crate::worker::process;
+use crate::worker::cookie;
 
 /// Reads the settings below `root` and those of the commits that are in force.
 ///
@@ -51,7 +51,7 @@ pub(super) fn start(config: &Config, run_dir: &Path, host: &str, adopter: Reload
 pub(super) fn to_pull(config: &Config, run_dir: &Path) -> GitRepos {
     let mut repos = config.git_repos.clone();
     let run_dir = run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned());
-    repos.env.push((process::RUN_COOKIE.to_owned(), Secret::new(run_dir.display().to_string())));
+    repos.env.push((cookie::RUN.to_owned(), Secret::new(run_dir.display().to_string())));
     repos
 }
 
@@ -90,13 +90,15 @@ fn adoption(outcome: &Reloaded, tree: &Path) -> Adoption {
     if !outcome.faults.is_empty() {
         return Adoption::Refused { why: outcome.faults.iter().map(|fault| told(fault, tree)).collect() };
     }
-    let of_tree = || outcome.scripts.iter().filter(|script| Path::new(&script.file).starts_with(tree));
-    let held = of_tree().filter(|script| script.outcome == "refused").map(|script| Held {
+    let of_tree = || outcome.units.iter().filter(|script| Path::new(&script.file).starts_with(tree));
+    let held = of_tree().filter(|script| script.outcome == UnitOutcome::Refused).map(|script| Held {
         script: script.id.clone(),
         why: script.why.clone().unwrap_or_else(|| "its new version does not load".to_owned()),
     });
-    let is_change = |script: &&ReloadedScript| ["started", "restarted", "updated"].contains(&script.outcome.as_str());
-    let stopped = outcome.scripts.iter().filter(|script| script.outcome == "stopped");
+    let is_change = |script: &&ReloadedUnit| {
+        matches!(script.outcome, UnitOutcome::Started | UnitOutcome::Restarted | UnitOutcome::Updated)
+    };
+    let stopped = outcome.units.iter().filter(|script| script.outcome == UnitOutcome::Stopped);
     let changes = of_tree().filter(is_change).chain(stopped);
     Adoption::Taken {
         held: held.collect(),

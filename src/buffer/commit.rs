@@ -9,6 +9,7 @@ use super::frame::{self, SEGMENT_HEADER, Stop};
 use super::log::{Moved, Segment, Shared, State, TellLosses, Waiting};
 use super::writer::Writer;
 use super::{AppendError, Lost, place, recover};
+use crate::words::count;
 
 /// One write at most, unless a single record is larger.
 const MAX_BATCH: u64 = 4 << 20;
@@ -139,6 +140,7 @@ fn commit(shared: &Shared, writer: &mut Writer, batch: Vec<Waiting>) {
     }
     match writer.append(&batch) {
         Ok(first_seq) => {
+            taken_again(shared);
             shared.grown.send_modify(|()| {});
             for (seq, waiting) in (first_seq..).zip(batch) {
                 // The caller may have stopped waiting; its record stays.
@@ -146,11 +148,36 @@ fn commit(shared: &Shared, writer: &mut Writer, batch: Vec<Waiting>) {
             }
         }
         Err(e) => {
+            refuses(shared, &e, batch.len());
             for waiting in batch {
                 // As above; nothing was kept.
                 let _ = waiting.reply.send(Err(same(&e)));
             }
         }
+    }
+}
+
+/// Says once that records are refused, and counts them.
+fn refuses(shared: &Shared, error: &AppendError, records: usize) {
+    // The others are about one record, or about the stop.
+    if !matches!(error, AppendError::Full { .. } | AppendError::Disk(_) | AppendError::Poisoned(_)) {
+        return;
+    }
+    let (why, now) = (error.with_cause(), Instant::now());
+    let news = (0..records).filter(|_| shared.state().refusing.happens(&why, now)).count();
+    if news > 0 {
+        tracing::error!(target: "buffer", "reports are refused: {why}; until that is over they are only counted (`pythond status`)");
+    }
+}
+
+fn taken_again(shared: &Shared) {
+    let over = shared.state().refusing.goes_well(Instant::now());
+    if let Some(over) = over {
+        tracing::warn!(target: "buffer", "reports are taken again; since {:.0} {} had been refused: {}",
+            over.since,
+            count(over.times, "report"),
+            over.why
+        );
     }
 }
 
@@ -183,6 +210,7 @@ fn admit(shared: &Shared, batch: Vec<Waiting>) -> Vec<Waiting> {
                 admitted.push(waiting);
             }
             Err(e) => {
+                refuses(shared, &e, 1);
                 // The caller may have stopped waiting; nothing was kept.
                 let _ = waiting.reply.send(Err(e));
             }
@@ -215,15 +243,14 @@ fn make_room(shared: &Shared, need: u64) -> Result<(), AppendError> {
 
 fn tell_moved(shared: &Shared, segment: &Segment, moved: &[Moved]) {
     for Moved { cursor, points, .. } in moved {
-        tracing::error!(
-            cursor,
+        tracing::error!(target: "buffer", cursor,
             points,
             "the buffer is full: the sink was moved over its oldest segment and misses these points"
         );
     }
     let Some(tell) = shared.tell_losses.get().filter(|_| !moved.is_empty()) else { return };
     if let Err(e) = tell_records(shared, segment, moved, tell) {
-        tracing::warn!(error = %e, "what these points were could not be read");
+        tracing::warn!(target: "buffer", error = %e, "what these points were could not be read");
     }
 }
 
@@ -260,7 +287,7 @@ fn let_passed_go(shared: &Shared) {
         }
         drop(state);
         if let Err(e) = let_go(shared, &segment) {
-            tracing::warn!(error = %e, segment = segment.first_seq, "a segment that is no longer needed could not be removed");
+            tracing::warn!(target: "buffer", error = %e, segment = segment.first_seq, "a segment that is no longer needed could not be removed");
             return;
         }
     }
@@ -298,8 +325,17 @@ fn sync_cursors(shared: &Shared) -> bool {
     if trouble.is_none() && !names.is_empty() {
         trouble = shared.disk.sync_dir(&shared.paths.cursors).err();
     }
-    let Some(e) = trouble else { return true };
-    tracing::warn!(error = %e, "the cursors could not be saved; after a crash their sinks get some records again");
+    let Some(e) = trouble else {
+        let over = shared.state().unsaved.goes_well(Instant::now()).filter(|_| !names.is_empty());
+        if let Some(over) = over {
+            tracing::info!(target: "buffer", "the cursors are saved again; that failed {} times", over.times);
+        }
+        return true;
+    };
+    let is_news = shared.state().unsaved.happens(&e.to_string(), Instant::now());
+    if is_news {
+        tracing::warn!(target: "buffer", error = %e, "the cursors cannot be saved; after a crash their sinks get some records again");
+    }
     shared.write_anew(&names);
     false
 }

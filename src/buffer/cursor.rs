@@ -244,8 +244,7 @@ impl Cursor {
         state.trim = true;
         drop(state);
         self.shared.work.notify_one();
-        tracing::error!(
-            cursor = self.name,
+        tracing::error!(target: "buffer", cursor = self.name,
             from = from.seq,
             to = skip.to,
             records,

@@ -15,6 +15,8 @@ use super::cursor::Cursor;
 use super::disk::{Disk, LockGuard};
 use super::place::{self, Place};
 use super::writer::Writer;
+use crate::telemetry::trouble::Trouble;
+
 use super::{
     AppendError, CursorStats, Lost, OpenError, Position, Recovered, RemovedCursor, Settings, Stats, commit, frame,
     recover,
@@ -56,7 +58,7 @@ impl Door {
         if let Some(thread) = committer.take()
             && thread.join().is_err()
         {
-            tracing::error!("the buffer's committer panicked; what waited was refused");
+            tracing::error!(target: "buffer", "the buffer's committer panicked; what waited was refused");
         }
     }
 }
@@ -89,6 +91,20 @@ impl Log {
     pub async fn append(&self, points: u32, bytes: Bytes) -> Result<u64, AppendError> {
         let kept = self.shared.enqueue(points, bytes)?;
         kept.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Keeps several records, in their order and as a rule with one sync; each has an answer of its own, as from [`Log::append`].
+    pub async fn append_all(&self, records: impl IntoIterator<Item = (u32, Bytes)>) -> Vec<Result<u64, AppendError>> {
+        // All wait before the first answer is waited for.
+        let waiting: Vec<_> = records.into_iter().map(|(points, bytes)| self.shared.enqueue(points, bytes)).collect();
+        let mut answers = Vec::with_capacity(waiting.len());
+        for kept in waiting {
+            answers.push(match kept {
+                Ok(kept) => kept.await.unwrap_or(Err(AppendError::Closed)),
+                Err(refused) => Err(refused),
+            });
+        }
+        answers
     }
 
     /// Opens a sink's cursor where it was, or durably at the oldest record when it is new.
@@ -468,6 +484,10 @@ pub(super) struct State {
     pub next_seq: u64,
     pub cursors: BTreeMap<String, CursorState>,
     pub poisoned: Option<String>,
+    /// Records are refused: no room, or the disk takes none.
+    pub refusing: Trouble,
+    /// Cursors cannot be saved.
+    pub unsaved: Trouble,
     pub set_aside_bytes: u64,
     next_id: u64,
     /// Cursor files whose sinks have not registered, by file name.
@@ -509,6 +529,8 @@ impl State {
             next_seq: found.next_seq,
             cursors: BTreeMap::new(),
             poisoned: None,
+            refusing: Trouble::default(),
+            unsaved: Trouble::default(),
             set_aside_bytes: found.set_aside_bytes,
             unregistered: found.cursors,
             opened: Instant::now(),
@@ -628,6 +650,7 @@ impl State {
             next_seq: self.next_seq,
             oldest_age: None,
             poisoned: self.poisoned.clone(),
+            refusing: self.refusing.lasting().cloned(),
             set_aside_bytes: self.set_aside_bytes,
             cursors,
             removed: self.removed(),

@@ -66,6 +66,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::telemetry::trouble::Lasting;
+
 pub use cursor::Cursor;
 pub use log::Log;
 
@@ -135,6 +137,16 @@ pub enum AppendError {
     Closed,
 }
 
+impl AppendError {
+    /// The error and its cause in one line.
+    pub fn with_cause(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+}
+
 /// Why a cursor could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -168,6 +180,8 @@ pub struct Stats {
     /// Age of the oldest record that some cursor still needs.
     pub oldest_age: Option<Duration>,
     pub poisoned: Option<String>,
+    /// Records are refused at the moment.
+    pub refusing: Option<Lasting>,
     pub set_aside_bytes: u64,
     pub cursors: Vec<CursorStats>,
     /// Cursor files whose sinks have not registered.

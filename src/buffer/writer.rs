@@ -80,7 +80,7 @@ impl Writer {
     /// Syncs what is written (with `sync_each_commit` nothing is left to do).
     pub(super) fn sync(&mut self) {
         if let Err(Failed::Sync(e)) = self.seal() {
-            tracing::error!(error = %e, "a sync of the buffer failed; what it should have kept is written again");
+            tracing::error!(target: "buffer", error = %e, "a sync of the buffer failed; what it should have kept is written again");
             let next_seq = self.shared.state().next_seq;
             if let Err(Failed::Sync(again) | Failed::Write(again)) = self.begin(next_seq) {
                 self.poison(&e, &again);
@@ -112,7 +112,7 @@ impl Writer {
             Err(Failed::Write(e)) if self.is_poisoned() => Err(AppendError::Poisoned(e.to_string())),
             Err(Failed::Write(e)) => Err(AppendError::Disk(e)),
             Err(Failed::Sync(e)) => {
-                tracing::error!(error = %e, "a sync of the buffer failed; it goes on in a new segment");
+                tracing::error!(target: "buffer", error = %e, "a sync of the buffer failed; it goes on in a new segment");
                 match self.try_append(batch) {
                     Ok(()) => {
                         self.heal();
@@ -239,7 +239,7 @@ impl Writer {
         state.active = Some(active.written.first_seq);
         drop(state);
         if !whole {
-            tracing::error!("records that were kept could not be read back after a failed sync; they are lost");
+            tracing::error!(target: "buffer", "records that were kept could not be read back after a failed sync; they are lost");
         }
         self.active = Some(active);
     }
@@ -250,13 +250,13 @@ impl Writer {
 
     fn heal(&mut self) {
         if let Some(why) = self.shared.state().poisoned.take() {
-            tracing::warn!(why, "the buffer works again, in a new segment");
+            tracing::warn!(target: "buffer", why, "the buffer works again, in a new segment");
         }
     }
 
     fn poison(&mut self, first: &io::Error, second: &io::Error) -> AppendError {
         let why = format!("{first}; a new segment could not be begun: {second}");
-        tracing::error!(why, "the buffer is poisoned");
+        tracing::error!(target: "buffer", why, "the buffer is poisoned");
         self.shared.state().poisoned = Some(why.clone());
         self.last_attempt = Some(Instant::now());
         AppendError::Poisoned(why)
@@ -278,7 +278,7 @@ impl Active {
     /// Cuts off what a failed write left; a file that cannot be cut gets nothing more.
     fn undo_write(&mut self) {
         if let Err(e) = self.file.truncate(self.written.len) {
-            tracing::warn!(error = %e, "a part of a record could not be cut off; the buffer goes on in a new segment");
+            tracing::warn!(target: "buffer", error = %e, "a part of a record could not be cut off; the buffer goes on in a new segment");
             self.suspect = true;
         }
         self.room_end = self.written.len;

@@ -26,11 +26,11 @@ pub(super) fn main(root: &Path) -> Exit {
         .build()
         .expect("a runtime needs only an epoll descriptor and threads");
     // A stop that comes during the start is one too.
-    let stop = {
+    let stops = {
         let _inside = runtime.enter();
-        platform::asked_to_stop()
+        platform::Stops::hear()
     };
-    let ended = runtime.block_on(app::run(config, Surroundings::of_this_process(), &manager, stop));
+    let ended = runtime.block_on(app::run(config, Surroundings::of_this_process(), &manager, stops));
     // Everything is closed; a look at a disk that hangs is not waited for.
     runtime.shutdown_background();
     match ended {

@@ -8,9 +8,11 @@ use serde::Serialize;
 use super::run::JsonProblem;
 use super::{Exit, say, short, show, small_runtime, warn};
 use crate::app;
+use crate::code::Code;
 use crate::config::{self, Config, ConfigError, Diagnostic, Input, Severity, Surroundings};
+use crate::dialect::{Dialect, Finder};
 use crate::tryout::{LOAD, Outcome, Tryout};
-use crate::worker::control::{Fatal, Mode};
+use crate::words::count;
 use crate::worker::sys::NO_WORKERS;
 use crate::worker::{WorkerSpec, discover};
 
@@ -79,44 +81,117 @@ fn annotation(problem: &Diagnostic) -> String {
     format!("::{kind} {place}title={}::{}\n", problem.code, escaped(&format!("{}{help}", problem.message)))
 }
 
+#[derive(Default)]
 struct Found {
     problems: Vec<Diagnostic>,
     scripts: usize,
     collectors: usize,
     helpers: usize,
+    /// Of the dialects whose units are told, those that the settings name.
+    told: Vec<Told>,
     settings_read: bool,
 }
 
+/// What the inputs of one dialect tell.
+#[derive(Clone, Copy)]
+struct Told {
+    dialect: Dialect,
+    units: usize,
+    /// Units that are told not to run.
+    off: usize,
+    jobs: usize,
+}
+
 async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
-    let read = read(root, args)?;
-    let (inputs, mut problems, settings_read) = match read {
-        Ok(config) => (config.inputs, config.warnings, true),
-        Err(error) => (error.inputs, [error.faults, error.warnings].concat(), false),
+    let mut found = Found::default();
+    let inputs = match read(root, args)? {
+        Ok(config) => {
+            found.settings_read = true;
+            found.problems = config.warnings;
+            config.inputs
+        }
+        Err(error) => {
+            found.problems = [error.faults, error.warnings].concat();
+            error.inputs
+        }
     };
     let enabled: Vec<Input> = inputs.into_iter().filter(|input| input.enabled).collect();
     let discovered = discover::scripts(&enabled);
-    problems.extend(discovered.problems);
-    let specs: Vec<WorkerSpec> = discovered.specs.into_iter().flat_map(WorkerSpec::apart).collect();
-    let scripts = specs.len();
-    let (mut collectors, mut helpers) = (0, 0);
+    found.problems.extend(discovered.problems);
     if let Some(why) = NO_WORKERS {
-        problems.push(Diagnostic::warning("PD0107", format!("the scripts were not loaded: {why}")));
-        return Ok(Found { problems, scripts: 0, collectors: 0, helpers: 0, settings_read });
+        found.problems.push(Diagnostic::warning(Code::NoInterpreter, format!("the scripts were not loaded: {why}")));
+        return Ok(found);
     }
-    if scripts > 0 {
-        let tryout = Tryout::new().await?;
-        let mut loads = futures_util::stream::iter(specs.iter().map(|spec| load(&tryout, spec))).buffered(AT_ONCE);
+    let is_told = |spec: &WorkerSpec| spec.dialect.facts().finder == Finder::Lister;
+    let (listers, scripts): (Vec<WorkerSpec>, Vec<WorkerSpec>) =
+        discovered.specs.into_iter().flat_map(WorkerSpec::apart).partition(is_told);
+    if listers.is_empty() && scripts.is_empty() {
+        return Ok(found);
+    }
+    let tryout = Tryout::new().await?;
+    found.load_scripts(&tryout, &scripts).await;
+    let told = found.list(&tryout, &listers).await;
+    found.load_told(&tryout, &told).await;
+    Ok(found)
+}
+
+impl Found {
+    async fn load_scripts(&mut self, tryout: &Tryout, specs: &[WorkerSpec]) {
+        self.scripts = specs.len();
+        let mut loads = futures_util::stream::iter(specs.iter().map(|spec| load(tryout, spec))).buffered(AT_ONCE);
         while let Some((spec, outcome)) = loads.next().await {
-            let is_helper = outcome.fatal.as_ref().is_some_and(Fatal::is_helper);
-            if is_helper && spec.has_siblings_in(&specs) {
-                helpers += 1;
+            let is_helper = outcome.fatal.as_ref().is_some_and(|fatal| fatal.passive);
+            if is_helper && spec.has_siblings_in(specs) {
+                self.helpers += 1;
                 continue;
             }
-            problems.extend(outcome.load_problems(spec));
-            collectors += outcome.jobs.map_or(0, |jobs| jobs.len());
+            self.problems.extend(outcome.load_problems(spec));
+            self.collectors += outcome.jobs.len();
+        }
+        self.scripts -= self.helpers;
+    }
+
+    /// Has the inputs tell their units; returns those that run.
+    async fn list(&mut self, tryout: &Tryout, listers: &[WorkerSpec]) -> Vec<WorkerSpec> {
+        let list = |lister| async move { (lister, tryout.list(lister, LOAD).await) };
+        let mut lists = futures_util::stream::iter(listers.iter().map(list)).buffered(AT_ONCE);
+        let mut specs = Vec::new();
+        while let Some((lister, outcome)) = lists.next().await {
+            self.note(outcome.listing_problems(lister));
+            let before = specs.len();
+            specs.extend(outcome.told(lister));
+            let units = specs.len() - before;
+            let told = self.told_of(lister.dialect);
+            told.units += units;
+            told.off += outcome.units.len() - units;
+        }
+        specs
+    }
+
+    async fn load_told(&mut self, tryout: &Tryout, specs: &[WorkerSpec]) {
+        let mut loads = futures_util::stream::iter(specs.iter().map(|spec| load(tryout, spec))).buffered(AT_ONCE);
+        while let Some((spec, outcome)) = loads.next().await {
+            self.note(outcome.load_problems(spec));
+            self.told_of(spec.dialect).jobs += outcome.jobs.len();
         }
     }
-    Ok(Found { problems, scripts: scripts - helpers, collectors, helpers, settings_read })
+
+    /// Takes problems over, each once: several units may have read one file.
+    fn note(&mut self, problems: Vec<Diagnostic>) {
+        for problem in problems {
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn told_of(&mut self, dialect: Dialect) -> &mut Told {
+        let at = self.told.iter().position(|told| told.dialect == dialect).unwrap_or_else(|| {
+            self.told.push(Told { dialect, units: 0, off: 0, jobs: 0 });
+            self.told.len() - 1
+        });
+        &mut self.told[at]
+    }
 }
 
 fn read(root: &Path, args: &Args) -> anyhow::Result<Result<Config, ConfigError>> {
@@ -133,7 +208,7 @@ fn read(root: &Path, args: &Args) -> anyhow::Result<Result<Config, ConfigError>>
 }
 
 async fn load<'a>(tryout: &Tryout, spec: &'a WorkerSpec) -> (&'a WorkerSpec, Outcome) {
-    (spec, tryout.run(spec, Mode::Check, 0, LOAD).await)
+    (spec, tryout.check(spec, LOAD).await)
 }
 
 #[derive(Serialize)]
@@ -143,6 +218,10 @@ struct Json {
     scripts: usize,
     collectors: usize,
     helpers: usize,
+    /// Of all dialects whose units are told.
+    units: usize,
+    jobs: usize,
+    off: usize,
     problems: Vec<JsonProblem>,
 }
 
@@ -154,14 +233,20 @@ impl Found {
             scripts: self.scripts,
             collectors: self.collectors,
             helpers: self.helpers,
+            units: self.told.iter().map(|told| told.units).sum(),
+            jobs: self.told.iter().map(|told| told.jobs).sum(),
+            off: self.told.iter().map(|told| told.off).sum(),
             problems: self.problems.iter().map(JsonProblem::of).collect(),
         }
     }
 
     fn summary(&self, errors: usize) -> String {
-        let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        let mut checked =
-            format!("{} with {} loaded", count(self.scripts, "script"), count(self.collectors, "collector"));
+        let mut parts = Vec::new();
+        if self.scripts > 0 || self.told.is_empty() {
+            parts.push(format!("{} with {}", count(self.scripts, "script"), count(self.collectors, "collector")));
+        }
+        parts.extend(self.told.iter().map(Told::summary));
+        let mut checked = format!("{} loaded", parts.join(", "));
         if self.helpers > 0 {
             checked.push_str(&format!(", {} without a collector", count(self.helpers, "helper module")));
         }
@@ -171,5 +256,16 @@ impl Found {
         }
         let rest = if self.settings_read { "" } else { "; the scripts of inputs with a fault were not loaded" };
         format!("{}, {}: {checked}{rest}\n", count(errors, "error"), count(warnings, "warning"))
+    }
+}
+
+impl Told {
+    /// `3 netdata jobs (2 off)`, `1 collectd plugin with 2 jobs`.
+    fn summary(&self) -> String {
+        let facts = self.dialect.facts();
+        let units = count(self.units, &format!("{} {}", facts.folder, facts.noun));
+        let jobs = if facts.noun == "job" { String::new() } else { format!(" with {}", count(self.jobs, "job")) };
+        let off = if self.off > 0 { format!(" ({} off)", self.off) } else { String::new() };
+        format!("{units}{jobs}{off}")
     }
 }

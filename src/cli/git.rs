@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::status::{escaped, exchange_within, no_agent, refusal, socket_of, understood};
 use super::table::{ago, span};
 use super::{Exit, say, show, small_runtime, warn};
+use crate::code::Code;
 use crate::config::repos::RepoUrl;
 use crate::config::{self, GitRepos, Repo as Settings, Surroundings};
 use crate::control::views::{Repo, RepoCommit};
 use crate::git::hostkeys::{self, HostKey, Trusted};
-use crate::git::program::{Git, Stop};
+use crate::git::program::{Programs, Stop};
 use crate::git::ssh;
 
 #[derive(clap::Args)]
@@ -137,7 +138,10 @@ fn one(repo: &Repo) -> String {
         out.push_str(&format!("             {change}\n"));
     }
     for held in &repo.held {
-        out.push_str(&format!("    kept     {} runs on in its earlier version: {}\n", held.script, held.why));
+        out.push_str(&format!(
+            "    kept     {} runs on in its version of before, if there is one: {}\n",
+            held.unit, held.why
+        ));
     }
     if let Some(refused) = &repo.refused {
         out.push_str(&format!("    refused  {}, {}\n", named(&refused.commit), ago(refused.ago_s)));
@@ -236,11 +240,11 @@ fn trust(root: &Path, args: &TrustArgs) -> Exit {
         Err(_) => GitRepos::default_in(root, &around),
     };
     let file = args.known_hosts.clone().unwrap_or_else(|| file_for(&repos, &url));
-    let git = Git::new(&repos, &Settings::plain("trust", url.clone()), &repos.dir, Stop::default());
-    let keys = match hostkeys::offered(&git, &url) {
+    let programs = Programs::new(&repos, &Settings::plain("trust", url.clone()), &repos.dir, Stop::default());
+    let keys = match hostkeys::offered(&programs, &url) {
         Ok(keys) => keys,
         Err(error) => {
-            warn(&format!("error[PD0608]: {error}\n"));
+            warn(&format!("error[{}]: {error}\n", Code::Unreachable));
             return Exit::Git;
         }
     };
@@ -261,7 +265,10 @@ fn trust(root: &Path, args: &TrustArgs) -> Exit {
         }
     };
     if chosen.is_empty() {
-        warn("error[PD0602]: none of these keys has the fingerprint that was given; nothing was written\n");
+        warn(&format!(
+            "error[{}]: none of these keys has the fingerprint that was given; nothing was written\n",
+            Code::ChangedHostKey
+        ));
         return Exit::Git;
     }
     match hostkeys::trust(&file, &chosen) {
@@ -275,7 +282,7 @@ fn trust(root: &Path, args: &TrustArgs) -> Exit {
             Exit::Ok
         }
         Err(error) => {
-            warn(&format!("error[PD0702]: could not write {}: {error}\n", file.display()));
+            warn(&format!("error[{}]: could not write {}: {error}\n", Code::NoRight, file.display()));
             Exit::Failed
         }
     }
@@ -293,8 +300,8 @@ fn file_for(repos: &GitRepos, url: &RepoUrl) -> PathBuf {
     ssh::known_hosts(repos, of_host.unwrap_or(&plain)).remove(0)
 }
 
-/// The lines of the status about repositories that somebody has to look at.
+/// The lines of the status about repositories that somebody has to look at, or of which something was left out.
 pub(super) fn troubles(repos: &[Repo]) -> String {
-    let bad = repos.iter().filter(|repo| !repo.is_well());
-    bad.map(|repo| format!("\n{}", one(repo))).collect()
+    let odd = repos.iter().filter(|repo| !repo.is_well() || !repo.notes.is_empty());
+    odd.map(|repo| format!("\n{}", one(repo))).collect()
 }

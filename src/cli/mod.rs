@@ -5,12 +5,15 @@ mod check;
 mod deadletter;
 mod git;
 mod reload;
+mod resources;
 mod restart;
 mod run;
+mod screen;
 mod sink;
 mod stack;
 mod status;
 mod table;
+mod unit;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +23,8 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::{Config, Diagnostic, Surroundings};
+use crate::platform;
+use crate::words::count;
 
 /// Why a command ended (spec/experience 7.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +70,21 @@ enum Command {
     Run(run::Args),
     /// Check the settings and load every script in a throw-away worker
     Check(check::Args),
-    /// Show what each script and sink does, and why not
+    /// Show what each unit and sink does, and why not
     Status(status::Args),
     /// Show what a live worker is doing: the Python stacks of all its threads
     Stack(stack::Args),
-    /// Have changed scripts and settings take effect now, and say what became of each
+    /// Have changed files and settings take effect now, and say what became of each
     Reload(reload::Args),
-    /// End a script's worker once its run is done, and start it anew from the file as it is
+    /// End a unit's worker once its run is done, and start it anew from the files as they are
     Restart(restart::Args),
-    /// Have a script run now; one that waits to be tried again is tried
+    /// Have all jobs of a unit run now, those that wait for their check after it; one that waits to be tried again is tried
     RunNow(restart::Args),
+    /// Have jobs that wait for their check make it now; what waits to be tried again is tried
+    Recheck(restart::RecheckArgs),
     /// List the sinks, or give up what waits for one
     Sink(sink::Args),
-    /// Show and pull the git repositories that scripts come from
+    /// Show and pull the git repositories that scripts and settings come from
     Git(git::Args),
     /// Show what was refused for good and why, or send it again
     Deadletter(deadletter::Args),
@@ -85,7 +92,10 @@ enum Command {
 
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
+    platform::hear_all_signals();
     let cli = Cli::parse();
+    // Whatever a command leaves in `data` or `gitrepos`; scripts get what they would have had.
+    platform::keep_private();
     let root = root_of(cli.root);
     let exit = match cli.command.unwrap_or(Command::Agent) {
         Command::Agent => agent::main(&root),
@@ -96,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::main(&root, &args),
         Command::Restart(args) => restart::restart(&root, &args),
         Command::RunNow(args) => restart::run_now(&root, &args),
+        Command::Recheck(args) => restart::recheck(&root, &args),
         Command::Sink(args) => sink::main(&root, &args),
         Command::Git(args) => git::main(&root, &args),
         Command::Deadletter(args) => deadletter::main(&root, &args),
@@ -146,10 +157,9 @@ fn settings(root: &Path) -> Result<Config, Exit> {
     app::repos::settings(root, &Surroundings::of_this_process()).map_err(|error| {
         show(&error.faults);
         show(&error.warnings);
-        let count = error.faults.len();
         warn(&format!(
-            "{count} {} in the settings below {}\n",
-            if count == 1 { "fault" } else { "faults" },
+            "{} in the settings below {}\n",
+            count(error.faults.len(), "fault"),
             root.join("conf.d").display()
         ));
         Exit::Faults

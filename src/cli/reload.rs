@@ -1,4 +1,4 @@
-//! `pythond reload`: has what is on disk take effect, waits for it, and says what became of each script.
+//! `pythond reload`: has what is on disk take effect, waits for it, and says what became of each unit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::status::{exchange_within, no_agent, refusal, socket_of, understood};
 use super::table::layout;
 use super::{Exit, say, short, small_runtime, warn};
-use crate::control::views::{Reloaded, ReloadedScript};
+use crate::control::views::{Reloaded, ReloadedUnit, UnitOutcome};
+use crate::words::count;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -46,14 +47,12 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
 
 fn text(outcome: &Reloaded) -> String {
     if !outcome.faults.is_empty() {
-        let count = outcome.faults.len();
-        let faults = if count == 1 { "fault" } else { "faults" };
-        return format!("{count} {faults} in the settings: nothing was changed\n");
+        return format!("{} in the settings: nothing was changed\n", count(outcome.faults.len(), "fault"));
     }
-    let changed = |line: &&ReloadedScript| !matches!(line.outcome.as_str(), "unchanged" | "helper");
-    let rows: Vec<Vec<String>> = outcome.scripts.iter().filter(changed).map(row).collect();
+    let changed = |line: &&ReloadedUnit| line.outcome.is_news();
+    let rows: Vec<Vec<String>> = outcome.units.iter().filter(changed).map(row).collect();
     let mut text = layout(&rows, "");
-    for line in outcome.scripts.iter().filter(|line| line.outcome == "refused") {
+    for line in outcome.units.iter().filter(|line| line.outcome == UnitOutcome::Refused) {
         text.push_str(&format!(
             "\n▲ {} is refused: {}\n",
             line.id,
@@ -77,22 +76,23 @@ fn text(outcome: &Reloaded) -> String {
     text
 }
 
-fn row(line: &ReloadedScript) -> Vec<String> {
-    let more = match (line.outcome.as_str(), line.pid, &line.why) {
-        ("refused", ..) => "the version before runs on, if there is one".to_owned(),
+fn row(line: &ReloadedUnit) -> Vec<String> {
+    let more = match (line.outcome, line.pid, &line.why) {
+        (UnitOutcome::Refused, ..) => "the version before runs on, if there is one".to_owned(),
         (_, Some(pid), Some(why)) => format!("pid {pid}, {why}"),
         (_, Some(pid), None) => format!("pid {pid}"),
         (_, None, why) => why.clone().unwrap_or_default(),
     };
-    vec![line.id.clone(), line.outcome.clone(), short(Path::new(&line.file)), more]
+    vec![line.id.clone(), line.outcome.to_string(), short(Path::new(&line.file)), more]
 }
 
 fn summary(outcome: &Reloaded) -> String {
-    let words = ["started", "restarted", "updated", "stopped", "refused", "helper", "unchanged"];
-    let counted = words.iter().filter_map(|word| {
-        let count = outcome.scripts.iter().filter(|line| line.outcome == *word).count();
+    use UnitOutcome::{Helper, Refused, Restarted, Started, Stopped, Unchanged, Updated};
+    let words = [Started, Restarted, Updated, Stopped, Refused, Helper, Unchanged];
+    let counted = words.into_iter().filter_map(|word| {
+        let count = outcome.units.iter().filter(|line| line.outcome == word).count();
         (count > 0).then(|| format!("{count} {word}"))
     });
     let counted: Vec<String> = counted.collect();
-    if counted.is_empty() { "no scripts\n".to_owned() } else { format!("scripts: {}\n", counted.join(", ")) }
+    if counted.is_empty() { "no units\n".to_owned() } else { format!("units: {}\n", counted.join(", ")) }
 }

@@ -6,6 +6,7 @@ use super::status::{escaped, exchange, no_agent, refusal, socket_of, understood}
 use super::table::{bytes, layout, span};
 use super::{Exit, say, small_runtime, warn};
 use crate::control::views::{Sink, Skipped, Status};
+use crate::words::count;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -60,7 +61,9 @@ fn said(skipped: &Skipped) -> String {
         Skipped { sink, forgotten: true, .. } => {
             format!("{sink} is no longer in the settings; its place in the buffer is forgotten\n")
         }
-        Skipped { sink, points, .. } => format!("{sink} does not get the {points} points that waited for it\n"),
+        Skipped { sink, points, .. } => {
+            format!("{sink} does not get what waited for it: {}\n", count(*points, "point"))
+        }
     }
 }
 
@@ -90,7 +93,7 @@ fn row(sink: &Sink) -> Vec<String> {
     vec![
         sink.name.clone(),
         sink.kind.clone(),
-        sink.state.clone(),
+        sink.state.to_string(),
         sink.delivered.to_string(),
         sink.behind_points.to_string(),
         bytes(sink.behind_bytes),

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of, understood};
-use super::{Exit, say, small_runtime, warn};
-use crate::control::views::{Stack, Status};
+use super::status::of_unit;
+use super::{Exit, say, warn};
+use crate::control::views::Stack;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The script: its name as in `pythond status`, or the end of it
+    /// The unit: its name as in `pythond status`, or the end of it
     name: String,
     /// Print JSON
     #[arg(long)]
@@ -16,33 +16,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
-    let socket = socket_of(root);
-    let runtime = small_runtime();
-    let ask = |path: &str| runtime.block_on(exchange(&socket, "GET", path, Vec::new()));
-    let status = match ask("/api/v1/status") {
-        Ok((_, body)) => body,
-        Err(error) => return no_agent(&socket, root, &error),
-    };
-    let status: Status = match understood(&status) {
-        Ok(status) => status,
-        Err(exit) => return exit,
-    };
-    let id = match pick(&status, &args.name) {
-        Ok(script) => script.id.clone(),
-        Err(text) => {
-            warn(&text);
-            return Exit::Usage;
-        }
-    };
-    match ask(&format!("/api/v1/scripts/{}/stack", escaped(&id))) {
-        Ok((code, body)) if code.is_success() => {
-            understood::<Stack>(&body).map_or_else(|exit| exit, |stack| show(&stack, args.json))
-        }
-        Ok((_, body)) => {
-            warn(&format!("error: the agent refused: {}\n", refusal(&body)));
-            Exit::Failed
-        }
-        Err(error) => no_agent(&socket, root, &error),
+    match of_unit::<Stack>(root, &args.name, "stack") {
+        Ok(stack) => show(&stack, args.json),
+        Err(exit) => exit,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `pythond status`: asks the agent over its Unix socket and says for each script what happened and what comes next.
+//! `pythond status`: asks the agent over its Unix socket and says for each unit what happened and what comes next.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,17 +7,26 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 
 use super::table::{ago, bytes, layout, span};
-use super::{Exit, say, small_runtime, warn};
+use super::unit::{ahead, next, one};
+use super::{Exit, resources, say, screen, small_runtime, warn};
 use crate::app;
 use crate::config::{self, Surroundings};
-use crate::control::views::{Mechanism, Script, Sink, Status};
+use crate::control::views::{Job, Mechanism, Refused, Refusing, Sink, Status, Unit};
+use crate::dialect::Dialect;
 use crate::platform::{self, reachable};
+use crate::words::count;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Show one script in full: its name as in the list, or the end of it
+    /// Show one unit in full: its name as in the list, or the end of it
     name: Option<String>,
-    /// Print the status as JSON
+    /// List all units: also those that are off, and those of stock settings that found nothing to collect
+    #[arg(long, conflicts_with = "name")]
+    all: bool,
+    /// Show what the unit runs against: each resource, when it is gone, its next run and how the last one went
+    #[arg(long, requires = "name", conflicts_with = "all")]
+    resources: bool,
+    /// Print it as JSON
     #[arg(long)]
     json: bool,
     /// Show it again every two seconds, until Ctrl-C
@@ -26,15 +35,20 @@ pub(super) struct Args {
 }
 
 const ANSWER: Duration = Duration::from_secs(10);
+/// Jobs of one unit that the list shows one by one.
+const JOBS_LISTED: usize = 10;
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
     let socket = socket_of(root);
     let runtime = small_runtime();
     loop {
-        let exit = match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
-            Ok(body) => print(&body, args),
-            Err(error) => no_agent(&socket, root, &error),
+        let exit = match &args.name {
+            Some(name) if args.resources => resources::show(root, name, args.json, args.watch),
+            _ => match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
+                Ok(body) => print(&body, args),
+                Err(error) => no_agent(&socket, root, &error),
+            },
         };
         if !args.watch || exit != Exit::Ok {
             return exit;
@@ -121,6 +135,30 @@ pub(super) async fn exchange_within(
         .map_err(|_| anyhow::anyhow!("no answer within {} s", patience.as_secs()))?
 }
 
+/// Asks the agent for something of the unit that a name means; what is wrong has been said.
+pub(super) fn of_unit<T: serde::de::DeserializeOwned>(root: &Path, name: &str, what: &str) -> Result<T, Exit> {
+    let socket = socket_of(root);
+    let runtime = small_runtime();
+    let ask = |path: &str| {
+        let answer = runtime.block_on(exchange(&socket, "GET", path, Vec::new()));
+        answer.map_err(|error| no_agent(&socket, root, &error))
+    };
+    let status: Status = understood(&ask("/api/v1/status")?.1)?;
+    let id = match pick(&status, name) {
+        Ok(unit) => &unit.id,
+        Err(text) => {
+            warn(&text);
+            return Err(Exit::Usage);
+        }
+    };
+    let (code, body) = ask(&format!("/api/v1/units/{}/{what}", escaped(id)))?;
+    if code.is_success() {
+        return understood(&body);
+    }
+    warn(&format!("error: the agent refused: {}\n", refusal(&body)));
+    Err(Exit::Failed)
+}
+
 /// A text as a part of a path or of the arguments behind it.
 pub(super) fn escaped(text: &str) -> String {
     let one = |byte: u8| match byte {
@@ -141,69 +179,76 @@ fn print(body: &[u8], args: &Args) -> Exit {
             warn(&text);
             Exit::Usage
         }
-        (Some(Ok(script)), true) => json(script),
+        (Some(Ok(unit)), true) => json(unit),
         (None, true) => json(&status),
-        (Some(Ok(script)), false) => {
-            say(&one(script));
+        (Some(Ok(unit)), false) => {
+            say(&one(unit, screen::width()));
             Exit::Ok
         }
         (None, false) => {
             if args.watch {
-                say("\x1b[H\x1b[2J");
+                screen::clear();
             }
-            say(&all(&status));
+            say(&list(&status, args.all));
             Exit::Ok
         }
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Exit {
+pub(super) fn json(value: &impl serde::Serialize) -> Exit {
     say(&format!("{}\n", serde_json::to_string_pretty(value).expect("the views always serialise")));
     Exit::Ok
 }
 
-pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Script, String> {
-    if let Some(script) = status.scripts.iter().find(|script| script.id == name) {
-        return Ok(script);
+pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, String> {
+    if let Some(unit) = status.units.iter().find(|unit| unit.id == name) {
+        return Ok(unit);
     }
     let (suffix, file) = (format!(".{name}"), format!("/{name}"));
-    // Of a script with a process for each class, the part before the class names all of them.
+    // Of a file with a process for each class, the part before the class names all of them.
     let ends = |id: &str| id == name || id.ends_with(&suffix);
-    let is_named = |id: &str| ends(id) || id.split_once(':').is_some_and(|(script, _)| ends(script));
-    let near: Vec<&Script> =
-        status.scripts.iter().filter(|script| is_named(&script.id) || script.file.ends_with(&file)).collect();
-    if let [script] = near[..] {
-        return Ok(script);
+    let is_named = |id: &str| ends(id) || id.split_once(':').is_some_and(|(file, _)| ends(file));
+    let near: Vec<&Unit> =
+        status.units.iter().filter(|unit| is_named(&unit.id) || unit.file.ends_with(&file)).collect();
+    if let [unit] = near[..] {
+        return Ok(unit);
     }
-    let known: Vec<&str> = status.scripts.iter().map(|script| script.id.as_str()).collect();
+    let known: Vec<&str> = status.listed().map(|unit| unit.id.as_str()).collect();
     let ends: Vec<&str> = known.iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
     let by_end =
         || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
-    let several: Vec<&str> = near.iter().map(|script| script.id.as_str()).collect();
+    let several: Vec<&str> = near.iter().map(|unit| unit.id.as_str()).collect();
     // One letter is near to any other.
     let meant = config::nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
     Err(match (&several[..], meant) {
         ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
-        (_, Some(meant)) => format!("error: no script is called `{name}`; did you mean `{meant}`?\n"),
-        _ => format!("error: no script is called `{name}`; there are: {}\n", known.join(", ")),
+        (_, Some(meant)) => format!("error: no unit is called `{name}`; did you mean `{meant}`?\n"),
+        _ => format!("error: no unit is called `{name}`; there are: {}\n", known.join(", ")),
     })
 }
 
-fn all(status: &Status) -> String {
+fn list(status: &Status, all: bool) -> String {
     let mut out = headline(status);
-    if status.scripts.is_empty() {
-        out.push_str("no scripts: enable a folder in conf.d/pythond.conf\n");
-    } else {
+    let shown: Vec<&Unit> = status.units.iter().filter(|unit| all || unit.is_listed()).collect();
+    if status.units.is_empty() {
+        out.push_str("no units: enable an input in conf.d\n");
+    } else if !shown.is_empty() {
         let mut rows = vec![
             ["NAME", "STATE", "LAST RUN", "TOOK", "POINTS", "REFUSED", "FAILED", "NEXT", "RESTARTS", "MEM"]
                 .map(str::to_owned)
                 .to_vec(),
         ];
-        rows.extend(status.scripts.iter().map(row));
+        rows.extend(shown.iter().flat_map(|unit| rows_of(unit)));
         out.push_str(&layout(&rows, ""));
     }
-    for script in status.scripts.iter().filter(|script| !script.is_well()) {
-        out.push_str(&format!("\n▲ {}: {}\n", script.id, trouble(script)));
+    if !all {
+        out.push_str(&quiet(status));
+    }
+    for unit in status.units.iter().filter(|unit| !unit.is_well()) {
+        out.push_str(&format!("\n▲ {}: {}\n", unit.id, trouble(unit, screen::width())));
+    }
+    if all {
+        out.push_str(&reasons(&shown));
     }
     for sink in &status.sinks {
         if let Some(text) = sink_trouble(sink) {
@@ -218,16 +263,44 @@ fn all(status: &Status) -> String {
     out
 }
 
+/// `63 stock jobs found nothing to collect`: in one line for each dialect, nobody has to do anything about them.
+fn quiet(status: &Status) -> String {
+    let one = |dialect: &Dialect| {
+        let facts = dialect.facts();
+        let found = status.units.iter().filter(|unit| unit.is_quiet() && unit.dialect == facts.folder).count();
+        let text = || {
+            format!(
+                "{} found nothing to collect: pythond status --all\n",
+                count(found, &format!("stock {}", facts.noun))
+            )
+        };
+        (found > 0).then(text)
+    };
+    Dialect::ALL.iter().filter_map(one).collect()
+}
+
+/// Why those are as they are that nobody has to look at.
+fn reasons(shown: &[&Unit]) -> String {
+    let hidden = shown.iter().filter(|unit| !unit.is_listed());
+    let why = |unit: &Unit| unit.why.clone().unwrap_or_default();
+    let rows: Vec<Vec<String>> = hidden.map(|unit| vec![unit.id.clone(), unit.state.to_string(), why(unit)]).collect();
+    if rows.is_empty() { String::new() } else { format!("\n{}", layout(&rows, "  ")) }
+}
+
 fn headline(status: &Status) -> String {
-    let well = status.scripts.iter().filter(|script| script.is_well()).count();
-    let scripts = match status.scripts.len() - well {
-        0 => format!("{well} script{}", if well == 1 { ": well" } else { "s: all well" }),
-        bad => format!("{} scripts: {well} well, {bad} not", status.scripts.len()),
+    let (well, all) = status.well();
+    let units = match all - well {
+        0 => format!("{well} unit{}", if well == 1 { ": well" } else { "s: all well" }),
+        bad => format!("{all} units: {well} well, {bad} not"),
+    };
+    let warned = match status.with_warnings() {
+        0 => String::new(),
+        count => format!(", {count} with warnings"),
     };
     let sinks: Vec<String> = status.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.state)).collect();
     let listen = status.listen.as_deref().map_or("socket only".to_owned(), |listen| format!("http://{listen}/"));
     format!(
-        "pythond {}  running {}  {listen}\n{scripts}   sinks: {}   buffer: {}\n\n",
+        "pythond {}  running {}  {listen}\n{units}{warned}   sinks: {}   buffer: {}\n\n",
         status.version,
         span(status.uptime_s),
         sinks.join(", "),
@@ -240,10 +313,15 @@ fn waiting(status: &Status) -> String {
     if let Some(why) = &status.buffer.poisoned {
         return format!("NOT WRITTEN ANY MORE: {why}");
     }
+    if let Some(refusing) = &status.buffer.refusing {
+        let Refusing { since_s, reports, why, help } = refusing;
+        return format!("REPORTS ARE REFUSED for {}, {reports} so far: {why}\n▲ {help}", span(*since_s));
+    }
     match (behind, status.buffer.oldest_s) {
         (0, _) => "nothing waits".to_owned(),
         (points, oldest) => format!(
-            "{points} points wait{}, {} of {}",
+            "{}{}, {} of {}",
+            if points == 1 { "1 point waits".to_owned() } else { format!("{points} points wait") },
             oldest.map(|age| format!(", the oldest {}", span(age))).unwrap_or_default(),
             bytes(status.buffer.bytes),
             bytes(status.buffer.max_bytes)
@@ -251,63 +329,105 @@ fn waiting(status: &Status) -> String {
     }
 }
 
-fn row(script: &Script) -> Vec<String> {
-    let run = script.last_run.as_ref();
+/// The row of a unit, and below it those of its jobs that are not well, where it has others beside them.
+fn rows_of(unit: &Unit) -> Vec<Vec<String>> {
+    let jobs = || unit.jobs_not_well();
+    let mut rows = vec![row(unit)];
+    rows.extend(jobs().take(JOBS_LISTED).map(job_row));
+    let more = jobs().count().saturating_sub(JOBS_LISTED);
+    if more > 0 {
+        rows.push(vec![format!("  and {}", count(more, "more job"))]);
+    }
+    rows
+}
+
+fn row(unit: &Unit) -> Vec<String> {
+    let run = unit.last_run.as_ref();
     vec![
-        script.id.clone(),
-        script.state.clone(),
+        unit.id.clone(),
+        state(unit),
         run.map_or("none yet".to_owned(), |run| ago(run.ago_s)),
         run.map_or(String::new(), |run| format!("{:.1} ms", run.ms)),
-        script.points_accepted.to_string(),
-        script.points_refused.to_string(),
-        script.runs_failed.to_string(),
-        next(script),
-        script.restarts.to_string(),
-        script.memory_bytes.map_or(String::new(), bytes),
+        unit.points_accepted.to_string(),
+        unit.points_refused.to_string(),
+        unit.runs_failed.to_string(),
+        next(unit),
+        unit.restarts.to_string(),
+        unit.memory_bytes.map_or(String::new(), bytes),
     ]
 }
 
-fn next(script: &Script) -> String {
-    match (&script.next, script.next_in_s) {
-        (Some(what), Some(seconds)) if seconds >= 0.5 => format!("{what} in {}", span(seconds)),
-        (Some(what), _) => what.clone(),
-        (None, _) => "-".to_owned(),
+/// `ok, 2 warnings`
+fn state(unit: &Unit) -> String {
+    match unit.all_warnings() {
+        0 => unit.state.to_string(),
+        1 => format!("{}, 1 warning", unit.state),
+        more => format!("{}, {more} warnings", unit.state),
     }
 }
 
+fn job_row(job: &Job) -> Vec<String> {
+    let run = job.last_run.as_ref();
+    vec![
+        format!("  {}", job.key),
+        job.state.to_string(),
+        run.map_or("none yet".to_owned(), |run| ago(run.ago_s)),
+        run.map_or(String::new(), |run| format!("{:.1} ms", run.ms)),
+        job.points.to_string(),
+        String::new(),
+        job.runs_failed.to_string(),
+        job.next_in_s.map_or("-".to_owned(), |seconds| ahead(job.state.comes_next(), seconds)),
+    ]
+}
+
 /// What happened, what comes next.
-fn trouble(script: &Script) -> String {
-    let mut text = script.why.clone().unwrap_or_else(|| script.state.clone());
-    text.push_str(&format!("\n    next: {}", next(script)));
-    if let Some(refusal) = &script.last_refusal
-        && !text.contains(refusal.as_str())
+fn trouble(unit: &Unit, width: Option<usize>) -> String {
+    let why = unit.why.clone().unwrap_or_else(|| unit.state.to_string());
+    let mut text = screen::sentence(&why, unit.id.len() + 4, width);
+    text.push_str(&format!("\n    next: {}", next(unit)));
+    if let Some(refusal) = &unit.last_refusal
+        && !why.contains(refusal.as_str())
     {
-        text.push_str(&format!("\n    last refused point: {refusal}"));
+        text.push_str(&format!("\n    last refused point: {}", screen::sentence(refusal, 24, width)));
     }
-    if script.output_dropped > 0 && !text.contains("output") {
-        text.push_str(&format!("\n    {} lines of output over the rate limit were dropped", script.output_dropped));
+    if unit.output_dropped > 0 && !why.contains("output") {
+        text.push_str(&format!("\n    {} lines of output over the rate limit were dropped", unit.output_dropped));
     }
-    text.push_str(&format!("\n    more: pythond status {}", script.id));
+    if unit.waits_for_check() {
+        text.push_str(&format!("\n    check now: pythond recheck {}", unit.id));
+    }
+    text.push_str(&format!("\n    more: pythond status {}", unit.id));
     text
 }
 
 fn sink_trouble(sink: &Sink) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(why) = &sink.why {
-        let next = sink.next_in_s.map(|seconds| format!(", next try in {}", span(seconds))).unwrap_or_default();
+        let next = sink.next_in_s.map(|seconds| format!(", {}", ahead("next try", seconds))).unwrap_or_default();
         parts.push(format!("{} for {}: {why}; attempt {}{next}", sink.state, span(sink.since_s), sink.attempts));
-        parts.push(format!("{} points wait on disk; nothing is lost", sink.behind_points));
+        let (points, verb) =
+            (count(sink.behind_points, "point"), if sink.behind_points == 1 { "waits" } else { "wait" });
+        parts.push(format!("{points} {verb} on disk; nothing is lost"));
     }
     if sink.skipped > 0 {
         parts.push(format!(
-            "{} points were skipped: at the cap of the buffer, by `pythond sink skip`, or damaged",
-            sink.skipped
+            "{} skipped: at the cap of the buffer, by `pythond sink skip`, or damaged",
+            were(sink.skipped)
         ));
     }
     if sink.dead > 0 {
-        parts.push(format!("{} points were refused for good: see data/dead/{}", sink.dead, sink.name));
+        parts.push(format!("{} refused for good, kept in data/dead/{}", were(sink.dead), sink.name));
     }
+    parts.extend(sink.refused.iter().map(|refused| {
+        let Refused { source, points, why, ago_s } = refused;
+        format!("  {} of {source}, the last {}: {why}", count(*points, "point"), ago(*ago_s))
+    }));
     (!parts.is_empty()).then(|| parts.join("\n    "))
+}
+
+/// `1 point was`, `3 points were`
+fn were(points: u64) -> String {
+    format!("{} {}", count(points, "point"), if points == 1 { "was" } else { "were" })
 }
 
 /// Fields left out are no trouble, but nobody should have to guess where they are.
@@ -339,7 +459,11 @@ fn footer(status: &Status) -> String {
         out.push_str(&format!("\n▲ {problem}\n"));
     }
     for dead in status.dead_letters.iter().filter(|dead| dead.who == "ingest" && dead.points > 0) {
-        out.push_str(&format!("\n{} points refused at ingest are in data/dead/ingest\n", dead.points));
+        out.push_str(&format!("\n{} refused at ingest: see data/dead/ingest\n", were(dead.points)));
+    }
+    for repaired in &status.repaired {
+        let (text, times) = (&repaired.text, repaired.times);
+        out.push_str(&format!("\n  points to {}: {text} ({}, {times}×)\n", repaired.input, ago(repaired.ago_s)));
     }
     for error in &status.last_errors {
         out.push_str(&format!("\n▲ {} says: {} ({}, {}×)\n", error.input, error.text, ago(error.ago_s), error.times));
@@ -371,64 +495,4 @@ fn held_by(mechanisms: &[Mechanism]) -> String {
         (active, missing) if missing.is_empty() => format!("\nworkers are held by: {active}\n"),
         (active, missing) => format!("\nworkers are held by: {active}; not on this machine: {missing}\n"),
     }
-}
-
-fn one(script: &Script) -> String {
-    let mark = if script.is_well() { "●" } else { "▲" };
-    let mut out = format!("{mark} {} - {}\n", script.id, script.file);
-    let mut line = |key: &str, value: String| out.push_str(&format!("{key:>9}: {value}\n"));
-    line("state", format!("{} for {}", script.state, span(script.since_s)));
-    if let Some(why) = &script.why {
-        line("why", why.clone());
-    }
-    for warning in script.warnings.iter().filter(|warning| script.why.as_ref() != Some(warning)) {
-        line("warning", warning.clone());
-    }
-    if script.state == "helper" {
-        line("why", "holds no collector; it is taken for a module that other scripts import".to_owned());
-    }
-    line("next", next(script));
-    line("input", script.input.clone());
-    let pid = script.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
-    let memory = script.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
-    line("worker", format!("{pid}{memory}, {} restarts", script.restarts));
-    let took = script.start_ms.map_or(String::new(), |ms| format!(" in {ms:.0} ms"));
-    match (script.started_by.as_deref(), &script.exec_why) {
-        (Some("fork"), _) => line("started", format!("by the zygote of its interpreter{took}")),
-        (Some(_), Some(why)) => line("started", format!("as a program of its own{took}: {why}")),
-        _ => {}
-    }
-    if let Some(why) = &script.recycled_why {
-        line("replaced", format!("{}×, last for {why}", script.recycled));
-    }
-    for job in &script.jobs {
-        line("collector", format!("{} (class {}), every {} s", job.name, job.class, job.interval_s));
-    }
-    line("runs", format!("{} ok, {} failed, {} skipped", script.runs_ok, script.runs_failed, script.skipped_ticks));
-    line("points", format!("{} kept, {} refused", script.points_accepted, script.points_refused));
-    if let Some(refusal) = &script.last_refusal {
-        line("refused", refusal.clone());
-    }
-    if script.output_dropped > 0 {
-        line("output", format!("{} lines over the rate limit dropped", script.output_dropped));
-    }
-    if let Some(error) = &script.last_error {
-        let place = error.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
-        line("error", format!("{}{place}, {}×, last {}", error.text, error.times, ago(error.last_ago_s)));
-        out.push_str(&indented(&error.traceback));
-    }
-    for (title, text) in [("stack where it hung or died", script.stack.clone()), ("last output", words(script))] {
-        if let Some(text) = text {
-            out.push_str(&format!("{title}\n{}", indented(&text)));
-        }
-    }
-    out
-}
-
-fn words(script: &Script) -> Option<String> {
-    (!script.last_words.is_empty()).then(|| script.last_words.join("\n"))
-}
-
-fn indented(text: &str) -> String {
-    text.trim_end().lines().map(|line| format!("    {line}\n")).collect()
 }

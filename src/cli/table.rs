@@ -23,7 +23,7 @@ pub(super) fn layout(rows: &[Vec<String>], indent: &str) -> String {
 pub(super) fn span(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
-        0 => "now".to_owned(),
+        0 => "under 1 s".to_owned(),
         1..120 => format!("{whole} s"),
         120..3600 => format!("{} min", whole / 60),
         3600..172_800 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
@@ -33,10 +33,7 @@ pub(super) fn span(seconds: f64) -> String {
 
 /// `3 s ago`, or `now`.
 pub(super) fn ago(seconds: f64) -> String {
-    match span(seconds).as_str() {
-        "now" => "now".to_owned(),
-        span => format!("{span} ago"),
-    }
+    if seconds < 0.5 { "now".to_owned() } else { format!("{} ago", span(seconds)) }
 }
 
 /// `0 B`, `1.2 MiB`.
@@ -63,11 +60,17 @@ mod tests {
 
     #[test]
     fn spans_and_sizes_read_well() {
-        for (seconds, text) in
-            [(0.2, "now"), (1.4, "1 s"), (119.0, "119 s"), (180.0, "3 min"), (7860.0, "2 h 11 min"), (200_000.0, "2 d")]
-        {
+        for (seconds, text) in [
+            (0.2, "under 1 s"),
+            (1.4, "1 s"),
+            (119.0, "119 s"),
+            (180.0, "3 min"),
+            (7860.0, "2 h 11 min"),
+            (200_000.0, "2 d"),
+        ] {
             assert_eq!(span(seconds), text);
         }
+        assert_eq!((ago(0.2).as_str(), ago(3.0).as_str()), ("now", "3 s ago"));
         for (count, text) in [(0, "0 B"), (1023, "1023 B"), (1_258_291, "1.2 MiB"), (5 << 40, "5120.0 GiB")] {
             assert_eq!(bytes(count), text);
         }

@@ -1,5 +1,6 @@
 //! A message about somebody's text (settings or script): stable code, place, the source line, and what would be right.
 
+use crate::code::Code;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -14,7 +15,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Stable code such as `PD0102` (spec/experience 7.4).
-    pub code: &'static str,
+    pub code: Code,
     pub severity: Severity,
     /// Headline: lower case, no full stop, says what would be right where one line can.
     pub message: String,
@@ -43,16 +44,16 @@ pub struct Place {
 
 impl Diagnostic {
     /// Starts an error; the caller adds what else is known.
-    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Error, message.into())
     }
 
     /// Starts a warning; the caller adds what else is known.
-    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
         Self::new(code, Severity::Warning, message.into())
     }
 
-    fn new(code: &'static str, severity: Severity, message: String) -> Self {
+    fn new(code: Code, severity: Severity, message: String) -> Self {
         Self { code, severity, message, place: None, other: None, notes: Vec::new(), help: None }
     }
 
@@ -87,7 +88,7 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut report = Group::with_title(level.primary_title(&self.message).id(self.code));
+        let mut report = Group::with_title(level.primary_title(&self.message).id(self.code.as_str()));
         if let Some(place) = &self.place {
             report = place.add_to(report, AnnotationKind::Primary, cwd);
         }
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_diagnostic_shows_line_caret_label_notes_and_help() {
-        let diagnostic = Diagnostic::error("PD0102", "unknown key `dris`")
+        let diagnostic = Diagnostic::error(Code::UnknownKey, "unknown key `dris`")
             .at(place("/srv/conf.d/disk.conf", 6, 3, 4, "  dris = [\"disk\"]", "did you mean `dirs`?"))
             .with_note("keys here are `name`, `cmd`, `dirs`")
             .with_help("write `dirs`");
@@ -163,7 +164,7 @@ error[PD0102]: unknown key `dris`
 
     #[test]
     fn the_second_place_is_shown_too() {
-        let diagnostic = Diagnostic::error("PD0105", "`[buffer]` is given twice")
+        let diagnostic = Diagnostic::error(Code::GivenTwice, "`[buffer]` is given twice")
             .at(place("/srv/conf.d/b.conf", 12, 2, 6, "[buffer]", ""))
             .with_other(place("/elsewhere/a.conf", 1, 2, 6, "[buffer]", "first given here"));
         let expected = "\
@@ -182,24 +183,26 @@ error[PD0105]: `[buffer]` is given twice
 
     #[test]
     fn a_file_as_a_whole_and_no_place_at_all_are_shown_without_source() {
-        let whole = Diagnostic::warning("PD0111", "`x.toml` is not read").at(Place::of_file("/srv/conf.d/x.toml"));
+        let whole =
+            Diagnostic::warning(Code::IgnoredFile, "`x.toml` is not read").at(Place::of_file("/srv/conf.d/x.toml"));
         assert_eq!(rendered(&whole), "warning[PD0111]: `x.toml` is not read\n--> conf.d/x.toml");
-        assert_eq!(rendered(&Diagnostic::error("PD0106", "nothing here")), "error[PD0106]: nothing here");
+        assert_eq!(rendered(&Diagnostic::error(Code::NoSuchPath, "nothing here")), "error[PD0106]: nothing here");
     }
 
     #[test]
     fn columns_count_characters_and_the_end_of_a_line_has_a_caret() {
-        let wide = Diagnostic::error("PD0103", "odd").at(place("/srv/a", 1, 7, 2, "\té = 「x」 # y", ""));
+        let wide = Diagnostic::error(Code::WrongValue, "odd").at(place("/srv/a", 1, 7, 2, "\té = 「x」 # y", ""));
         assert!(rendered(&wide).starts_with("error[PD0103]: odd\n --> a:1:7\n"), "{}", rendered(&wide));
-        let end = Diagnostic::error("PD0101", "open").at(place("/srv/a", 2, 6, 1, "a = \"", ""));
+        let end = Diagnostic::error(Code::UnreadableSettings, "open").at(place("/srv/a", 2, 6, 1, "a = \"", ""));
         assert!(rendered(&end).ends_with("2 | a = \"\n  |      ^"), "{}", rendered(&end));
-        let beyond = Diagnostic::error("PD0101", "open").at(place("/srv/a", 2, 99, 5, "a", ""));
+        let beyond = Diagnostic::error(Code::UnreadableSettings, "open").at(place("/srv/a", 2, 99, 5, "a", ""));
         assert!(rendered(&beyond).contains("2 | a"), "{}", rendered(&beyond));
     }
 
     #[test]
     fn colour_comes_only_when_asked_for() {
-        let diagnostic = Diagnostic::error("PD0102", "unknown key `x`").at(place("/srv/a", 1, 1, 1, "x = 1", ""));
+        let diagnostic =
+            Diagnostic::error(Code::UnknownKey, "unknown key `x`").at(place("/srv/a", 1, 1, 1, "x = 1", ""));
         assert!(!diagnostic.render(Path::new("/"), false).contains('\u{1b}'));
         assert!(diagnostic.render(Path::new("/"), true).contains('\u{1b}'));
     }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Place};
+use crate::code::Code;
 
 /// What lies below `conf.d/`.
 #[derive(Debug, Default)]
@@ -59,18 +60,18 @@ pub fn read_if_there(conf_d: &Path) -> Listing {
 }
 
 fn nothing_there(message: String, conf_d: &Path) -> Diagnostic {
-    Diagnostic::error("PD0106", message).with_help(format!(
+    Diagnostic::error(Code::NoSuchPath, message).with_help(format!(
         "create `{}` with\n[[inputs.pythond]]\nname = \"my-inputs\"\ncmd  = \"python3\"\ndirs = [\"mytest\"]",
         conf_d.join("pythond.conf").display()
     ))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::error("PD0702", format!("could not read `{}`: {error}", path.display())).at(Place::of_file(path))
+    Diagnostic::error(Code::NoRight, format!("could not read `{}`: {error}", path.display())).at(Place::of_file(path))
 }
 
 fn ignored(path: &Path, why: &str) -> Diagnostic {
-    Diagnostic::warning("PD0111", format!("`{}` is not read: {why}", path.display())).at(Place::of_file(path))
+    Diagnostic::warning(Code::IgnoredFile, format!("`{}` is not read: {why}", path.display())).at(Place::of_file(path))
 }
 
 impl Listing {

@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::dialect::{Dialect, Isolation};
 pub use diagnostic::{Diagnostic, Severity};
 pub use quantity::Secret;
 pub use repos::{GitRepos, Repo, RepoRoot};
@@ -37,6 +38,7 @@ pub struct Config {
     pub workers: Workers,
     pub http_api: HttpApi,
     pub ingest: Ingest,
+    pub series: Series,
     pub events: Events,
     pub buffer: Buffer,
     pub logging: Logging,
@@ -58,8 +60,17 @@ pub struct Input {
     pub name: String,
     /// The interpreter as written: a name on PATH or an absolute path.
     pub cmd: String,
+    pub dialect: Dialect,
+    /// The dialect's own keys, as its Python is told them.
+    pub settings: serde_json::Value,
+    /// How often what the input has read is looked at, besides being watched; `None`: as often as all else is.
+    pub scan: Option<Duration>,
     /// Resolved directories or single files, in the order given; relative entries lie below `<root>/python.d`.
     pub dirs: Vec<PathBuf>,
+    /// The folders `python.d` below which an entry may lie: a unit there is named after its path inside.
+    pub bases: Vec<PathBuf>,
+    /// The one of them that belongs to the block itself.
+    pub base: PathBuf,
     /// `(name, value)` pairs added to the environment, in order.
     pub envs: Vec<(String, String)>,
     /// Added to every point of these scripts where the key is absent.
@@ -96,6 +107,11 @@ impl Input {
         Self {
             name: name.to_owned(),
             cmd: cmd.to_owned(),
+            dialect: Dialect::Datakit,
+            settings: serde_json::Value::Object(serde_json::Map::new()),
+            scan: None,
+            bases: Vec::new(),
+            base: dir.clone(),
             dirs: vec![dir],
             envs: Vec::new(),
             tags: BTreeMap::new(),
@@ -105,7 +121,7 @@ impl Input {
             memory_max: None,
             nice: 5,
             user: None,
-            isolation: Isolation::Script,
+            isolation: Dialect::Datakit.facts().default_isolation(),
             restart: Restart::Always,
             max_age: None,
             max_runs: None,
@@ -115,17 +131,6 @@ impl Input {
             origin: Origin::default(),
         }
     }
-}
-
-/// What has a process of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isolation {
-    /// Each collector class.
-    Class,
-    /// Each script file.
-    Script,
-    /// The input, with all its scripts.
-    Input,
 }
 
 /// What follows when a worker ends by itself.
@@ -228,6 +233,19 @@ pub enum Integers {
     Keep,
 }
 
+/// `[series]`: what is remembered of the rows of workers, so that counters become rates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Series {
+    /// How many series are remembered at most.
+    pub max: usize,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self { max: 1_000_000 }
+    }
+}
+
 /// `[events]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Events {
@@ -257,12 +275,14 @@ pub struct Buffer {
     pub max_size: u64,
     pub at_cap: AtCap,
     pub sync: Sync,
+    /// Who may read what was reported besides its owner, as the system numbers it: buffer, dead letters, files of sinks.
+    pub group: Option<u32>,
 }
 
 impl Buffer {
     /// Gives the settings without a `[buffer]` table.
     pub fn default_in(root: &Path) -> Self {
-        Self { dir: root.join("data/buffer"), max_size: 2 << 30, at_cap: AtCap::Refuse, sync: Sync::Group }
+        Self { dir: root.join("data/buffer"), max_size: 2 << 30, at_cap: AtCap::Refuse, sync: Sync::Group, group: None }
     }
 }
 
@@ -303,13 +323,15 @@ pub struct Logging {
     pub level: Level,
     /// Where the `_datakit_pythond_*` logs lie: the home directory, as DataKit; `<root>/data/log` without HOME.
     pub dir: PathBuf,
+    /// Who may read these logs besides their owner, as the system numbers it.
+    pub group: Option<u32>,
 }
 
 impl Logging {
     /// Gives the settings without a `[logging]` table.
     pub fn default_in(root: &Path, around: &Surroundings) -> Self {
         let dir = around.home().unwrap_or_else(|| root.join("data/log"));
-        Self { level: Level::Info, dir }
+        Self { level: Level::Info, dir, group: None }
     }
 }
 

@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Diagnostic, Place};
 use super::expand::{self, Expanded};
 use super::{Origin, Surroundings};
+use crate::code::Code;
 
 /// Bytes of one file as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,8 @@ struct File {
 
 /// Keys whose values no message shows.
 const SECRET_KEYS: [&str; 4] = ["token", "tokens", "password", "ssh_private_key_password"];
+/// A table of secrets under names of their own.
+const SECRETS: &str = "secrets";
 
 impl Files {
     /// Reads one more file into `tree` and gives its faults.
@@ -92,7 +95,7 @@ impl Files {
         if let Some(at) = wrong_byte {
             let end = at + char::REPLACEMENT_CHARACTER.len_utf8();
             let place = self.place(Span { file, start: at, end }).with_label("this byte is no UTF-8");
-            return vec![Diagnostic::error("PD0101", "the file is not UTF-8").at(place)];
+            return vec![Diagnostic::error(Code::UnreadableSettings, "the file is not UTF-8").at(place)];
         }
         self.parse(file, around, tree)
     }
@@ -114,7 +117,7 @@ impl Files {
                 "`{}` has no place in a repository; its `conf.d` may hold `[[inputs.pythond]]` only",
                 other.key
             );
-            let fault = Diagnostic::error("PD0103", what).at(self.place(other.key_span));
+            let fault = Diagnostic::error(Code::WrongValue, what).at(self.place(other.key_span));
             faults.push(fault.with_help("move it to the `conf.d` of the agent"));
         }
         self.merge(tree, Table { entries: inputs, header: None }, "", &mut faults);
@@ -124,6 +127,11 @@ impl Files {
     /// The path of the file in which a span stands.
     pub fn path(&self, span: Span) -> &std::path::Path {
         &self.files[span.file].path
+    }
+
+    /// Says whether something was filled in there.
+    pub fn has_variable(&self, span: Span) -> bool {
+        self.files[span.file].text.get(span.start..span.end).is_some_and(|written| written.contains('$'))
     }
 
     /// Where a span stands, with its line.
@@ -183,7 +191,7 @@ impl Files {
             let is_new = self.files[file].syntax_errors.insert(line);
             if is_new && is_behind_an_open_list(&expanded.text, span.start, message) {
                 let what = "a list is not closed before this line, expected `]`";
-                faults.push(Diagnostic::error("PD0101", what).at(self.place(at)));
+                faults.push(Diagnostic::error(Code::UnreadableSettings, what).at(self.place(at)));
                 // The parser takes all the rest for elements of the list.
                 let last = self.files[file].text.lines().count();
                 self.files[file].syntax_errors.extend(line..=last);
@@ -203,8 +211,9 @@ impl Files {
             && let Some((name, first)) = first_given(text, span)
         {
             let first = self.place(copy.span(&first)).with_label("first given here");
-            let fault =
-                Diagnostic::error("PD0105", format!("`{name}` is given twice")).at(self.place(at)).with_other(first);
+            let fault = Diagnostic::error(Code::GivenTwice, format!("`{name}` is given twice"))
+                .at(self.place(at))
+                .with_other(first);
             let is_input = name == "[inputs.pythond]";
             return if is_input {
                 fault.with_help("write `[[inputs.pythond]]` for each of several inputs")
@@ -212,7 +221,7 @@ impl Files {
                 fault
             };
         }
-        let fault = Diagnostic::error("PD0101", message).at(self.place(at));
+        let fault = Diagnostic::error(Code::UnreadableSettings, message).at(self.place(at));
         match text.get(span.clone()) {
             Some(word) if word.starts_with('$') => fault.with_note(format!("`{word}` is not set in the environment")),
             _ => fault,
@@ -249,7 +258,7 @@ impl Files {
 
     /// The fault of something that is given at two places.
     pub fn twice(&self, name: &str, first: Span, second: Span) -> Diagnostic {
-        Diagnostic::error("PD0105", format!("`{name}` is given twice"))
+        Diagnostic::error(Code::GivenTwice, format!("`{name}` is given twice"))
             .at(self.place(second))
             .with_other(self.place(first).with_label("first given here"))
     }
@@ -290,6 +299,7 @@ fn find_secrets(table: &Table, found: &mut Vec<Range<usize>>) {
                 found.push(span)
             }
             Value::List(_) if SECRET_KEYS.contains(&key.as_str()) => found.push(span),
+            Value::Table(inner) if key == SECRETS => found.extend(texts_of(inner)),
             Value::Table(inner) => find_secrets(inner, found),
             Value::List(nodes) => {
                 for node in nodes {
@@ -301,6 +311,14 @@ fn find_secrets(table: &Table, found: &mut Vec<Range<usize>>) {
             _ => {}
         }
     }
+}
+
+/// Where the texts of a table stand that name no secret elsewhere.
+fn texts_of(table: &Table) -> impl Iterator<Item = Range<usize>> {
+    table.entries.iter().filter_map(|Entry { node, .. }| match &node.value {
+        Value::Text(text) if !expand::has_reference(text) => Some(node.span.start..node.span.end),
+        _ => None,
+    })
 }
 
 fn is_headed_table(node: &Node) -> bool {
@@ -490,7 +508,7 @@ mod tests {
     #[test]
     fn no_message_shows_a_secret() {
         let (mut files, mut tree) = (Files::default(), Table::default());
-        let text = "tokens = [\n  \"s3cret\",\n]\npassword = \"s3cret\nurl = \"https://u:s3cret@h\"\ntoken = \"${env:T}\" # ok\n";
+        let text = "tokens = [\n  \"s3cret\",\n]\npassword = \"s3cret\nurl = \"https://u:s3cret@h\"\ntoken = \"${env:T}\" # ok\nsecrets = { \"a:b\" = \"s3cret\" }\n";
         files.add("a".into(), text.as_bytes().to_vec(), &around(), &mut tree);
         let lines =
             text.split_inclusive('\n').scan(0, |start, line| Some(std::mem::replace(start, *start + line.len())));

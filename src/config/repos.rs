@@ -106,7 +106,7 @@ impl Repo {
             ssh_key_password: None,
             known_hosts: None,
             ca_file: None,
-            transport: Transport::System,
+            transport: Transport::Libgit2,
             login: None,
             timeout: Duration::from_secs(60),
             max_files: 10_000,
@@ -120,6 +120,8 @@ impl Repo {
 /// Who speaks with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
+    /// libgit2, which is part of the agent; its own network is not used.
+    Libgit2,
     /// The `git` program of this machine.
     System,
 }
@@ -223,6 +225,22 @@ impl RepoUrl {
         let name: String = stem.chars().map(tame).collect();
         let name = name.trim_start_matches(['.', '-']);
         if name.is_empty() { "repo".to_owned() } else { name.to_owned() }
+    }
+
+    /// The path of an ssh URL as the server's shell is to see it, or of a directory.
+    pub fn path(&self) -> Option<String> {
+        match self.scheme {
+            Scheme::File => Some(self.text.clone()),
+            Scheme::Http | Scheme::Https => None,
+            Scheme::Ssh => match self.text.split_once("://") {
+                Some((_, rest)) => {
+                    let path = decoded(&rest[rest.find('/')?..])?;
+                    // A home directory, as git has it.
+                    Some(path.strip_prefix('/').filter(|path| path.starts_with('~')).unwrap_or(&path).to_owned())
+                }
+                None => self.text.split_once(':').map(|(_, path)| path.to_owned()),
+            },
+        }
     }
 
     fn of_path(path: &str) -> Self {
@@ -388,6 +406,16 @@ mod tests {
         assert_eq!(name("https://h/a.b"), "a");
         assert_eq!(name("/srv/conf/"), "conf");
         assert_eq!(name("/srv/ö ö.git"), "repo");
+    }
+
+    #[test]
+    fn an_ssh_server_is_asked_for_the_path_as_git_asks() {
+        let path = |text| RepoUrl::parse(text).unwrap().0.path();
+        assert_eq!(path("git@h:ops/c.git").as_deref(), Some("ops/c.git"));
+        assert_eq!(path("ssh://h:2222/srv/my%20repo.git").as_deref(), Some("/srv/my repo.git"));
+        assert_eq!(path("ssh://h/~ops/c.git").as_deref(), Some("~ops/c.git"));
+        assert_eq!(path("/srv/c.git").as_deref(), Some("/srv/c.git"));
+        assert_eq!(path("https://h/c.git"), None);
     }
 
     #[test]

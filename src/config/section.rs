@@ -12,6 +12,7 @@ use super::expand::{self, Reference};
 use super::quantity::{self, A_DURATION, A_SIZE, Secret};
 use super::raw::{Entry, Files, Node, Span, Value};
 use super::{Origin, RepoRoot, Surroundings};
+use crate::code::Code;
 use crate::platform;
 
 /// What goes along while the tables are read: what may be looked at, and what was found.
@@ -41,7 +42,7 @@ pub enum Wrong {
     /// The end of the sentence "it must be …".
     MustBe(String),
     /// A sentence of its own.
-    Because { code: &'static str, message: String, help: Option<String> },
+    Because { code: Code, message: String, help: Option<String> },
     /// It has been said already.
     Known,
 }
@@ -53,27 +54,21 @@ pub fn must_be<T>(what: impl Into<String>) -> Taken<T> {
     Err(Wrong::MustBe(what.into()))
 }
 
-pub fn because<T>(code: &'static str, message: impl Into<String>) -> Taken<T> {
+pub fn because<T>(code: Code, message: impl Into<String>) -> Taken<T> {
     Err(Wrong::Because { code, message: message.into(), help: None })
 }
 
-pub fn because_with_help<T>(code: &'static str, message: impl Into<String>, help: impl Into<String>) -> Taken<T> {
+pub fn because_with_help<T>(code: Code, message: impl Into<String>, help: impl Into<String>) -> Taken<T> {
     Err(Wrong::Because { code, message: message.into(), help: Some(help.into()) })
 }
 
 impl Reading<'_> {
     /// Records a fault, unless it only follows from a syntax error.
-    pub fn fault(&mut self, code: &'static str, span: Span, message: impl Into<String>) {
+    pub fn fault(&mut self, code: Code, span: Span, message: impl Into<String>) {
         self.say(Diagnostic::error(code, message), span);
     }
 
-    pub fn fault_with_help(
-        &mut self,
-        code: &'static str,
-        span: Span,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
+    pub fn fault_with_help(&mut self, code: Code, span: Span, message: impl Into<String>, help: impl Into<String>) {
         self.say(Diagnostic::error(code, message).with_help(help), span);
     }
 
@@ -89,9 +84,29 @@ impl Reading<'_> {
         }
     }
 
-    pub fn warn(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+    pub fn warn(&mut self, code: Code, span: Span, message: impl Into<String>, help: impl Into<String>) {
         let place = self.files.place(span);
         self.warnings.push(Diagnostic::warning(code, message).at(place).with_help(help));
+    }
+
+    /// Warns of a secret that is written out in a settings file which every user may read.
+    pub fn warn_of_open_secret(&mut self, node: &Node) {
+        let Value::Text(text) = &node.value else { return };
+        if text.is_empty() || text.contains("${env:") || text.contains("${file:") {
+            return;
+        }
+        // `$NAME` was filled in from the environment: the file does not hold it.
+        if self.files.has_variable(node.span) {
+            return;
+        }
+        let file = self.files.path(node.span).to_owned();
+        let Some(mode) = std::fs::metadata(&file).ok().and_then(|meta| platform::mode_if_open_to_all(&meta)) else {
+            return;
+        };
+        let message = format!("a secret stands in this file, which every user may read (mode {:03o})", mode & 0o777);
+        let help =
+            format!("chmod o-rwx {}, or keep the secret elsewhere: ${{env:NAME}} or ${{file:path}}", file.display());
+        self.warn(Code::ExposedSecret, node.span, message, help);
     }
 
     /// A path as a setting means it: `~` is the home directory, a relative one stands below `base`.
@@ -123,7 +138,11 @@ impl Section {
             }
             Value::Broken => None,
             value => {
-                reading.fault("PD0103", node.span, format!("`{title}` is {}; it must be a table", shown(&value)));
+                reading.fault(
+                    Code::WrongValue,
+                    node.span,
+                    format!("`{title}` is {}; it must be a table", shown(&value)),
+                );
                 None
             }
         }
@@ -192,7 +211,7 @@ impl Section {
     ) -> Option<At<T>> {
         if !self.has(key) && !self.has_misspelt(key) && !reading.files.is_broken(self.span) {
             let message = format!("`{key}` is missing in `{}`", self.title);
-            reading.fault_with_help("PD0104", self.span, message, format!("add `{key} = {example}`"));
+            reading.fault_with_help(Code::MissingKey, self.span, message, format!("add `{key} = {example}`"));
         }
         self.read(reading, key, reader)
     }
@@ -211,7 +230,7 @@ impl Section {
                     "`{key}` is {}; it must be a list such as [\"a\", \"b\"]",
                     shown_unless_secret(key, &node.value)
                 );
-                reading.fault("PD0103", node.span, message);
+                reading.fault(Code::WrongValue, node.span, message);
             }
             return None;
         };
@@ -222,7 +241,7 @@ impl Section {
     /// Says what nobody asked for.
     pub fn finish(self, reading: &mut Reading<'_>) {
         for entry in &self.entries {
-            let fault = Diagnostic::error("PD0102", format!("unknown key `{}`", entry.key));
+            let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{}`", entry.key));
             let mut known = Vec::new();
             for key in &self.known {
                 if !known.contains(key) {
@@ -261,7 +280,7 @@ pub fn read_value<T>(
         Ok(value) => return Some(At { value, span: node.span }),
         Err(Wrong::MustBe(what)) => {
             let message = format!("`{key}` is {}; it must be {what}", shown_unless_secret(key, &node.value));
-            reading.fault("PD0103", node.span, message);
+            reading.fault(Code::WrongValue, node.span, message);
         }
         Err(Wrong::Because { code, message, help: None }) => reading.fault(code, node.span, message),
         Err(Wrong::Because { code, message, help: Some(help) }) => {
@@ -281,8 +300,8 @@ pub fn text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
     };
     if expand::has_reference(text) {
         return because_with_help(
-            "PD0103",
-            "`${env:…}` and `${file:…}` stand for secrets; they work in the settings of sinks and git repositories and in `tokens` only",
+            Code::WrongValue,
+            "`${env:…}` and `${file:…}` stand for secrets; they work in the settings of sinks and git repositories, in `tokens` and in `secrets` only",
             "write `$NAME` for a variable that is no secret",
         );
     }
@@ -305,7 +324,7 @@ pub fn text_with_secrets(node: &Node, reading: &mut Reading<'_>) -> Taken<String
     expand::with_references(text, &around.env, |reference| match reference {
         Reference::Env(name) => match around.env.get(name) {
             Some(value) => Ok(value.clone()),
-            None => because("PD0108", format!("the environment variable `{name}` is not set")),
+            None => because(Code::UnfilledReference, format!("the environment variable `{name}` is not set")),
         },
         Reference::File(path) => secret_file(path, node.span, reading),
     })
@@ -315,11 +334,12 @@ pub fn text_with_secrets(node: &Node, reading: &mut Reading<'_>) -> Taken<String
 pub fn secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
     let text = text_with_secrets(node, reading)?;
     if text.trim().is_empty() {
-        return because("PD0103", "the secret is empty");
+        return because(Code::WrongValue, "the secret is empty");
     }
     if text.contains(['\n', '\r', '\0']) {
-        return because("PD0103", "the secret has more than one line");
+        return because(Code::WrongValue, "the secret has more than one line");
     }
+    reading.warn_of_open_secret(node);
     Ok(Secret::new(text))
 }
 
@@ -327,11 +347,21 @@ fn secret_file(path: &str, span: Span, reading: &mut Reading<'_>) -> Taken<Strin
     let path = reading.path_below(reading.root, path);
     let content = match std::fs::read_to_string(&path) {
         Ok(content) => content,
-        Err(error) => return because("PD0108", format!("could not read the secret in `{}`: {error}", path.display())),
+        Err(error) => {
+            return because(
+                Code::UnfilledReference,
+                format!("could not read the secret in `{}`: {error}", path.display()),
+            );
+        }
     };
     if std::fs::metadata(&path).is_ok_and(|meta| platform::mode_if_open_to_all(&meta).is_some()) {
         let help = format!("chmod o-rwx {}", path.display());
-        reading.warn("PD0109", span, format!("the secret in `{}` can be read by every user", path.display()), help);
+        reading.warn(
+            Code::ExposedSecret,
+            span,
+            format!("the secret in `{}` can be read by every user", path.display()),
+            help,
+        );
     }
     Ok(content.trim_end_matches(['\n', '\r']).to_owned())
 }

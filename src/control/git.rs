@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Control;
-use super::views::{HeldScript, RefusedCommit, Repo, RepoCommit, RepoEvent, RepoFault};
+use super::views::{HeldUnit, RefusedCommit, Repo, RepoCommit, RepoEvent, RepoFault};
 use crate::config::Diagnostic;
 use crate::git::View;
 use crate::ingest::reply::No;
@@ -59,7 +59,7 @@ fn repo(view: &View) -> Repo {
         commit: in_force.map(|in_force| commit(&in_force.commit)),
         held: in_force.map_or_else(Vec::new, |in_force| {
             let held = in_force.held.iter();
-            held.map(|held| HeldScript { script: held.script.clone(), why: held.why.clone() }).collect()
+            held.map(|held| HeldUnit { unit: held.script.clone(), why: held.why.clone() }).collect()
         }),
         notes: in_force.map_or_else(Vec::new, |in_force| in_force.notes.clone()),
         refused: view.refused.as_ref().map(|refused| RefusedCommit {
@@ -79,7 +79,7 @@ fn repo(view: &View) -> Repo {
             .iter()
             .map(|event| RepoEvent {
                 at: event.at,
-                what: event.what.as_str().to_owned(),
+                what: event.what,
                 commit: commit(&event.commit),
                 before: event.before.clone(),
             })
@@ -103,7 +103,7 @@ fn since(seconds: i64) -> f64 {
 
 fn fault(diagnostic: &Diagnostic) -> RepoFault {
     RepoFault {
-        code: diagnostic.code.to_owned(),
+        code: diagnostic.code,
         message: diagnostic.message.clone(),
         notes: diagnostic.notes.clone(),
         help: diagnostic.help.clone(),

@@ -21,8 +21,14 @@ struct OfRepo {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct OfScript {
-    script: String,
+struct OfUnit {
+    unit: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfJob {
+    unit: String,
+    job: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -122,14 +128,15 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
     registry.register("git_refused", "1 while the newest commit is refused, whole or in part", refused);
     registry.register("git_last_sync_age_seconds", "Since the repository was last pulled", age);
 
-    let (up, restarts) = (Family::<OfScript, Gauge>::default(), Family::<OfScript, Gauge>::default());
-    for script in &status.scripts {
-        let of = OfScript { script: script.id.clone() };
-        up.get_or_create(&of).set(i64::from(script.is_well()));
-        restarts.get_or_create(&of).set(clamp(script.restarts));
+    let (up, restarts) = (Family::<OfUnit, Gauge>::default(), Family::<OfUnit, Gauge>::default());
+    for unit in status.units.iter().filter(|unit| !unit.is_off()) {
+        let of = OfUnit { unit: unit.id.clone() };
+        up.get_or_create(&of).set(i64::from(unit.is_well()));
+        restarts.get_or_create(&of).set(clamp(unit.restarts));
     }
-    registry.register("collector_up", "1 while nobody has to look at the script", up);
-    registry.register("collector_restarts", "Restarts of the script's worker", restarts);
+    add_jobs(registry, status);
+    registry.register("collector_up", "1 while nobody has to look at the unit", up);
+    registry.register("collector_restarts", "Restarts of the unit's worker", restarts);
 
     let panics = Family::<OfTask, Gauge>::default();
     // Always there, so that it can be watched before the first one.
@@ -144,6 +151,25 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
         errors.get_or_create(&OfInput { input: error.input.clone(), source: error.source.clone() }).set(error.ago_s);
     }
     registry.register("last_error_age_seconds", "Age of the newest error a script reported to /v1/lasterror", errors);
+}
+
+/// Each job of each unit.
+fn add_jobs(registry: &mut Registry, status: &Status) {
+    let family = Family::<OfJob, Gauge>::default;
+    let (up, ok, failed, points) = (family(), family(), family(), family());
+    for unit in &status.units {
+        for job in &unit.jobs {
+            let of = OfJob { unit: unit.id.clone(), job: job.key.clone() };
+            up.get_or_create(&of).set(i64::from(job.why.is_none()));
+            ok.get_or_create(&of).set(clamp(job.runs_ok));
+            failed.get_or_create(&of).set(clamp(job.runs_failed));
+            points.get_or_create(&of).set(clamp(job.points));
+        }
+    }
+    registry.register("job_up", "1 while the last run or check of the job went well", up);
+    registry.register("job_runs_ok", "Runs of the job that went well", ok);
+    registry.register("job_runs_failed", "Runs of the job that raised", failed);
+    registry.register("job_points", "Points that the job has reported", points);
 }
 
 fn clamp(count: u64) -> i64 {

@@ -5,6 +5,7 @@ mod git;
 mod metrics;
 mod page;
 pub mod reload;
+mod resources;
 mod skip;
 mod stack;
 mod status;
@@ -25,6 +26,7 @@ use tokio::sync::Mutex;
 use crate::buffer::Log;
 use crate::deadletter::DeadLetters;
 use crate::ingest::LastErrors;
+use crate::ingest::repairs::Repairs;
 use crate::ingest::reply::No;
 use crate::ingest::server::Peer;
 use crate::sinks::Health;
@@ -40,12 +42,13 @@ pub struct Control {
     pub host: String,
     pub listen: Option<String>,
     pub socket: PathBuf,
-    pub scripts: Handle,
+    pub units: Handle,
     pub asks: Asks,
     pub shown: Shown,
     pub log: Log,
     pub dead: DeadLetters,
     pub last_errors: LastErrors,
+    pub repairs: Repairs,
     pub counters: Counters,
     pub git: crate::git::Handle,
     pub disk: DiskLooks,
@@ -80,7 +83,7 @@ pub struct Shown {
 #[derive(Clone, Default)]
 pub struct Now {
     pub sinks: Vec<ShownSink>,
-    /// Found while the scripts were looked for, one sentence each.
+    /// Found while the units were looked for, one sentence each.
     pub problems: Vec<String>,
     /// Settings that changed since the start of the agent and that only another start makes effective.
     pub needs_restart: Vec<String>,
@@ -111,9 +114,11 @@ pub fn router(control: Arc<Control>) -> Router {
     let orders = Router::new()
         .route("/api/v1/git/sync", post(git::sync))
         .route("/api/v1/reload", post(reload::reload))
-        .route("/api/v1/scripts/{id}/restart", post(reload::restart))
-        .route("/api/v1/scripts/{id}/run-now", post(reload::run_now))
-        .route("/api/v1/scripts/{id}/stack", get(stack::stack))
+        .route("/api/v1/units/{id}/recheck", post(reload::recheck))
+        .route("/api/v1/units/{id}/resources", get(resources::resources))
+        .route("/api/v1/units/{id}/restart", post(reload::restart))
+        .route("/api/v1/units/{id}/run-now", post(reload::run_now))
+        .route("/api/v1/units/{id}/stack", get(stack::stack))
         .route("/api/v1/sinks/{name}/skip", post(skip::skip))
         .route_layer(middleware::from_fn(over_the_socket));
     Router::new()
@@ -125,7 +130,7 @@ pub fn router(control: Arc<Control>) -> Router {
         .merge(page::router())
 }
 
-/// Orders lose points, run other code or send signals. Whoever may write to the agent's own socket may stop the agent too; a web page on
+/// Orders lose points, run other code, send signals or have a worker do something. Whoever may write to the agent's own socket may stop the agent too; a web page on
 /// this machine, or a script of another user, may not.
 async fn over_the_socket(peer: Option<Extension<Peer>>, request: Request, next: Next) -> Response {
     if matches!(peer, Some(Extension(Peer::Unix))) {

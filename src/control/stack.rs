@@ -1,4 +1,4 @@
-//! `GET /api/v1/scripts/{id}/stack`: the Python stacks of all threads of a live worker.
+//! `GET /api/v1/units/{id}/stack`: the Python stacks of all threads of a live worker.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use super::views::Stack;
 use crate::ingest::reply::No;
 
 pub(super) async fn stack(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
-    match control.scripts.stack(&id).await {
+    match control.units.stack(&id).await {
         Some(live) => {
             let stack = Stack { id, pid: live.pid, stack: live.text, why: live.why };
             ([(header::CACHE_CONTROL, "no-store")], Json(stack)).into_response()
         }
-        None => No::NotFound(format!("no script is called `{id}`")).into_response(),
+        None => No::NotFound(format!("no unit is called `{id}`")).into_response(),
     }
 }

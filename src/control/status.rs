@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::views::{
-    Buffer, DeadLetters, Job, LastError, Mechanism, RemovedSink, Run, Script, ScriptError, Sink, Status,
+    Buffer, DeadLetters, Job, LastError, Mechanism, Refused, Refusing, RemovedSink, Repaired, Run, Sink, StartedBy,
+    Status, Unit, UnitError,
 };
 use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::deadletter::Counts;
-use crate::sinks::State;
-use crate::supervisor::{self, Way, WorkerView};
+use crate::ingest::repairs::Seen;
+use crate::sinks::{RefusedPoints, State};
+use crate::supervisor::{self, JobView, LastRun, UnitView, Way};
+use crate::telemetry::trouble::Lasting;
 
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 impl Control {
     /// Asks every part and puts the answers together.
@@ -34,14 +37,15 @@ impl Control {
             uptime_s: self.started.elapsed().as_secs_f64(),
             listen: self.listen.clone(),
             socket: self.socket.display().to_string(),
-            scripts: self.scripts.snapshot().await.iter().map(|view| script(view, now)).collect(),
+            units: self.units.snapshot().await.iter().map(|view| unit(view, now)).collect(),
             sinks: shown.sinks.iter().map(|shown| sink(shown, &buffer)).collect(),
             removed_sinks: buffer.removed.iter().map(removed_sink).collect(),
             dead_letters: dead.into_iter().map(dead_letters).collect(),
             last_errors: self.last_errors(),
+            repaired: self.repairs.list().into_iter().map(repaired).collect(),
             problems: shown.problems.into_iter().chain(shown.unwatched).collect(),
             panics: self.panics(),
-            mechanisms: self.scripts.mechanisms().iter().map(mechanism).collect(),
+            mechanisms: self.units.mechanisms().iter().map(mechanism).collect(),
             needs_restart: shown.needs_restart,
             reload,
             repos: self.git.views().iter().map(super::git::brief).collect(),
@@ -50,10 +54,26 @@ impl Control {
                 max_bytes: buffer.max_bytes,
                 segments: buffer.segments,
                 oldest_s: seconds(buffer.oldest_age),
+                refusing: buffer.refusing.as_ref().map(|lasting| self.refusing(lasting, &buffer)),
                 poisoned: buffer.poisoned,
                 set_aside_bytes: buffer.set_aside_bytes,
             },
         }
+    }
+
+    fn refusing(&self, lasting: &Lasting, buffer: &Stats) -> Refusing {
+        let dir = self.root.join("data/buffer");
+        let is_full = buffer.max_bytes.saturating_sub(buffer.bytes) < buffer.max_bytes / 16;
+        let help = if is_full {
+            "it goes on when a sink takes what waits; or raise `[buffer] max_size`".to_owned()
+        } else {
+            let dir = dir.display();
+            format!(
+                "free space or inodes on the disk of {dir} and it goes on by itself; a lower `[buffer] max_size` keeps it from filling up"
+            )
+        };
+        let since_s = jiff::Timestamp::now().duration_since(lasting.since).as_secs_f64().max(0.0);
+        Refusing { since_s, reports: lasting.times, why: lasting.why.clone(), help }
     }
 
     fn panics(&self) -> BTreeMap<String, u64> {
@@ -80,6 +100,17 @@ impl Control {
     }
 }
 
+fn repaired(seen: Seen) -> Repaired {
+    Repaired {
+        ago_s: SystemTime::now().duration_since(seen.at).unwrap_or_default().as_secs_f64(),
+        code: seen.repair.code(),
+        input: seen.input,
+        key: seen.repair.key,
+        text: seen.repair.what,
+        times: seen.times,
+    }
+}
+
 fn dead_letters((who, counts): (String, Counts)) -> DeadLetters {
     DeadLetters { who, points: counts.points, dropped: counts.deleted_points }
 }
@@ -103,7 +134,7 @@ fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
     let cursor = buffer.cursors.iter().find(|cursor| cursor.name == health.name).unwrap_or(&none);
     let is_well = matches!(health.state, State::Ok | State::Slow);
     Sink {
-        state: health.state.as_str().to_owned(),
+        state: health.state,
         since_s: now.duration_since(health.since).as_secs_f64().max(0.0),
         why: health.last_error.filter(|_| !is_well).map(|(_, why)| why),
         next_in_s: health.next_try.filter(|_| !is_well).map(|at| at.duration_since(now).as_secs_f64().max(0.0)),
@@ -113,6 +144,7 @@ fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
         retries: health.retries,
         skipped: cursor.skipped_points,
         dropped_fields: health.dropped_fields.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
+        refused: health.refused.into_iter().map(|(source, refused)| of_source(source, refused, now)).collect(),
         behind_points: cursor.behind_points,
         behind_bytes: cursor.behind_bytes,
         oldest_s: seconds(cursor.oldest_age),
@@ -122,35 +154,41 @@ fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
     }
 }
 
-fn script(view: &WorkerView, now: Instant) -> Script {
+fn of_source(source: String, refused: RefusedPoints, now: jiff::Timestamp) -> Refused {
+    let ago_s = now.duration_since(refused.at).as_secs_f64().max(0.0);
+    Refused { source, points: refused.points, why: refused.why, ago_s }
+}
+
+fn unit(view: &UnitView, now: Instant) -> Unit {
     let until = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
     let ago = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
-    Script {
+    Unit {
         id: view.id.clone(),
+        title: view.title.clone(),
         input: view.input.clone(),
-        file: view.script.display().to_string(),
+        dialect: view.dialect.facts().folder.to_owned(),
+        file: view.file.display().to_string(),
+        line: view.line,
+        quiet: view.quiet,
         shares_process: view.shares_process,
-        state: view.state.to_owned(),
+        state: view.state,
         since_s: ago(view.since),
         why: view.why.clone(),
         refused: view.refused.clone(),
-        next: view.next.map(|(what, _)| what.to_owned()),
-        next_in_s: view.next.map(|(_, at)| until(at)),
+        next: view.next.map(|next| next.what.to_owned()),
+        next_in_s: view.next.and_then(|next| next.at).map(until),
+        next_at_change: view.next.is_some_and(|next| next.at_change),
         pid: view.pid,
         restarts: view.restarts,
         runs_ok: view.runs_ok,
         runs_failed: view.runs_failed,
         skipped_ticks: view.skipped_ticks,
-        last_run: view.last_run.map(|run| Run { ago_s: ago(run.at), ms: run.ms, points: run.points, ok: run.ok }),
-        jobs: view
-            .jobs
-            .iter()
-            .map(|job| Job { name: job.name.clone(), class: job.class.clone(), interval_s: job.interval })
-            .collect(),
+        last_run: view.last_run.map(|run| last_run(&run, now)),
+        jobs: view.jobs.iter().map(|view| job(view, now)).collect(),
         points_accepted: view.points_accepted,
         points_refused: view.points_refused,
         last_refusal: view.last_refusal.clone(),
-        last_error: view.last_error.as_ref().map(|error| ScriptError {
+        last_error: view.last_error.as_ref().map(|error| UnitError {
             text: error.text.clone(),
             place: error.place.clone(),
             traceback: error.traceback.clone(),
@@ -158,17 +196,42 @@ fn script(view: &WorkerView, now: Instant) -> Script {
             last_ago_s: ago(error.last),
         }),
         warnings: view.warnings.clone(),
+        more_warnings: view.more_warnings,
         last_words: view.last_words.clone(),
         stack: view.stack.clone(),
         output_dropped: view.output_dropped,
         memory_bytes: view.memory,
         recycled: view.recycled.0,
         recycled_why: view.recycled.1.clone(),
-        started_by: view.way.as_ref().map(|way| if *way == Way::Forked { "fork" } else { "exec" }.to_owned()),
+        started_by: view.way.as_ref().map(|way| match way {
+            Way::Forked => StartedBy::Fork,
+            Way::Executed { .. } => StartedBy::Exec,
+        }),
         exec_why: match &view.way {
             Some(Way::Executed { why }) => Some(why.clone()),
             Some(Way::Forked) | None => None,
         },
         start_ms: view.start_took.map(|took| took.as_secs_f64() * 1000.0),
     }
+}
+
+fn job(view: &JobView, now: Instant) -> Job {
+    Job {
+        key: view.key.clone(),
+        title: view.title.clone(),
+        every_s: view.every,
+        state: view.state,
+        is_running: view.is_running,
+        why: view.why.clone(),
+        next_in_s: view.next.map(|at| at.saturating_duration_since(now).as_secs_f64()),
+        last_run: view.last_run.map(|run| last_run(&run, now)),
+        runs_ok: view.runs_ok,
+        runs_failed: view.runs_failed,
+        points: view.points,
+    }
+}
+
+fn last_run(run: &LastRun, now: Instant) -> Run {
+    let ago_s = now.saturating_duration_since(run.at).as_secs_f64();
+    Run { ago_s, ms: run.ms, points: run.points, ok: run.ok }
 }

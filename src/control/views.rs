@@ -3,8 +3,14 @@
 //! Times are seconds before (or until) the answer, so that no clock has to agree with ours.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::git::Happened;
+use crate::sinks;
+use crate::supervisor::{JobState, UnitState};
 
 /// The whole status. `schema` grows when a key changes its meaning.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,7 +24,7 @@ pub struct Status {
     /// `None` while the TCP port could not be had.
     pub listen: Option<String>,
     pub socket: String,
-    pub scripts: Vec<Script>,
+    pub units: Vec<Unit>,
     pub sinks: Vec<Sink>,
     /// Sinks that are no longer in the settings and have a place in the buffer.
     #[serde(default)]
@@ -27,6 +33,9 @@ pub struct Status {
     pub dead_letters: Vec<DeadLetters>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
     pub last_errors: Vec<LastError>,
+    /// What was changed or left out of points that no worker has sent, the newest first.
+    #[serde(default)]
+    pub repaired: Vec<Repaired>,
     /// How workers and all that they start are held and ended on this machine.
     #[serde(default)]
     pub mechanisms: Vec<Mechanism>,
@@ -60,7 +69,7 @@ pub struct Reloaded {
     pub by: String,
     /// What is wrong with the settings; with one fault nothing at all was changed.
     pub faults: Vec<Fault>,
-    pub scripts: Vec<ReloadedScript>,
+    pub units: Vec<ReloadedUnit>,
     pub sinks: Vec<ReloadedSink>,
     /// Settings that took effect, such as `[global_tags]`.
     pub settings: Vec<String>,
@@ -72,7 +81,7 @@ pub struct Reloaded {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
-    pub code: String,
+    pub code: Code,
     pub message: String,
     pub file: Option<String>,
     pub line: usize,
@@ -81,11 +90,10 @@ pub struct Fault {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReloadedScript {
+pub struct ReloadedUnit {
     pub id: String,
     pub file: String,
-    /// One of `started restarted updated unchanged stopped helper refused`.
-    pub outcome: String,
+    pub outcome: UnitOutcome,
     pub pid: Option<u32>,
     /// What changed, or why it was refused.
     pub why: Option<String>,
@@ -94,38 +102,93 @@ pub struct ReloadedScript {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReloadedSink {
     pub name: String,
-    /// One of `added changed removed refused`.
-    pub outcome: String,
+    pub outcome: SinkOutcome,
     pub why: Option<String>,
+}
+
+/// What became of a unit at a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitOutcome {
+    Started,
+    Restarted,
+    /// It runs on with settings that need no new process.
+    Updated,
+    Unchanged,
+    Stopped,
+    /// It is a module that other scripts import.
+    Helper,
+    /// What lies on disk does not run.
+    Refused,
+}
+
+impl UnitOutcome {
+    /// True where something runs, or does not, that was otherwise before.
+    pub fn is_news(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Helper)
+    }
+}
+
+impl fmt::Display for UnitOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// What became of a sink at a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkOutcome {
+    Added,
+    Changed,
+    Removed,
+    Refused,
+}
+
+impl fmt::Display for SinkOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl Reloaded {
     /// True if something that lies on disk does not run.
     pub fn refused_something(&self) -> bool {
         !self.faults.is_empty()
-            || self.scripts.iter().any(|script| script.outcome == "refused")
-            || self.sinks.iter().any(|sink| sink.outcome == "refused")
+            || self.units.iter().any(|unit| unit.outcome == UnitOutcome::Refused)
+            || self.sinks.iter().any(|sink| sink.outcome == SinkOutcome::Refused)
     }
 }
 
-/// The answer to `POST /api/v1/scripts/{id}/restart` and `…/run-now`.
+/// The answer to `POST /api/v1/units/{id}/restart`, `…/run-now` and `…/recheck`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Told {
-    pub script: String,
+    pub unit: String,
 }
 
-/// One script and its worker.
+/// One unit and its worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Script {
+pub struct Unit {
     pub id: String,
+    /// What is shown beside the id; empty where there is no more to say.
+    #[serde(default)]
+    pub title: String,
     pub input: String,
+    /// `datakit`, `netdata` …: the collector API of its input.
+    #[serde(default)]
+    pub dialect: String,
     pub file: String,
-    /// All scripts of its input run in its process.
+    /// Where in the file it comes from; 0: unknown, or all of it.
+    #[serde(default)]
+    pub line: u32,
+    /// It comes with stock settings: that it waits is not worth a warning.
+    #[serde(default)]
+    pub quiet: bool,
+    /// Other units run in its process, too.
     #[serde(default)]
     pub shares_process: bool,
-    /// One of `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
     /// A `helper` is a file without a collector that others import.
-    pub state: String,
+    pub state: UnitState,
     pub since_s: f64,
     /// What happened, in plain words; absent when all is well.
     pub why: Option<String>,
@@ -134,7 +197,11 @@ pub struct Script {
     pub refused: Option<String>,
     /// What comes next: `run`, `restart`, `next try` …
     pub next: Option<String>,
+    /// Absent: not by itself.
     pub next_in_s: Option<f64>,
+    /// A change of its files brings it at once.
+    #[serde(default)]
+    pub next_at_change: bool,
     pub pid: Option<u32>,
     pub restarts: u64,
     pub runs_ok: u64,
@@ -145,11 +212,14 @@ pub struct Script {
     pub points_accepted: u64,
     pub points_refused: u64,
     pub last_refusal: Option<String>,
-    pub last_error: Option<ScriptError>,
-    /// What is odd in the script although it runs.
+    pub last_error: Option<UnitError>,
+    /// What is odd in it although it runs.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// The last lines the script wrote.
+    /// Those that are not among them.
+    #[serde(default)]
+    pub more_warnings: u64,
+    /// The last lines that its process wrote.
     pub last_words: Vec<String>,
     /// The Python stack of the last hang or crash.
     pub stack: Option<String>,
@@ -160,15 +230,25 @@ pub struct Script {
     pub recycled: u64,
     #[serde(default)]
     pub recycled_why: Option<String>,
-    /// `fork` (by a zygote) or `exec`; absent without a process.
+    /// Absent without a process.
     #[serde(default)]
-    pub started_by: Option<String>,
+    pub started_by: Option<StartedBy>,
     /// Why it was not forked.
     #[serde(default)]
     pub exec_why: Option<String>,
     /// From its start slot until it was loaded.
     #[serde(default)]
     pub start_ms: Option<f64>,
+}
+
+/// How a process was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartedBy {
+    /// By a zygote.
+    Fork,
+    /// As a program of its own.
+    Exec,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -179,16 +259,30 @@ pub struct Run {
     pub ok: bool,
 }
 
-/// One collector class of a script.
+/// One schedule of a unit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {
-    pub name: String,
-    pub class: String,
-    pub interval_s: f64,
+    /// Its place in ids and counters: the class of a collector.
+    pub key: String,
+    /// What is shown beside the key; empty where there is no more to say.
+    #[serde(default)]
+    pub title: String,
+    pub every_s: f64,
+    pub state: JobState,
+    #[serde(default)]
+    pub is_running: bool,
+    /// Why it is not `ok`.
+    pub why: Option<String>,
+    /// Until its next run, or its next check.
+    pub next_in_s: Option<f64>,
+    pub last_run: Option<Run>,
+    pub runs_ok: u64,
+    pub runs_failed: u64,
+    pub points: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ScriptError {
+pub struct UnitError {
     pub text: String,
     /// `file:line in function`, where known.
     pub place: Option<String>,
@@ -203,8 +297,7 @@ pub struct Sink {
     pub kind: String,
     /// Where it writes, without secrets.
     pub target: String,
-    /// One of `ok slow down misconfigured`.
-    pub state: String,
+    pub state: sinks::State,
     pub since_s: f64,
     pub why: Option<String>,
     pub next_in_s: Option<f64>,
@@ -217,9 +310,23 @@ pub struct Sink {
     /// Fields that this kind of sink cannot hold and that were not sent, by reason.
     #[serde(default)]
     pub dropped_fields: BTreeMap<String, u64>,
+    /// Points refused for good since the start, by who made them; at most twenty of these.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
     pub behind_points: u64,
     pub behind_bytes: u64,
     pub oldest_s: Option<f64>,
+}
+
+/// Points of one maker that a sink refused for good.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refused {
+    /// `<input>/<script>`, or the `input` argument of a request.
+    pub source: String,
+    pub points: u64,
+    /// Why the last of them was refused, in the words of the far end.
+    pub why: String,
+    pub ago_s: f64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -229,7 +336,7 @@ pub struct RemovedSink {
     pub holds_s: Option<f64>,
 }
 
-/// The answer to `GET /api/v1/scripts/{id}/stack`.
+/// The answer to `GET /api/v1/units/{id}/stack`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
     pub id: String,
@@ -238,6 +345,18 @@ pub struct Stack {
     /// Each thread, the most recent call first; empty where none could be had.
     pub stack: String,
     /// Why there is none.
+    pub why: Option<String>,
+}
+
+/// The answer to `GET /api/v1/units/{id}/resources`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resources {
+    pub id: String,
+    /// In the words of the unit's dialect.
+    pub columns: Vec<String>,
+    /// A text for each column.
+    pub rows: Vec<Vec<String>>,
+    /// Why there are no rows.
     pub why: Option<String>,
 }
 
@@ -267,7 +386,20 @@ pub struct Buffer {
     pub segments: usize,
     pub oldest_s: Option<f64>,
     pub poisoned: Option<String>,
+    /// Reports are refused at the moment.
+    #[serde(default)]
+    pub refusing: Option<Refusing>,
     pub set_aside_bytes: u64,
+}
+
+/// Reports are refused, and the authors of scripts are answered 503.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refusing {
+    pub since_s: f64,
+    pub reports: u64,
+    pub why: String,
+    /// What ends it.
+    pub help: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -287,19 +419,82 @@ pub struct LastError {
     pub times: u64,
 }
 
+/// Something that was changed or left out of points, once for each input, kind and key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Repaired {
+    pub input: String,
+    pub code: Code,
+    /// `tags.time`, `fields.v`, `measurement`, or empty.
+    pub key: String,
+    pub text: String,
+    pub ago_s: f64,
+    /// In how many requests.
+    pub times: u64,
+}
+
 impl Status {
-    /// `11 of 12 scripts well; sinks: main ok, local down`.
+    /// `11 of 12 units well; sinks: main ok, local down`.
     pub fn in_one_line(&self) -> String {
-        let well = self.scripts.iter().filter(|script| script.is_well()).count();
+        let (well, all) = self.well();
         let sinks: Vec<String> = self.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.state)).collect();
-        format!("{well} of {} scripts well; sinks: {}", self.scripts.len(), sinks.join(", "))
+        format!("{well} of {all} units well; sinks: {}", sinks.join(", "))
+    }
+
+    /// The units that a list shows unless it is to show all.
+    pub fn listed(&self) -> impl Iterator<Item = &Unit> {
+        self.units.iter().filter(|unit| unit.is_listed())
+    }
+
+    /// How many of those that are listed have warnings.
+    pub fn with_warnings(&self) -> usize {
+        self.listed().filter(|unit| unit.all_warnings() > 0).count()
+    }
+
+    /// How many are well of how many that are listed.
+    pub fn well(&self) -> (usize, usize) {
+        (self.listed().filter(|unit| unit.is_well()).count(), self.listed().count())
     }
 }
 
-impl Script {
+impl Unit {
     /// True when nobody has to look.
     pub fn is_well(&self) -> bool {
-        matches!(self.state.as_str(), "ok" | "running" | "starting" | "helper" | "ended") && self.why.is_none()
+        self.is_quiet() || self.is_off() || self.state.is_well() && self.why.is_none()
+    }
+
+    pub fn all_warnings(&self) -> u64 {
+        self.warnings.len() as u64 + self.more_warnings
+    }
+
+    /// A list shows it, unless it is to show all.
+    pub fn is_listed(&self) -> bool {
+        !self.is_quiet() && !self.is_off()
+    }
+
+    /// It does not run because its settings say so; `why` names the place.
+    pub fn is_off(&self) -> bool {
+        self.state == UnitState::Off
+    }
+
+    /// It waits, and nobody expects it not to: stock settings that found nothing to collect.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet && self.state == UnitState::Waiting
+    }
+
+    /// It can be checked now: a job waits for its check, or its worker for its next try.
+    pub fn can_be_checked(&self) -> bool {
+        let waits_for_try = matches!(self.state, UnitState::LoadError | UnitState::Crashed | UnitState::Hung);
+        self.waits_for_check() || waits_for_try && self.pid.is_none()
+    }
+
+    /// A job of it waits for its check; where all do, there may be no process meanwhile, and then no jobs.
+    pub fn waits_for_check(&self) -> bool {
+        self.state == UnitState::Waiting || self.jobs.iter().any(|job| job.state == JobState::Waiting)
+    }
+
+    /// Jobs that are not well, beside others: those that a list shows.
+    pub fn jobs_not_well(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(|job| self.jobs.len() > 1 && !job.state.is_well())
     }
 }
 
@@ -311,10 +506,10 @@ pub struct Repo {
     pub url: String,
     /// The branch, tag or commit, in words.
     pub follows: String,
-    /// The commit whose scripts run.
+    /// The commit whose files run.
     pub commit: Option<RepoCommit>,
-    /// Scripts that keep the version of an earlier commit.
-    pub held: Vec<HeldScript>,
+    /// Units that keep the version of an earlier commit.
+    pub held: Vec<HeldUnit>,
     /// What was left out of the commit: submodules, links that leave it …
     pub notes: Vec<String>,
     /// A newer commit that was refused whole.
@@ -357,8 +552,8 @@ impl RepoCommit {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HeldScript {
-    pub script: String,
+pub struct HeldUnit {
+    pub unit: String,
     pub why: String,
 }
 
@@ -372,7 +567,7 @@ pub struct RefusedCommit {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RepoFault {
-    pub code: String,
+    pub code: Code,
     pub message: String,
     pub notes: Vec<String>,
     pub help: Option<String>,
@@ -382,8 +577,7 @@ pub struct RepoFault {
 pub struct RepoEvent {
     /// Seconds since 1970.
     pub at: i64,
-    /// One of `active partly refused rewritten`.
-    pub what: String,
+    pub what: Happened,
     pub commit: RepoCommit,
     pub before: Option<String>,
 }

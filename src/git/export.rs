@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Stdio};
 
-use super::fault::{Failure, local};
+use super::fault::{Asked, Failure, local};
 use super::judge::tame;
-use super::program::Running;
-use super::store::{Store, is_commit_id, remove};
+use super::plumbing::{Blobs, Plumbing, TreeEntry};
+use super::program::Stop;
+use super::store::{is_commit_id, remove};
+use crate::code::Code;
 use crate::config::quantity::show_size;
 use crate::config::{Diagnostic, Repo};
 use crate::platform;
@@ -23,6 +24,8 @@ const NAMED: usize = 5;
 /// What a pointer of Git LFS begins with, and its largest size.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 const LFS_BYTES: u64 = 1024;
+/// The file in a tree that tells what was left out of it.
+const LEFT_OUT: &str = ".pythond-left-out.json";
 /// Bytes of a link's target.
 const LINK_BYTES: u64 = 4096;
 
@@ -51,14 +54,14 @@ enum Kind {
     Submodule,
 }
 
-/// Gives the directory of a commit, and writes it if it is not there yet.
+/// Gives the directory of a commit below `parent`, and writes it if it is not there yet.
 ///
 /// # Errors
 /// A tree that breaks a limit or is no tree that git would make; a store that is damaged; a disk that is full.
-pub fn export(store: &Store<'_>, commit: &str) -> Result<Exported, Failure> {
-    let repo = store.repo();
-    let dir = store.dir().join(folder(commit, repo.subdir.as_deref()));
-    let entries = list(store, commit)?;
+pub fn export(asked: &Asked<'_>, git: &dyn Plumbing, parent: &Path, commit: &str) -> Result<Exported, Failure> {
+    let repo = asked.repo;
+    let dir = parent.join(folder(commit, repo.subdir.as_deref()));
+    let entries = list(git, repo, commit)?;
     check(repo, commit, &entries)?;
     let mut notes = Notes::default();
     notes.look(&entries);
@@ -68,12 +71,14 @@ pub fn export(store: &Store<'_>, commit: &str) -> Result<Exported, Failure> {
         notes.pointers(&dir, &entries);
         return Ok(Exported { dir, notes: notes.sentences() });
     }
-    let aside = store.dir().join("export.new");
-    let written = write(store, &entries, &aside).and_then(|()| {
+    let aside = parent.join("export.new");
+    let written = write(git, &asked.programs.stop, &entries, &aside).and_then(|()| {
         notes.links_left_out(&aside, &entries);
         notes.pointers(&aside, &entries);
-        fs::rename(&aside, &dir)
-            .and_then(|()| platform::sync_folder(store.dir()))
+        notes
+            .write(&aside)
+            .and_then(|()| fs::rename(&aside, &dir))
+            .and_then(|()| platform::sync_folder(parent))
             .map_err(|error| cannot("keep", &dir, &error))
     });
     if written.is_err()
@@ -86,11 +91,11 @@ pub fn export(store: &Store<'_>, commit: &str) -> Result<Exported, Failure> {
 }
 
 /// Writes the tree to a new folder and brings it to the disk.
-fn write(store: &Store<'_>, entries: &[Entry], aside: &Path) -> Result<(), Failure> {
+fn write(git: &dyn Plumbing, stop: &Stop, entries: &[Entry], aside: &Path) -> Result<(), Failure> {
     remove(aside).map_err(|error| cannot("remove", aside, &error))?;
     fs::create_dir(aside).map_err(|error| cannot("make", aside, &error))?;
     let mut tree = Tree { root: aside.to_owned(), dirs: BTreeSet::from([aside.to_owned()]), files: Vec::new() };
-    write_all(store, entries, &mut tree)?;
+    write_all(&mut *git.blobs()?, stop, entries, &mut tree)?;
     tree.drop_links_that_leave(entries).and_then(|()| tree.sync()).map_err(|error| cannot("write", aside, &error))
 }
 
@@ -111,42 +116,31 @@ pub fn is_folder(name: &str) -> bool {
     is_commit_id(name.split('+').next().unwrap_or_default())
 }
 
-fn list(store: &Store<'_>, commit: &str) -> Result<Vec<Entry>, Failure> {
-    let tree = match &store.repo().subdir {
-        Some(subdir) => {
-            let tree = format!("{commit}:{subdir}");
-            if !store.local(&["cat-file", "-t", &tree]).is_ok_and(|ran| ran.stdout.starts_with(b"tree")) {
-                // A damaged store shows itself when the commit's own tree is asked for.
-                store.local(&["ls-tree", commit])?;
-                return Err(Failure::fault(
-                    Diagnostic::error("PD0605", format!("there is no folder `{subdir}` in commit {}", short(commit)))
-                        .with_help("check `subdir`"),
-                ));
-            }
-            tree
-        }
-        None => commit.to_owned(),
+fn list(git: &dyn Plumbing, repo: &Repo, commit: &str) -> Result<Vec<Entry>, Failure> {
+    let Some(entries) = git.tree(commit, repo.subdir.as_deref())? else {
+        let subdir = repo.subdir.as_deref().unwrap_or_default();
+        let message = format!("there is no folder `{subdir}` in commit {}", short(commit));
+        return Err(Failure::fault(Diagnostic::error(Code::NoRepository, message).with_help("check `subdir`")));
     };
-    let listing = store.local(&["ls-tree", "-r", "-l", "-z", "--full-tree", &tree])?.stdout;
-    listing.split(|byte| *byte == 0).filter(|line| !line.is_empty()).map(|line| entry(line, commit)).collect()
+    entries.into_iter().map(|entry| sound(entry, commit)).collect()
 }
 
-/// `<mode> <type> <id> <size>\t<path>`
-fn entry(line: &[u8], commit: &str) -> Result<Entry, Failure> {
-    let odd = || refused(commit, format!("`{}` has no place in a tree", tame(&String::from_utf8_lossy(line))));
-    let tab = line.iter().position(|byte| *byte == b'\t').ok_or_else(odd)?;
-    let head = String::from_utf8_lossy(&line[..tab]).into_owned();
-    let words: Vec<&str> = head.split_whitespace().collect();
-    let [mode, _, id, size] = words[..] else { return Err(odd()) };
-    let kind = match mode {
-        "120000" => Kind::Link,
-        "160000" => Kind::Submodule,
-        mode if mode.starts_with("100") && mode.contains("75") => Kind::Program,
-        mode if mode.starts_with("100") => Kind::File,
-        _ => return Err(odd()),
+fn sound(entry: TreeEntry, commit: &str) -> Result<Entry, Failure> {
+    let kind = match entry.mode {
+        0o120_000 => Some(Kind::Link),
+        0o160_000 => Some(Kind::Submodule),
+        mode if mode & 0o170_000 != 0o100_000 => None,
+        mode if mode & 0o100 != 0 => Some(Kind::Program),
+        _ => Some(Kind::File),
     };
-    let path = sound_path(&line[tab + 1..]).ok_or_else(odd)?;
-    Ok(Entry { kind, id: id.to_owned(), size: size.parse().unwrap_or(0), path })
+    let TreeEntry { mode, id, size, path } = entry;
+    match kind.zip(sound_path(&path)) {
+        Some((kind, path)) => Ok(Entry { kind, id, size, path }),
+        None => {
+            let name = tame(&String::from_utf8_lossy(&path));
+            Err(refused(commit, format!("`{name}` (mode {mode:06o}) has no place in a tree")))
+        }
+    }
 }
 
 /// A path that stays inside: parts that are names, and none that git would keep for itself.
@@ -160,14 +154,14 @@ fn short(commit: &str) -> &str {
 }
 
 fn refused(commit: &str, why: String) -> Failure {
-    Failure::fault(Diagnostic::error("PD0609", format!("commit {} cannot be used: {why}", short(commit))))
+    Failure::fault(Diagnostic::error(Code::CommitTooLarge, format!("commit {} cannot be used: {why}", short(commit))))
 }
 
 /// Everything that can be said before a byte is written.
 fn check(repo: &Repo, commit: &str, entries: &[Entry]) -> Result<(), Failure> {
     let limit = |why: String, key: &str| {
         Failure::fault(
-            Diagnostic::error("PD0609", format!("commit {} cannot be used: {why}", short(commit)))
+            Diagnostic::error(Code::CommitTooLarge, format!("commit {} cannot be used: {why}", short(commit)))
                 .with_help(format!("if that is meant, raise `{key}` of this repository")),
         )
     };
@@ -243,28 +237,18 @@ impl Tree {
     }
 }
 
-/// Writes files, then links, with what `git cat-file --batch` hands out.
-fn write_all(store: &Store<'_>, entries: &[Entry], tree: &mut Tree) -> Result<(), Failure> {
-    let mut command = store.git().in_store(&store.path(), &["cat-file", "--batch"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut running = Running::start(command).map_err(|error| store.asked.not_run(error))?;
-    let ask = running.child().stdin.take().expect("its input was asked for");
-    let answer = running.child().stdout.take().expect("its output was asked for");
-    let mut objects = Objects { ask, answer: BufReader::new(answer) };
+/// Writes files, then links.
+fn write_all(blobs: &mut dyn Blobs, stop: &Stop, entries: &[Entry], tree: &mut Tree) -> Result<(), Failure> {
     let files = entries.iter().filter(|entry| matches!(entry.kind, Kind::File | Kind::Program));
     let links = entries.iter().filter(|entry| entry.kind == Kind::Link);
     for entry in files.chain(links) {
-        if store.git().stop.is_asked() {
+        if stop.is_asked() {
             return Err(Failure::Stopped);
         }
         let cannot = |error: io::Error| local(&format!("could not write {}", tree_path(entry)), &error);
-        let size = objects.open(&entry.id)?;
-        if size != entry.size {
-            return Err(Failure::Corrupt(format!("object {} has another size than its tree says", entry.id)));
-        }
         let place = tree.place(&entry.path).map_err(cannot)?;
         if entry.kind == Kind::Link {
-            let target = objects.read_link(size)?;
+            let target = link_target(blobs, entry)?;
             if is_inside(&entry.path, &target) {
                 platform::link(&target, &place).map_err(cannot)?;
             }
@@ -273,10 +257,21 @@ fn write_all(store: &Store<'_>, entries: &[Entry], tree: &mut Tree) -> Result<()
         let mode = if entry.kind == Kind::Program { 0o755 } else { 0o644 };
         let mut file =
             platform::set_mode(OpenOptions::new().write(true).create_new(true), mode).open(&place).map_err(cannot)?;
-        objects.copy(size, &mut file, cannot)?;
+        blobs.copy(&entry.id, entry.size, &mut |piece| file.write_all(piece).map_err(cannot))?;
         tree.files.push(place);
     }
     Ok(())
+}
+
+fn link_target(blobs: &mut dyn Blobs, entry: &Entry) -> Result<PathBuf, Failure> {
+    let mut target = Vec::new();
+    blobs.copy(&entry.id, entry.size, &mut |piece| {
+        target.extend_from_slice(piece);
+        Ok(())
+    })?;
+    // A path with a NUL, or longer than a path can be, is none; it leaves the tree as far as we are concerned.
+    let is_path = entry.size <= LINK_BYTES && !target.contains(&0);
+    Ok(is_path.then(|| platform::path_of(target)).flatten().unwrap_or_default())
 }
 
 fn tree_path(entry: &Entry) -> String {
@@ -295,55 +290,6 @@ fn is_inside(link: &Path, target: &Path) -> bool {
         }
     }
     !target.as_os_str().is_empty()
-}
-
-struct Objects {
-    ask: ChildStdin,
-    answer: BufReader<ChildStdout>,
-}
-
-impl Objects {
-    /// Asks for an object and gives its size; its bytes come next.
-    fn open(&mut self, id: &str) -> Result<u64, Failure> {
-        let gone = |error: io::Error| Failure::Corrupt(format!("git cat-file ended at object {id}: {error}"));
-        writeln!(self.ask, "{id}").map_err(gone)?;
-        let mut head = String::new();
-        self.answer.read_line(&mut head).map_err(gone)?;
-        let words: Vec<&str> = head.split_whitespace().collect();
-        match words[..] {
-            [_, "blob", size] => size.parse().map_err(|_| Failure::Corrupt(format!("object {id} has no size"))),
-            _ => Err(Failure::Corrupt(format!("object {id} is missing or damaged"))),
-        }
-    }
-
-    /// Copies the bytes of an object; what goes wrong with the store is told from what goes wrong with the disk.
-    fn copy(
-        &mut self,
-        mut size: u64,
-        to: &mut impl Write,
-        cannot: impl Fn(io::Error) -> Failure,
-    ) -> Result<(), Failure> {
-        let mut buffer = vec![0; 64 << 10];
-        while size > 0 {
-            let most = usize::try_from(size).unwrap_or(usize::MAX).min(buffer.len());
-            let got = self.answer.read(&mut buffer[..most]).map_err(|error| Failure::Corrupt(error.to_string()))?;
-            if got == 0 {
-                return Err(Failure::Corrupt("git cat-file ended in the middle of an object".to_owned()));
-            }
-            to.write_all(&buffer[..got]).map_err(&cannot)?;
-            size -= got as u64;
-        }
-        let mut newline = [0];
-        self.answer.read_exact(&mut newline).map_err(|error| Failure::Corrupt(error.to_string()))
-    }
-
-    fn read_link(&mut self, size: u64) -> Result<PathBuf, Failure> {
-        let mut target = Vec::new();
-        self.copy(size, &mut target, |error| Failure::Corrupt(error.to_string()))?;
-        // A path with a NUL, or longer than a path can be, is none; it leaves the tree as far as we are concerned.
-        let is_path = size <= LINK_BYTES && !target.contains(&0);
-        Ok(is_path.then(|| platform::path_of(target)).flatten().unwrap_or_default())
-    }
 }
 
 /// What is odd in a commit that can be used all the same.
@@ -393,6 +339,25 @@ impl Notes {
         self.pointers.extend(small.filter(is_pointer).map(|entry| entry.path.clone()));
     }
 
+    /// Leaves in the tree what is not there, for whoever misses it (`sdk-python/pythond/leftout.py`).
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let kinds = [("submodules", &self.submodules), ("pointers", &self.pointers), ("links", &self.links)];
+        let named: BTreeMap<&str, Vec<String>> = kinds
+            .into_iter()
+            .filter(|(_, paths)| !paths.is_empty())
+            .map(|(kind, paths)| (kind, paths.iter().map(|path| path.to_string_lossy().into_owned()).collect()))
+            .collect();
+        let path = dir.join(LEFT_OUT);
+        // A repository that has a file of that name keeps it.
+        if named.is_empty() || fs::symlink_metadata(&path).is_ok() {
+            return Ok(());
+        }
+        let mut file = File::create_new(path)?;
+        file.write_all(&serde_json::to_vec(&named).map_err(io::Error::other)?)?;
+        file.sync_all()?;
+        platform::sync_folder(dir)
+    }
+
     fn sentences(&self) -> Vec<String> {
         let kinds = [
             (&self.submodules, "submodules are not fetched"),
@@ -437,18 +402,15 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_tree_are_read() {
-        let id = "0123456789012345678901234567890123456789";
-        let read = |line: &str| entry(line.as_bytes(), id).map(|entry| (entry.kind, entry.size, entry.path));
-        assert_eq!(
-            read(&format!("100644 blob {id}      12\ta b\n.py")).unwrap(),
-            (Kind::File, 12, PathBuf::from("a b\n.py"))
-        );
-        assert_eq!(read(&format!("100755 blob {id} 0\ta")).unwrap().0, Kind::Program);
-        assert_eq!(
-            read(&format!("160000 commit {id}       -\tsub")).unwrap(),
-            (Kind::Submodule, 0, PathBuf::from("sub"))
-        );
-        assert!(read("040000 tree x\ta").is_err());
+    fn only_files_links_and_submodules_have_a_place() {
+        let kind = |mode: u32| {
+            let entry = TreeEntry { mode, id: String::new(), size: 0, path: b"a".to_vec() };
+            sound(entry, "c").map(|entry| entry.kind).ok()
+        };
+        assert_eq!(kind(0o100_755), Some(Kind::Program));
+        assert_eq!(kind(0o100_664), Some(Kind::File));
+        assert_eq!(kind(0o120_000), Some(Kind::Link));
+        assert_eq!(kind(0o160_000), Some(Kind::Submodule));
+        assert_eq!(kind(0o040_000), None);
     }
 }

@@ -1,11 +1,12 @@
 //! What went wrong with a repository, in words for its owner: a code, what is known, and what to do.
 
+use crate::code::Code;
 use crate::config::Diagnostic;
 use crate::config::repos::{Repo, Scheme};
 
 use super::hostkeys;
 use super::judge::{Trouble, judge};
-use super::program::{Git, NotRun};
+use super::program::{NotRun, Programs};
 use super::ssh::{self, KeyFault};
 use crate::config::repos::GitRepos;
 
@@ -31,19 +32,19 @@ pub fn local(what: &str, error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::StorageFull || error.kind() == std::io::ErrorKind::QuotaExceeded {
         return Failure::fault(disk_full());
     }
-    Failure::fault(Diagnostic::error("PD0702", format!("{what}: {error}")))
+    Failure::fault(Diagnostic::error(Code::NoRight, format!("{what}: {error}")))
 }
 
 fn disk_full() -> Diagnostic {
-    Diagnostic::error("PD0704", "no space is left on the disk for the repository")
+    Diagnostic::error(Code::DiskFull, "no space is left on the disk for the repository")
         .with_help("make room; the next pull goes on by itself")
 }
 
-/// Whoever asks: settings and program, for the words that need a look at keys.
+/// Whoever asks: settings and programs, for the words that need a look at keys.
 pub struct Asked<'a> {
     pub repos: &'a GitRepos,
     pub repo: &'a Repo,
-    pub git: &'a Git,
+    pub programs: &'a Programs,
 }
 
 impl Asked<'_> {
@@ -54,16 +55,16 @@ impl Asked<'_> {
             NotRun::Stopped => Failure::Stopped,
             NotRun::TimedOut(after) => Failure::fault(
                 Diagnostic::error(
-                    "PD0608",
+                    Code::Unreachable,
                     format!("`{}` did not answer within {} s", repo.url.as_str(), after.as_secs_f64()),
                 )
                 .with_note("the code that runs goes on; the next pull tries again")
                 .with_help("a slow line or a large repository needs a longer `timeout`"),
             ),
-            NotRun::Watched(why) => Failure::fault(Diagnostic::error("PD0609", why)),
+            NotRun::Watched(why) => Failure::fault(Diagnostic::error(Code::CommitTooLarge, why)),
             NotRun::NotStarted { program, source } => Failure::fault(
-                Diagnostic::error("PD0107", format!("the program `{program}` cannot be started: {source}"))
-                    .with_help(format!("install it: apt-get install {}", package_of(&program))),
+                Diagnostic::error(Code::NoInterpreter, format!("the program `{program}` cannot be started: {source}"))
+                    .with_help(install(&program)),
             ),
             NotRun::Io(error) => local("the output of git cannot be read", &error),
         }
@@ -71,7 +72,12 @@ impl Asked<'_> {
 
     /// A program that ended and failed.
     pub fn failed(&self, stderr: &str) -> Failure {
-        match judge(stderr) {
+        self.troubled(judge(stderr))
+    }
+
+    /// Something is wrong, and it is known what.
+    pub fn troubled(&self, trouble: Trouble) -> Failure {
+        match trouble {
             Trouble::Corrupt(why) => Failure::Corrupt(why),
             trouble => Failure::fault(self.told(trouble)),
         }
@@ -87,21 +93,26 @@ impl Asked<'_> {
             Trouble::LoginMissing => self.login_missing(),
             Trouble::Key(said) => self.key_unusable(&said),
             Trouble::NoRepository => self.no_repository(),
-            Trouble::NoSuchRef => Diagnostic::error("PD0605", format!("{} is not in `{url}`", follows(self.repo))),
+            Trouble::NoSuchRef => {
+                Diagnostic::error(Code::NoRepository, format!("{} is not in `{url}`", follows(self.repo)))
+            }
             Trouble::NoGitServer => Diagnostic::error(
-                "PD0605",
+                Code::NoRepository,
                 format!("`{url}` is not the URL of a git repository: something else answers, such as a web page"),
             )
             .with_help("take the URL that `git clone` is given, and check the login"),
             Trouble::Certificate(said) => self.certificate(&said),
-            Trouble::Unreachable(said) => Diagnostic::error("PD0608", format!("`{}` cannot be reached", self.server()))
-                .with_note(without_prefix(&said)),
-            Trouble::Status(status) => {
-                Diagnostic::error("PD0608", format!("`{}` answers with the http status {status}", self.server()))
+            Trouble::Unreachable(said) => {
+                Diagnostic::error(Code::Unreachable, format!("`{}` cannot be reached", self.server()))
+                    .with_note(without_prefix(&said))
             }
+            Trouble::Status(status) => Diagnostic::error(
+                Code::Unreachable,
+                format!("`{}` answers with the http status {status}", self.server()),
+            ),
             Trouble::DiskFull => disk_full(),
             Trouble::Corrupt(said) | Trouble::Other(said) => {
-                Diagnostic::error("PD0600", format!("`{url}` could not be fetched: {said}"))
+                Diagnostic::error(Code::GitFailed, format!("`{url}` could not be fetched: {said}"))
             }
         }
     }
@@ -122,8 +133,8 @@ impl Asked<'_> {
 
     fn host_key_unknown(&self) -> Diagnostic {
         let host = self.repo.url.known_host();
-        let mut fault = Diagnostic::error("PD0601", format!("the host key of {host} is not known"));
-        let keys = hostkeys::offered(self.git, &self.repo.url).unwrap_or_default();
+        let mut fault = Diagnostic::error(Code::UnknownHostKey, format!("the host key of {host} is not known"));
+        let keys = hostkeys::offered(self.programs, &self.repo.url).unwrap_or_default();
         for key in &keys {
             fault = fault.with_note(format!("key: {} {}", key.kind, key.fingerprint));
         }
@@ -140,14 +151,14 @@ impl Asked<'_> {
     fn host_key_changed(&self, offered: Option<String>, known_at: Option<String>) -> Diagnostic {
         let host = self.repo.url.known_host();
         let mut fault = Diagnostic::error(
-            "PD0602",
+            Code::ChangedHostKey,
             format!("the host key of {host} has changed: the server was set up anew, or somebody stands in between"),
         );
         if let Some(offered) = offered {
             fault = fault.with_note(format!("offered now: {offered}"));
         }
         if let Some(known_at) = known_at {
-            let old = hostkeys::fingerprint_at(self.git, &known_at);
+            let old = hostkeys::fingerprint_at(self.programs, &known_at);
             let old = old.map_or_else(String::new, |old| format!("{old}, "));
             fault = fault.with_note(format!("known so far: {old}{known_at}"));
         }
@@ -165,17 +176,17 @@ impl Asked<'_> {
             } else {
                 "there is no ssh agent (SSH_AUTH_SOCK is unset), and no key in the user's .ssh was accepted"
             };
-            return Diagnostic::error("PD0603", format!("no key is accepted for {who}"))
+            return Diagnostic::error(Code::LoginRefused, format!("no key is accepted for {who}"))
                 .with_note(agent)
                 .with_help("set `ssh_private_key_path`");
         };
-        if self.repo.ssh_key_password.is_some() && !hostkeys::opens(self.git, key) {
+        if self.repo.ssh_key_password.is_some() && !hostkeys::opens(self.programs, key) {
             // ssh keeps to itself that the passphrase was wrong.
             return self.key_unusable("incorrect passphrase");
         }
-        let mut fault = Diagnostic::error("PD0603", format!("the key is not accepted for {who}"))
+        let mut fault = Diagnostic::error(Code::LoginRefused, format!("the key is not accepted for {who}"))
             .with_note(format!("key: {}", key.display()));
-        if let Some(fingerprint) = hostkeys::fingerprint_of_key(self.git, key) {
+        if let Some(fingerprint) = hostkeys::fingerprint_of_key(self.programs, key) {
             fault = fault.with_note(format!("its fingerprint: {fingerprint}"));
         }
         fault.with_help(
@@ -191,13 +202,13 @@ impl Asked<'_> {
             Some((user, _)) => format!("`{server}` refuses the login of `{user}`"),
             None => return self.login_missing(),
         };
-        Diagnostic::error("PD0603", told)
+        Diagnostic::error(Code::LoginRefused, told)
             .with_note("it was tried once; it is tried again at the next pull")
             .with_help("check `username`, `password` or `token`; did the token expire?")
     }
 
     fn login_missing(&self) -> Diagnostic {
-        Diagnostic::error("PD0603", format!("`{}` wants a login", self.server()))
+        Diagnostic::error(Code::LoginRefused, format!("`{}` wants a login", self.server()))
             .with_help("add `username` and `password = \"${file:/etc/pythond/git.password}\"`, or `token`")
     }
 
@@ -205,15 +216,16 @@ impl Asked<'_> {
         let key = self.repo.ssh_key.as_ref().map_or_else(String::new, |key| format!(" `{}`", key.display()));
         if said.contains("passphrase") {
             return Diagnostic::error(
-                "PD0604",
+                Code::UnusableKey,
                 format!("the ssh key{key} is encrypted, and `ssh_private_key_password` does not open it"),
             );
         }
-        Diagnostic::error("PD0604", format!("the ssh key{key} cannot be used")).with_note(said)
+        Diagnostic::error(Code::UnusableKey, format!("the ssh key{key} cannot be used")).with_note(said)
     }
 
     fn no_repository(&self) -> Diagnostic {
-        let fault = Diagnostic::error("PD0605", format!("there is no repository at `{}`", self.repo.url.as_str()));
+        let fault =
+            Diagnostic::error(Code::NoRepository, format!("there is no repository at `{}`", self.repo.url.as_str()));
         match (self.repo.url.scheme, &self.repo.login) {
             (Scheme::Http | Scheme::Https, None) => {
                 fault.with_note("many servers answer so for a private repository while there is no login")
@@ -231,8 +243,11 @@ impl Asked<'_> {
     }
 
     fn certificate(&self, said: &str) -> Diagnostic {
-        let fault = Diagnostic::error("PD0607", format!("the certificate of `{}` is not trusted", self.server()))
-            .with_note(without_prefix(said));
+        let fault = Diagnostic::error(
+            Code::UntrustedCertificate,
+            format!("the certificate of `{}` is not trusted", self.server()),
+        )
+        .with_note(without_prefix(said));
         match &self.repo.ca_file {
             Some(file) => fault.with_note(format!("trusted: {}", file.display())),
             None => fault.with_help("if it is your own server: `ca_file = \"/etc/pythond/ca.pem\"`"),
@@ -246,7 +261,7 @@ impl Asked<'_> {
             return Ok(());
         }
         ssh::check_key(key, self.repo.ssh_key_password.is_some()).map_err(|fault| {
-            let diagnostic = Diagnostic::error("PD0604", fault.to_string());
+            let diagnostic = Diagnostic::error(Code::UnusableKey, fault.to_string());
             Failure::fault(match fault {
                 KeyFault::TooOpen { path, .. } => diagnostic.with_help(format!("chmod 600 {path}")),
                 KeyFault::Encrypted { .. } => {
@@ -274,8 +289,12 @@ pub fn follows(repo: &Repo) -> String {
     }
 }
 
-fn package_of(program: &str) -> &str {
-    if program.starts_with("ssh") { "openssh-client" } else { "git" }
+fn install(program: &str) -> String {
+    if program.starts_with("ssh") {
+        return "install it: apt-get install openssh-client".to_owned();
+    }
+    "install it: apt-get install git; or remove `transport = \"system\"`, since the agent brings libgit2 along"
+        .to_owned()
 }
 
 fn without_prefix(said: &str) -> String {

@@ -1,12 +1,12 @@
 //! Host keys: which ones a server offers, what their fingerprints are, and adding one to `known_hosts` on a person's word.
 //!
-//! `ssh-keyscan` and `ssh-keygen` come with the ssh that git needs anyway.
+//! `ssh-keyscan` and `ssh-keygen` come with `ssh`, which an ssh repository needs anyway.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::program::{Git, NotRun};
+use super::program::{NotRun, Programs};
 use crate::config::repos::RepoUrl;
 use crate::platform;
 
@@ -36,17 +36,18 @@ const SCAN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// When there is no answer.
-pub fn offered(git: &Git, url: &RepoUrl) -> Result<Vec<HostKey>, ScanError> {
-    let git = git.afresh();
+pub fn offered(programs: &Programs, url: &RepoUrl) -> Result<Vec<HostKey>, ScanError> {
+    let programs = programs.afresh();
     let (seconds, port) = (SCAN.as_secs().to_string(), url.port.unwrap_or(22).to_string());
-    let scan = git.program("ssh-keyscan", &["-T", &seconds, "-p", &port, "-t", "ed25519,ecdsa,rsa", "--", &url.host]);
-    let found = String::from_utf8_lossy(&git.run(scan)?.stdout).into_owned();
+    let scan =
+        programs.program("ssh-keyscan", &["-T", &seconds, "-p", &port, "-t", "ed25519,ecdsa,rsa", "--", &url.host]);
+    let found = String::from_utf8_lossy(&programs.run(scan)?.stdout).into_owned();
     let mut keys = Vec::new();
     for line in found.lines().filter(|line| !line.starts_with('#')) {
         // host kind base64
         let words: Vec<&str> = line.split_whitespace().collect();
         let [_, kind, key] = words[..] else { continue };
-        let Some(fingerprint) = fingerprint(&git, &format!("{kind} {key}")) else { continue };
+        let Some(fingerprint) = fingerprint(&programs, &format!("{kind} {key}")) else { continue };
         let line = format!("{} {kind} {key}", url.known_host());
         keys.push(HostKey { kind: kind.to_owned(), fingerprint, line });
     }
@@ -54,34 +55,34 @@ pub fn offered(git: &Git, url: &RepoUrl) -> Result<Vec<HostKey>, ScanError> {
 }
 
 /// The fingerprint of the key at `file:line` of a `known_hosts` file.
-pub fn fingerprint_at(git: &Git, place: &str) -> Option<String> {
+pub fn fingerprint_at(programs: &Programs, place: &str) -> Option<String> {
     let (file, line) = place.rsplit_once(':')?;
     let text = std::fs::read_to_string(file).ok()?;
     let entry = text.lines().nth(line.trim().parse::<usize>().ok()?.checked_sub(1)?)?;
     let words: Vec<&str> = entry.split_whitespace().filter(|word| !word.starts_with('@')).collect();
     let [_, kind, key, ..] = words[..] else { return None };
-    fingerprint(git, &format!("{kind} {key}"))
+    fingerprint(programs, &format!("{kind} {key}"))
 }
 
 /// The fingerprint of a private key, which its file tells without the passphrase.
-pub fn fingerprint_of_key(git: &Git, key: &Path) -> Option<String> {
-    let git = git.afresh();
-    let ran = git.run(git.program("ssh-keygen", &["-l", "-f", &key.display().to_string()])).ok()?;
+pub fn fingerprint_of_key(programs: &Programs, key: &Path) -> Option<String> {
+    let programs = programs.afresh();
+    let ran = programs.run(programs.program("ssh-keygen", &["-l", "-f", &key.display().to_string()])).ok()?;
     sha256_in(&String::from_utf8_lossy(&ran.stdout))
 }
 
 /// Says whether the passphrase of the settings opens a private key.
-pub fn opens(git: &Git, key: &Path) -> bool {
-    let git = git.afresh();
-    let ran = git.run(git.program("ssh-keygen", &["-y", "-f", &key.display().to_string()]));
+pub fn opens(programs: &Programs, key: &Path) -> bool {
+    let programs = programs.afresh();
+    let ran = programs.run(programs.program("ssh-keygen", &["-y", "-f", &key.display().to_string()]));
     ran.is_ok_and(|ran| ran.is_ok)
 }
 
-fn fingerprint(git: &Git, public: &str) -> Option<String> {
+fn fingerprint(programs: &Programs, public: &str) -> Option<String> {
     let mut file = tempfile::NamedTempFile::new().ok()?;
     writeln!(file, "{public}").ok()?;
-    let git = git.afresh();
-    let ran = git.run(git.program("ssh-keygen", &["-l", "-f", &file.path().display().to_string()])).ok()?;
+    let programs = programs.afresh();
+    let ran = programs.run(programs.program("ssh-keygen", &["-l", "-f", &file.path().display().to_string()])).ok()?;
     sha256_in(&String::from_utf8_lossy(&ran.stdout))
 }
 

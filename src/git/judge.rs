@@ -135,23 +135,33 @@ const UNREACHABLE: &[&str] = &[
     "transfer closed with",
     "the remote end hung up unexpectedly",
     "early EOF",
+    "RPC failed; curl",
     "kex_exchange_identification",
 ];
 
 const CORRUPT: &[&str] = &[
+    // Whatever is said of a file in there.
+    "store.git/objects/",
     "corrupt",
     "not a git repository",
     "bad object",
     "bad config",
+    "config value",
+    "Expected git repo version",
+    "unknown repository extension",
     "bad ref",
     "bad signature",
     "object file",
+    "inflate:",
     "missing blob",
     "missing tree",
     "packfile",
     "unable to read",
     "unable to find",
     "could not parse",
+    "Could not read ",
+    "revision walk setup failed",
+    "Failed to traverse parents",
     "not a valid object",
     "invalid sha1 pointer",
     "unresolved deltas",
@@ -251,12 +261,15 @@ mod tests {
             "fatal: unable to access 'https://h/': Failed to connect to h port 1 after 0 ms: Couldn't connect to server",
             "ssh: connect to host h port 22: Connection refused\r\nfatal: Could not read from remote repository.",
             "ssh: Could not resolve hostname h: Name or service not known",
+            "error: RPC failed; curl 56 GnuTLS recv error (-110): The TLS connection was non-properly terminated.\nfatal: early",
         ] {
             assert!(matches!(judge(text), Trouble::Unreachable(_)), "{text}");
         }
-        for text in
-            ["error: object file x is empty\nfatal: bad object HEAD", "fatal: not a git repository: '/x/store.git'"]
-        {
+        for text in [
+            "error: object file x is empty\nfatal: bad object HEAD",
+            "fatal: not a git repository: '/x/store.git'",
+            "error: inflate: data stream error (incorrect data check)\nfatal: something else",
+        ] {
             assert!(matches!(judge(text), Trouble::Corrupt(_)), "{text}");
         }
     }

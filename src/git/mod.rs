@@ -7,7 +7,7 @@
 //! gitrepos/<name>/state.json           which commit is in force, which was refused, what happened (`state`)
 //! ```
 //!
-//! A pull asks the server for the commit (`ls-remote`), fetches it if the store lacks it, exports it and offers it to the [`Adopter`].
+//! A pull asks the server for the commit, fetches it if the store lacks it, exports it and offers it to the [`Adopter`].
 //! What the adopter refuses whole changes nothing; where it takes a part, the other scripts keep their old version, whose directory
 //! stays as long as it is in use. Whatever fails on the way (server, key, disk) leaves the code that runs alone and is shown.
 //!
@@ -17,11 +17,14 @@ mod export;
 mod fault;
 pub mod hostkeys;
 mod judge;
+mod libgit2;
 mod pace;
+mod plumbing;
 pub mod program;
 pub mod ssh;
 pub mod state;
 pub mod store;
+mod system;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,15 +35,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::fault::Failure;
-use self::program::{Git, Stop};
-use self::state::{Event, Happened, InForce, Refused, State};
+use self::program::{Programs, Stop};
+use self::state::{Event, InForce, Refused, State};
 use self::store::{Pulled, Store};
+use crate::code::Code;
 use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
 
-pub use self::state::Held;
+pub use self::state::{Happened, Held};
 pub use self::store::Commit;
 
-/// What a pull under way gets to end when the settings change; git itself is ended at once.
+/// What a pull under way gets to end when the settings change; its network work and programs are ended at once.
 const END: Duration = Duration::from_secs(5);
 
 /// A commit that the agent is asked to run.
@@ -373,7 +377,7 @@ impl Keeper {
                 0
             }
             Err(Failure::Stopped) => self.shared.kept(self.index).failures,
-            Err(Failure::Corrupt(why)) => self.failed(Diagnostic::error("PD0600", why), now),
+            Err(Failure::Corrupt(why)) => self.failed(Diagnostic::error(Code::GitFailed, why), now),
             Err(Failure::Fault(diagnostic)) => self.failed(*diagnostic, now),
         };
         self.shared.kept(self.index).is_pulling = false;
@@ -385,10 +389,12 @@ impl Keeper {
         let before = self.shared.kept(index).state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let work = move || {
             let repo = &shared.repos.repos[index];
-            let git = Git::new(&shared.repos, repo, &shared.repos.dir.join(&repo.name), shared.stop.clone());
-            Store::new(&shared.repos, repo, &git).pull(before.as_deref())
+            let dir = shared.repos.dir.join(&repo.name);
+            let programs = Programs::new(&shared.repos, repo, &dir, shared.stop.clone());
+            Store::new(&shared.repos, repo, &programs).pull(before.as_deref())
         };
-        let panicked = |_| Failure::fault(Diagnostic::error("PD0600", "the pull broke off by a fault of the agent"));
+        let panicked =
+            |_| Failure::fault(Diagnostic::error(Code::GitFailed, "the pull broke off by a fault of the agent"));
         tokio::task::spawn_blocking(work).await.map_err(panicked)?
     }
 
@@ -398,7 +404,7 @@ impl Keeper {
         if is_new {
             let notes: String =
                 diagnostic.notes.iter().chain(&diagnostic.help).map(|note| format!("; {note}")).collect();
-            tracing::warn!(target: "git", repo = self.repo().name, code = diagnostic.code, "{}{notes}", diagnostic.message);
+            tracing::warn!(target: "git", repo = self.repo().name, code = %diagnostic.code, "{}{notes}", diagnostic.message);
         }
         kept.fault = Some(diagnostic);
         kept.failures = kept.failures.saturating_add(1);
@@ -431,7 +437,7 @@ impl Keeper {
         let mut kept = self.shared.kept(self.index);
         let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let before_short = before.as_deref().and_then(|id| id.get(..7)).unwrap_or_default().to_owned();
-        tracing::warn!(target: "git", repo = self.repo().name, code = "PD0610", "the history of {} was rewritten: {before_short} is no longer part of it; following {}", fault::follows(self.repo()), commit.short());
+        tracing::warn!(target: "git", repo = self.repo().name, code = %Code::HistoryRewritten, "the history of {} was rewritten: {before_short} is no longer part of it; following {}", fault::follows(self.repo()), commit.short());
         kept.state.remember(Event { at: seconds_now(), what: Happened::Rewritten, commit: commit.clone(), before });
     }
 
@@ -486,7 +492,7 @@ impl Keeper {
             tracing::warn!(target: "git", repo = self.repo().name, "{}: {note}", commit.short());
         }
         for script in &held {
-            tracing::error!(target: "git", repo = self.repo().name, code = "PD0606", script = script.script, "keeps its version of before {}: {}", commit.short(), script.why);
+            tracing::error!(target: "git", repo = self.repo().name, code = %Code::CommitRefused, script = script.script, "keeps its version of before {}, if there is one: {}", commit.short(), script.why);
         }
         kept.state.url = self.repo().url.as_str().to_owned();
         kept.state.follows = fault::follows(self.repo());
@@ -507,7 +513,7 @@ impl Keeper {
     fn refused(&self, kept: &mut Kept, commit: &Commit, dir: &std::path::Path, why: Vec<String>) {
         let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let still = before.as_deref().and_then(|id| id.get(..7)).unwrap_or("nothing of this repository").to_owned();
-        tracing::error!(target: "git", repo = self.repo().name, code = "PD0606", "{} \"{}\" ({}) does not pass the checks; still running {still}: {}", commit.short(), commit.title, commit.author, why.join(" · "));
+        tracing::error!(target: "git", repo = self.repo().name, code = %Code::CommitRefused, "{} \"{}\" ({}) does not pass the checks; still running {still}: {}", commit.short(), commit.title, commit.author, why.join(" · "));
         let is_known = kept.state.refused.as_ref().is_some_and(|known| known.commit == *commit && known.why == why);
         if !is_known {
             let event = Event { at: seconds_now(), what: Happened::Refused, commit: commit.clone(), before };
@@ -522,7 +528,7 @@ impl Keeper {
         if let Err(error) = kept.state.write(&dir) {
             let message = format!("could not record in {} which commit runs: {error}", dir.display());
             tracing::error!(target: "git", repo = self.repo().name, "{message}");
-            kept.fault = Some(Diagnostic::error("PD0704", message));
+            kept.fault = Some(Diagnostic::error(Code::DiskFull, message));
         }
     }
 }

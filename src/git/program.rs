@@ -1,4 +1,4 @@
-//! Runs the `git` program: with an environment of our own, within a time, its output bounded, and ended with all its children.
+//! Runs programs for a repository: with an environment of our own, within a time, their output bounded, and ended with all their children.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::plumbing::LISTING;
 use super::ssh;
 use crate::config::repos::{GitRepos, Repo, Scheme};
 use crate::platform;
 
-/// How much of an output is kept; a list of a hundred thousand files fits.
-const OUTPUT: u64 = 64 << 20;
+/// How much of an output is kept.
+const OUTPUT: u64 = LISTING as u64;
 /// How much of the messages is kept.
-const MESSAGES: u64 = 64 << 10;
+pub const MESSAGES: u64 = 64 << 10;
 /// How often a running program is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// What killed children get to end.
@@ -56,11 +57,10 @@ pub enum NotRun {
     Io(#[from] io::Error),
 }
 
-/// Runs git for one repository until a point in time.
+/// Runs programs for one repository until a point in time.
 #[derive(Debug, Clone)]
-pub struct Git {
+pub struct Programs {
     env: Vec<(String, String)>,
-    config: Vec<String>,
     /// What no message may show.
     secrets: Vec<String>,
     timeout: Duration,
@@ -68,8 +68,8 @@ pub struct Git {
     pub stop: Stop,
 }
 
-impl Git {
-    /// Prepares what the repository needs; `dir` is its folder, which git takes for its home so that nobody's settings come in.
+impl Programs {
+    /// Prepares what the repository needs; `dir` is its folder, which programs take for their home so that nobody's settings come in.
     pub fn new(repos: &GitRepos, repo: &Repo, dir: &Path, stop: Stop) -> Self {
         let mut env: Vec<(String, String)> =
             repos.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
@@ -77,58 +77,20 @@ impl Git {
         set("HOME", &dir.display().to_string());
         set("XDG_CONFIG_HOME", &dir.join("no-config").display().to_string());
         set("LC_ALL", "C");
-        set("GIT_CONFIG_NOSYSTEM", "1");
-        set("GIT_TERMINAL_PROMPT", "0");
-        set("GIT_NO_REPLACE_OBJECTS", "1");
-        set("GIT_OPTIONAL_LOCKS", "0");
-        let scheme = repo.url.scheme.as_str();
-        let mut config: Vec<String> = [
-            "core.hooksPath=/dev/null",
-            "core.fsmonitor=false",
-            "core.askPass=",
-            "credential.helper=",
-            "credential.useHttpPath=false",
-            "protocol.allow=never",
-            "http.sslVerify=true",
-            "http.lowSpeedLimit=1",
-            "http.lowSpeedTime=30",
-            "gc.auto=0",
-            "maintenance.auto=false",
-            "fetch.unpackLimit=1",
-            "fetch.writeCommitGraph=false",
-            "submodule.recurse=false",
-            "init.templateDir=",
-            "init.defaultBranch=main",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        config.push(format!("protocol.{scheme}.allow=always"));
         let mut secrets = Vec::new();
         if let Some((user, password)) = &repo.login {
-            set("PYTHOND_GIT_HOST", &repo.url.authority());
-            set("PYTHOND_GIT_PROTOCOL", scheme);
-            set("PYTHOND_GIT_USER", user);
-            set("PYTHOND_GIT_PASSWORD", password.expose());
-            config.push(CREDENTIALS.to_owned());
             // A token may stand where the user should, without a password.
             let secret = if password.expose().is_empty() { user } else { password.expose() };
             secrets.push(secret.to_owned());
         }
-        if let Some(ca_file) = &repo.ca_file {
-            config.push(format!("http.sslCAInfo={}", ca_file.display()));
-        }
-        if repo.url.scheme == Scheme::Ssh {
-            set("GIT_SSH_COMMAND", &ssh::command(repos, repo));
-            set("GIT_SSH_VARIANT", "ssh");
-            if let Some(password) = &repo.ssh_key_password {
-                for (name, value) in ssh::askpass_env(dir, password) {
-                    set(&name, &value);
-                }
-                secrets.push(password.expose().to_owned());
+        if let Some(password) = repo.ssh_key_password.as_ref().filter(|_| repo.url.scheme == Scheme::Ssh) {
+            for (name, value) in ssh::askpass_env(dir, password) {
+                set(&name, &value);
             }
+            secrets.push(password.expose().to_owned());
         }
         secrets.retain(|secret| !secret.is_empty());
-        Self { env, config, secrets, timeout: repo.timeout, until: Instant::now() + repo.timeout, stop }
+        Self { env, secrets, timeout: repo.timeout, until: Instant::now() + repo.timeout, stop }
     }
 
     /// Gives the work that follows the whole time again.
@@ -137,33 +99,11 @@ impl Git {
         Self { until: Instant::now() + self.timeout, ..self.clone() }
     }
 
-    /// A git command in a store.
-    pub fn in_store(&self, store: &Path, args: &[&str]) -> Command {
-        let mut command = self.command();
-        command.arg("--git-dir").arg(store).args(args);
-        command
-    }
-
-    /// A git command without a repository.
-    pub fn anywhere(&self, args: &[&str]) -> Command {
-        let mut command = self.command();
-        command.args(args);
-        command
-    }
-
-    /// Any other program with the same environment.
+    /// A program with the repository's environment, in a process group of its own.
     pub fn program(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(name);
         command.args(args).env_clear().envs(self.env.iter().cloned()).current_dir("/");
         platform::in_own_group(&mut command);
-        command
-    }
-
-    fn command(&self) -> Command {
-        let mut command = self.program("git", &[]);
-        for entry in &self.config {
-            command.arg("-c").arg(entry);
-        }
         command
     }
 
@@ -179,16 +119,21 @@ impl Git {
         Ok(ran)
     }
 
-    fn without_secrets(&self, text: &str) -> String {
+    /// Says why the work must end now, if it must.
+    ///
+    /// # Errors
+    /// The time is over, or the agent stops.
+    pub fn go_on(&self) -> Result<(), NotRun> {
+        if self.stop.is_asked() {
+            return Err(NotRun::Stopped);
+        }
+        if Instant::now() >= self.until { Err(NotRun::TimedOut(self.timeout)) } else { Ok(()) }
+    }
+
+    pub fn without_secrets(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 }
-
-/// Gives the login to the server that it is for and to no other, such as one that the first sends us on to.
-const CREDENTIALS: &str = "credential.helper=!f() { test \"$1\" = get || exit 0; \
-     while IFS= read -r line; do case \"$line\" in \
-     \"host=$PYTHOND_GIT_HOST\") host=1;; \"protocol=$PYTHOND_GIT_PROTOCOL\") protocol=1;; esac; done; \
-     test \"$host$protocol\" = 11 && printf 'username=%s\\npassword=%s\\n' \"$PYTHOND_GIT_USER\" \"$PYTHOND_GIT_PASSWORD\"; }; f";
 
 /// A program with its output; whoever drops it ends it with all its children.
 pub struct Running {
@@ -273,7 +218,7 @@ fn run(
 }
 
 /// Reads to the end so that the writer never waits, and keeps the beginning.
-fn read_bounded(mut from: impl Read, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_bounded(mut from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut kept = Vec::new();
     from.by_ref().take(most).read_to_end(&mut kept)?;
     io::copy(&mut from, &mut io::sink())?;

@@ -22,8 +22,8 @@ pub fn known_hosts(repos: &GitRepos, repo: &Repo) -> Vec<PathBuf> {
     files
 }
 
-/// The ssh command for git. Options on the command line win over those in the settings of ssh, which may name a proxy.
-pub fn command(repos: &GitRepos, repo: &Repo) -> String {
+/// What ssh is told, as `NAME=VALUE`. Options on the command line win over those in the settings of ssh, which may name a proxy.
+fn options(repos: &GitRepos, repo: &Repo) -> Vec<String> {
     let files: Vec<String> = known_hosts(repos, repo).iter().map(|file| in_option(file)).collect();
     let mut options = vec![
         "StrictHostKeyChecking=yes".to_owned(),
@@ -50,7 +50,24 @@ pub fn command(repos: &GitRepos, repo: &Repo) -> String {
         options.push("IdentitiesOnly=yes".to_owned());
         options.push(format!("IdentityFile={}", in_option(key)));
     }
-    let words = options.iter().map(|option| format!("-o {}", for_shell(option)));
+    options
+}
+
+/// The words behind `ssh` that have the server hand out a repository.
+pub fn upload_pack(repos: &GitRepos, repo: &Repo) -> Vec<String> {
+    let mut words: Vec<String> =
+        options(repos, repo).into_iter().flat_map(|option| ["-o".to_owned(), option]).collect();
+    if let Some(port) = repo.url.port {
+        words.extend(["-p".to_owned(), port.to_string()]);
+    }
+    words.push(format!("{}@{}", repo.url.user, repo.url.host));
+    words.push(format!("git-upload-pack {}", for_shell(&repo.url.path().unwrap_or_default())));
+    words
+}
+
+/// The ssh command for the `git` program, which hands it to a shell.
+pub fn shell_command(repos: &GitRepos, repo: &Repo) -> String {
+    let words = options(repos, repo).into_iter().map(|option| format!("-o {}", for_shell(&option)));
     format!("ssh {}", words.collect::<Vec<_>>().join(" "))
 }
 
@@ -152,13 +169,25 @@ mod tests {
     fn odd_paths_reach_ssh_whole() {
         let (repos, mut repo) = settings();
         repo.ssh_key = Some("/etc/k%y".into());
-        let command = command(&repos, &repo);
+        let command = shell_command(&repos, &repo);
         assert!(command.contains("IdentityFile=\"/etc/k%%y\""), "{command}");
         assert!(
             command.contains("\"/srv/py thon%%d/gitrepos/known_hosts\" \"/home/it'\\''s me/.ssh/known_hosts\""),
             "{command}"
         );
         assert!(command.contains("StrictHostKeyChecking=yes") && command.contains("BatchMode=yes"), "{command}");
+    }
+
+    #[test]
+    fn the_server_is_asked_for_one_path_whatever_stands_in_it() {
+        let (repos, _) = settings();
+        let words = |url: &str| {
+            let words = upload_pack(&repos, &Repo::plain("c", RepoUrl::parse(url).unwrap().0));
+            let options = words.iter().rposition(|word| word == "-o").unwrap();
+            words[options + 2..].join(" ")
+        };
+        assert_eq!(words("git@h:it's;rm"), "git@h git-upload-pack 'it'\\''s;rm'");
+        assert_eq!(words("ssh://me@h:2222/c.git"), "-p 2222 me@h git-upload-pack '/c.git'");
     }
 
     #[test]

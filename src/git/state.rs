@@ -1,5 +1,6 @@
 //! What is in force, on disk: one file per repository, replaced by a rename, so that a kill leaves the old or the new state.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -86,14 +87,9 @@ pub enum Happened {
     Rewritten,
 }
 
-impl Happened {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Partly => "partly",
-            Self::Refused => "refused",
-            Self::Rewritten => "rewritten",
-        }
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

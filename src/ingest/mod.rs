@@ -1,21 +1,27 @@
-//! The HTTP endpoint where reports come in: DataKit's write API over TCP and a Unix socket.
+//! The HTTP endpoint where reports come in: DataKit's write API over TCP and a Unix socket, and rows over the sockets of the workers.
 //!
-//! A request goes through `guard` (who may ask), `write` (body to kept record) and `reply` (every way to say no). A 2xx is sent only
+//! A request goes through `guard` (who may ask), `write` or `rows` (body to kept record) and `reply` (every way to say no). A 2xx is sent only
 //! after [`Keep::keep`] has returned, and that returns only when the record is on disk.
 
+mod account;
 mod body;
 mod budget;
 pub mod guard;
+mod intake;
 pub mod lasterror;
 mod query;
+pub mod repairs;
 pub mod reply;
 mod router;
+mod rows;
 pub mod server;
+mod several;
+mod turns;
 mod write;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -24,7 +30,8 @@ use crate::buffer::{AppendError, Log};
 use crate::config;
 use crate::deadletter::DeadLetters;
 use crate::point::record::Header;
-use crate::telemetry::counters::Counters;
+use crate::series::LastValues;
+use crate::telemetry::counters::{ByReason, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::roster::Roster;
 
@@ -38,11 +45,22 @@ pub trait Keep: Send + Sync {
     /// # Errors
     /// When nothing was kept.
     fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>>;
+
+    /// Keeps the lines of several senders; each has an answer of its own, in their order.
+    fn keep_all<'a>(&'a self, records: &'a [(Header, Vec<u8>)]) -> BoxFuture<'a, Vec<Result<(), AppendError>>> {
+        let each = records.iter().map(|(header, lines)| self.keep(header, lines));
+        Box::pin(futures_util::future::join_all(each))
+    }
 }
 
 impl Keep for Log {
     fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(async move { self.append(header.points, header.encode(lines).into()).await.map(|_| ()) })
+    }
+
+    fn keep_all<'a>(&'a self, records: &'a [(Header, Vec<u8>)]) -> BoxFuture<'a, Vec<Result<(), AppendError>>> {
+        let encoded = records.iter().map(|(header, lines)| (header.points, header.encode(lines).into()));
+        Box::pin(async move { self.append_all(encoded).await.into_iter().map(|kept| kept.map(|_| ())).collect() })
     }
 }
 
@@ -55,6 +73,8 @@ pub struct Settings {
     pub integers_as_floats: bool,
     pub events: config::Events,
     pub global_tags: BTreeMap<String, String>,
+    /// How many series of rows are remembered at most.
+    pub max_series: usize,
 }
 
 /// Everything a write request needs; shared by all connections.
@@ -67,9 +87,14 @@ pub struct Ingest {
     pub logs: Option<ScriptLogs>,
     pub counters: Counters,
     pub last_errors: LastErrors,
+    /// Of senders that are no workers.
+    pub repairs: repairs::Repairs,
     pub host: String,
     pub started: Instant,
     budget: budget::Budget,
+    series: Mutex<LastValues>,
+    /// Of the jobs that send rows.
+    turns: turns::Turns,
     closing: AtomicBool,
     /// Turns to take a large body apart.
     large: Arc<tokio::sync::Semaphore>,
@@ -81,6 +106,8 @@ impl Ingest {
         let host = settings.global_tags.get("host").cloned().unwrap_or_default();
         Self {
             budget: budget::Budget::new(settings.max_body),
+            series: Mutex::default(),
+            turns: turns::Turns::default(),
             settings: RwLock::new(Arc::new(settings)),
             keep,
             roster,
@@ -88,11 +115,18 @@ impl Ingest {
             logs: None,
             counters,
             last_errors: LastErrors::default(),
+            repairs: repairs::Repairs::default(),
             host,
             started: Instant::now(),
             closing: AtomicBool::new(false),
             large: Arc::new(tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
         }
+    }
+
+    /// Counts a request by what became of it.
+    fn count_post<T>(&self, answer: &Result<T, reply::No>) {
+        let outcome = answer.as_ref().map_or_else(reply::No::outcome, |_| "ok");
+        self.counters.posts.get_or_create(&ByReason { reason: outcome.to_owned() }).inc();
     }
 
     /// What requests obey that begin now.

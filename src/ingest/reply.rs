@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use super::repairs;
 use crate::buffer::AppendError;
 use crate::point::{BodyFault, Refusal};
 
@@ -19,7 +20,14 @@ pub enum No {
     Bad { error_code: &'static str, message: String },
     /// Some points were refused; the others are kept.
     #[error("{message}")]
-    Refused { error_code: &'static str, message: String, accepted: usize, refused: Vec<Refusal> },
+    Refused {
+        error_code: &'static str,
+        message: String,
+        accepted: usize,
+        refused: Vec<Refusal>,
+        /// What was changed or left out of the others.
+        repaired: Option<HeaderValue>,
+    },
     #[error("{0}")]
     TooLarge(String),
     #[error("{0}")]
@@ -43,6 +51,9 @@ struct Body<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<usize>,
+    /// Of all, also of those that `refused` does not name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused_count: Option<usize>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: &'a [RefusedPoint<'a>],
 }
@@ -99,7 +110,7 @@ impl No {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Bad { .. } | Self::Refused { .. } => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -142,36 +153,51 @@ impl From<AppendError> for No {
             AppendError::Disk(_) => ("pythond.diskError", Duration::from_secs(5)),
             AppendError::Poisoned(_) => ("pythond.bufferPoisoned", Duration::from_secs(30)),
         };
-        let message = match std::error::Error::source(&error) {
-            Some(cause) => format!("nothing was kept: {error}: {cause}"),
-            None => format!("nothing was kept: {error}"),
-        };
-        Self::Later { error_code, message, after }
+        Self::Later { error_code, message: format!("nothing was kept: {}", error.with_cause()), after }
     }
 }
 
-impl IntoResponse for No {
-    fn into_response(self) -> Response {
-        let (accepted, refused) = match &self {
+impl No {
+    /// The body of the answer, as JSON.
+    pub(super) fn text(&self) -> String {
+        let (accepted, refused) = match self {
             Self::Refused { accepted, refused, .. } => (Some(*accepted), refused.as_slice()),
             _ => (None, &[][..]),
         };
+        let refused_count = accepted.map(|_| refused.len());
         let refused: Vec<RefusedPoint<'_>> = refused
             .iter()
             .take(NAMED_POINTS)
             .map(|r| RefusedPoint { index: r.index, field: &r.field, reason: &r.reason })
             .collect();
         let message = self.to_string();
-        let body = Body { error_code: self.error_code(), message: &message, accepted, refused: &refused };
-        let text = serde_json::to_vec(&body).expect("strings and numbers always serialise");
+        let body =
+            Body { error_code: self.error_code(), message: &message, accepted, refused_count, refused: &refused };
+        serde_json::to_string(&body).expect("strings and numbers always serialise")
+    }
+
+    /// After how many seconds it is worth another try.
+    pub(super) fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Later { after, .. } | Self::TooMuch { after, .. } => Some(after.as_secs_f64().ceil().max(1.0) as u64),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for No {
+    fn into_response(self) -> Response {
+        let text = self.text();
         let mut response = (self.status(), [(header::CONTENT_TYPE, "application/json")], text).into_response();
-        if let Self::Later { after, .. } | Self::TooMuch { after, .. } = &self {
-            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+        if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self {
             Self::WrongMethod { allow, .. } => {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::Refused { repaired: Some(repaired), .. } => {
+                response.headers_mut().insert(repairs::HEADER, repaired);
             }
             Self::TooLarge(_)
             | Self::TimedOut(_)

@@ -10,11 +10,14 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::reply::No;
-use super::{Ingest, lasterror, write};
+use super::{Ingest, lasterror, rows, several, write};
 
 /// Serves `/v1/…`; what is on no path gets an answer that lists the paths.
 pub fn router(ingest: Arc<Ingest>) -> Router {
+    let for_workers = axum::middleware::from_fn(rows::only_for_workers);
     Router::new()
+        .route("/v1/rows", post(rows::rows).fallback(only_post).layer(for_workers.clone()))
+        .route("/v1/rows/several", post(several::several).fallback(only_post).layer(for_workers))
         .route("/v1/write/{category}", post(write::write).fallback(only_post))
         .route("/v1/lasterror", post(lasterror::lasterror).fallback(only_post))
         .route("/v1/ping", get(ping))
@@ -61,7 +64,7 @@ async fn only_post(method: Method, uri: Uri) -> No {
     No::WrongMethod { message: format!("{method} {} is not served; use POST", uri.path()), allow: "POST" }
 }
 
-async fn unknown(uri: Uri) -> No {
+pub(super) async fn unknown(uri: Uri) -> No {
     No::NotFound(format!(
         "nothing is at {}; there are POST /v1/write/<category>, POST /v1/lasterror, GET /v1/ping, GET /v1/ntp, GET /metrics, GET /api/v1/status and GET /",
         uri.path()

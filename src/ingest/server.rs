@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -16,12 +16,15 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::platform::Listener;
+use crate::telemetry::trouble::Trouble;
+use crate::worker::room::Room;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Over TCP, or over the socket that every user may write to.
     Tcp,
+    /// Over the socket that every user may write to, for the scripts of other users. They may do what is allowed over TCP, and send rows.
+    Scripts,
     /// Over the agent's own socket.
     Unix,
 }
@@ -32,10 +35,6 @@ const HEAD: Duration = Duration::from_secs(30);
 const HEAD_UNIX: Duration = Duration::from_secs(600);
 /// The Unix socket has places of its own, so that a flood on TCP takes none from the workers.
 const UNIX_CONNECTIONS: usize = 4096;
-/// Buffer, sinks, logs, the runtime.
-const OWN_FILES: usize = 40;
-/// Control socket, pidfd, pipes, and what starting it takes for a moment.
-const FILES_OF_A_SCRIPT: usize = 8;
 /// Fewer would shut everybody out.
 const FEWEST: usize = 4;
 const HEAD_BYTES: usize = 64 * 1024;
@@ -48,8 +47,8 @@ pub struct Places {
 }
 
 /// Shares out the descriptors: first come the agent's own files and its workers, so that a flood of connections costs no script its start.
-pub fn places(max_tcp: usize, open_files: usize, scripts: usize) -> Places {
-    let free = open_files.saturating_sub(OWN_FILES + FILES_OF_A_SCRIPT * scripts);
+pub fn places(max_tcp: usize, room: Room, workers: usize) -> Places {
+    let (free, open_files) = (room.beside(workers), room.open_files());
     let most = (free / 2).max(FEWEST);
     if most < max_tcp {
         tracing::warn!(target: "ingest", "only {most} connections are taken at a time instead of {max_tcp}: the limit on open files is {open_files}");
@@ -59,9 +58,9 @@ pub fn places(max_tcp: usize, open_files: usize, scripts: usize) -> Places {
 
 /// Serves TCP until `stop`; open requests get their answer.
 pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: usize, stop: CancellationToken) {
-    let connections = Connections::new(router, max_connections, stop);
+    let mut connections = Connections::new(router, max_connections, stop);
     while let Some(place) = connections.place().await {
-        let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
+        let Some(stream) = connections.accept(listener.accept()).await else { break };
         let Ok((stream, _)) = stream else { continue };
         // Small answers go out at once.
         stream.set_nodelay(true).unwrap_or_else(|error| tracing::debug!("could not set TCP_NODELAY: {error}"));
@@ -79,9 +78,9 @@ pub async fn serve_unix(
     max_connections: usize,
     stop: CancellationToken,
 ) {
-    let connections = Connections::new(router, max_connections, stop);
+    let mut connections = Connections::new(router, max_connections, stop);
     while let Some(place) = connections.place().await {
-        let Some(stream) = accept(listener.accept(), &connections.stop).await else { break };
+        let Some(stream) = connections.accept(listener.accept()).await else { break };
         let Ok((stream, _)) = stream else { continue };
         connections.serve(stream, peer, HEAD_UNIX, place);
     }
@@ -95,11 +94,13 @@ struct Connections {
     open: TaskTracker,
     router: Router,
     stop: CancellationToken,
+    /// No connection can be accepted.
+    deaf: Trouble,
 }
 
 impl Connections {
     fn new(router: Router, max: usize, stop: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(max)), open: TaskTracker::new(), router, stop }
+        Self { places: Arc::new(Semaphore::new(max)), open: TaskTracker::new(), router, stop, deaf: Trouble::default() }
     }
 
     /// Waits for a place; `None` at the stop.
@@ -108,6 +109,29 @@ impl Connections {
             place = Arc::clone(&self.places).acquire_owned() => place.ok(),
             () = self.stop.cancelled() => None,
         }
+    }
+
+    /// `None` at the stop. An accept that fails for want of descriptors is tried again after a pause, not in a busy loop.
+    async fn accept<T>(&mut self, accepting: impl Future<Output = io::Result<T>>) -> Option<io::Result<T>> {
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            () = self.stop.cancelled() => return None,
+        };
+        let now = Instant::now();
+        match &accepted {
+            Ok(_) => {
+                if let Some(over) = self.deaf.goes_well(now) {
+                    tracing::warn!(target: "ingest", "connections are accepted again; that failed {} times: {}", over.times, over.why);
+                }
+            }
+            Err(error) => {
+                if self.deaf.happens(&error.to_string(), now) {
+                    tracing::warn!(target: "ingest", "no connection can be accepted: {error}; it is tried on");
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Some(accepted)
     }
 
     fn serve<S>(&self, stream: S, peer: Peer, head: Duration, place: OwnedSemaphorePermit)
@@ -125,19 +149,6 @@ impl Connections {
         self.open.close();
         self.open.wait().await;
     }
-}
-
-/// `None` at the stop. An accept that fails for want of descriptors is tried again after a pause, not in a busy loop.
-async fn accept<T>(accepting: impl Future<Output = io::Result<T>>, stop: &CancellationToken) -> Option<io::Result<T>> {
-    let accepted = tokio::select! {
-        accepted = accepting => accepted,
-        () = stop.cancelled() => return None,
-    };
-    if let Err(error) = &accepted {
-        tracing::warn!(target: "ingest", "could not accept a connection: {error}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Some(accepted)
 }
 
 async fn serve<S>(stream: S, peer: Peer, head: Duration, router: Router, stop: CancellationToken)
@@ -175,10 +186,10 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_the_scripts() {
-        assert_eq!(places(1024, 65_536, 300), Places { tcp: 1024, unix: 4096 });
-        assert_eq!(places(1024, 1024, 10), Places { tcp: 452, unix: 452 });
-        assert_eq!(places(1024, 96, 2), Places { tcp: 20, unix: 20 });
-        assert_eq!(places(1024, 96, 300), Places { tcp: FEWEST, unix: FEWEST });
-        assert_eq!(places(2, usize::MAX, 0), Places { tcp: 2, unix: 4096 });
+        assert_eq!(places(1024, Room::under(65_536), 300), Places { tcp: 1024, unix: 4096 });
+        assert_eq!(places(1024, Room::under(1024), 10), Places { tcp: 452, unix: 452 });
+        assert_eq!(places(1024, Room::under(96), 2), Places { tcp: 20, unix: 20 });
+        assert_eq!(places(1024, Room::under(96), 300), Places { tcp: FEWEST, unix: FEWEST });
+        assert_eq!(places(2, Room::under(usize::MAX), 0), Places { tcp: 2, unix: 4096 });
     }
 }

@@ -6,27 +6,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
-use super::body::{self, Packing};
-use super::budget::Held;
+use super::account::Account;
+use super::body::Packing;
+use super::intake::Intake;
 use super::query::{Echo, Query};
 use super::reply::No;
-use super::{Ingest, Settings};
+use super::{Ingest, Settings, repairs};
 use crate::config::OnInvalid;
-use crate::deadletter::Dead;
 use crate::point::record::Header;
-use crate::point::{Category, Decoded, Decoding, Point, Refusal, Warnings, json, line};
-use crate::telemetry::counters::{ByInput, ByReason};
+use crate::point::{BodyFault, Category, Decoded, Decoding, Point, Refusal, Warnings, json, line};
 use crate::worker::roster::Member;
 
 /// Names the worker that sends; set by the SDK, known to nobody else.
 pub const WORKER_HEADER: &str = "x-pythond-worker";
-
-/// Bodies above this are unpacked and parsed off the connection's thread.
-const INLINE_BYTES: usize = 64 * 1024;
 
 /// Takes one write request.
 pub(super) async fn write(
@@ -40,10 +35,12 @@ pub(super) async fn write(
         Ok(request) => take(&ingest, request, body).await,
         Err(no) => Err(no),
     };
-    let outcome = answer.as_ref().map_or_else(No::outcome, |_| "ok");
-    ingest.counters.posts.get_or_create(&ByReason { reason: outcome.to_owned() }).inc();
+    ingest.count_post(&answer);
     answer.unwrap_or_else(IntoResponse::into_response)
 }
+
+/// Told, but nothing that DataKit warns of: the argument `strict` lets it pass.
+const PASSED_OVER: [&str; 2] = ["unknown_key", "time_replaced"];
 
 /// A request as its head tells it.
 struct Request {
@@ -89,15 +86,6 @@ impl Request {
         self.member.as_ref().map(|member| member.id.as_str())
     }
 
-    /// What the budget has to pay for before the body is read.
-    fn bytes_to_pay(&self) -> Option<u64> {
-        match self.packing {
-            Packing::Plain => self.size,
-            // A large packed body may unpack to the largest; a small one pays for that when it is there.
-            _ => self.size.filter(|size| *size <= INLINE_BYTES as u64),
-        }
-    }
-
     /// Who reports: the input's name, and the script behind it where a worker sends.
     fn source(&self) -> (String, String) {
         match &self.member {
@@ -134,12 +122,7 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
         member.touch();
     }
     let settings = ingest.settings();
-    let max = settings.max_body;
-    let mut held = ingest.budget.pay(request.script(), request.bytes_to_pay()).await?;
-    let packed = body::read(body, max, settings.timeout).await?;
-    if request.packing != Packing::Plain {
-        held = ingest.budget.pay_for_unpacking(request.script(), held).await?;
-    }
+    let intake = Intake::read(ingest, request.script(), request.packing, request.size, body).await?;
     let work = Work {
         how: Decoding {
             category: request.category,
@@ -148,35 +131,19 @@ async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Resp
             integers_as_floats: settings.integers_as_floats,
         },
         form: request.form,
-        packing: request.packing,
         ignore_global_tags: request.query.ignore_global_tags,
         keeps_points: request.query.echo == Some(Echo::Json),
         tags: request.member.as_ref().map(|member| member.tags()),
     };
-    let taken = if packed.len() <= INLINE_BYTES && request.packing == Packing::Plain {
-        work.run(&settings, packed, &mut held)
-    } else {
-        // A body taken apart is several times as large: as many at once as there are processors, and the memory stays bounded.
-        let turn = Arc::clone(&ingest.large).acquire_owned().await.expect("nobody closes it");
-        let parsed = tokio::task::spawn_blocking(move || {
-            let taken = work.run(&settings, packed, &mut held);
-            // Also when the client has gone meanwhile.
-            drop(turn);
-            (taken, held)
-        });
-        let (taken, still_held) = parsed.await.map_err(|_| {
-            No::bad("datakit.invalidData", "the body could not be read: the parser failed; please report this body")
-        })?;
-        held = still_held;
-        taken
-    }?;
+    let (taken, intake) = intake.take_apart(ingest, move |body| work.run(&settings, body)).await?;
+    let held = intake.into_held();
     let answer = finish(ingest, &request, taken).await;
     // Until now: a buffer that is slow must not make the memory grow.
     drop(held);
     answer
 }
 
-fn now_ns() -> i64 {
+pub(super) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -185,7 +152,6 @@ fn now_ns() -> i64 {
 struct Work {
     how: Decoding,
     form: Form,
-    packing: Packing,
     ignore_global_tags: bool,
     /// The answer shows the points.
     keeps_points: bool,
@@ -207,12 +173,10 @@ struct Taken {
 }
 
 impl Work {
-    fn run(self, settings: &Settings, packed: Bytes, held: &mut Held) -> Result<Taken, No> {
-        let body = body::unpack(packed, self.packing, settings.max_body)?;
-        held.shrink(body.len() as u64);
+    fn run(self, settings: &Settings, body: &[u8]) -> Result<Taken, No> {
         let Decoded { points, refused, warnings } = match self.form {
-            Form::Json => json::decode(&body, &self.how)?,
-            Form::LineProtocol => line::decode(&body, &self.how)?,
+            Form::Json => json::decode(body, &self.how).map_err(|fault| self.not_json(body, fault))?,
+            Form::LineProtocol => self.not_lines(body, line::decode(body, &self.how)?)?,
         };
         let mut taken = Taken {
             accepted: 0,
@@ -241,6 +205,29 @@ impl Work {
         Ok(taken)
     }
 
+    /// A body that is no JSON although its sender says so: of line protocol it is said what would be right.
+    fn not_json(&self, body: &[u8], fault: BodyFault) -> BodyFault {
+        let is_text = !matches!(first_byte(body), Some(b'[' | b'{' | b'"') | None);
+        let reads_as_lines = || line::decode(body, &self.how).is_ok_and(|decoded| !decoded.points.is_empty());
+        if fault.error_code != "datakit.invalidJSON" || !is_text || !reads_as_lines() {
+            return fault;
+        }
+        let hint = "it looks like line protocol: send it with `Content-Type: text/plain`";
+        BodyFault { message: format!("{}; {hint}", fault.message), ..fault }
+    }
+
+    /// Lines of which none can be taken: of a body in another form it is said what would be right.
+    fn not_lines<'t>(&self, body: &[u8], decoded: Decoded<'t>) -> Result<Decoded<'t>, BodyFault> {
+        let Some(first) = decoded.refused.first().filter(|_| decoded.points.is_empty()) else { return Ok(decoded) };
+        let looks_like = match first_byte(body) {
+            Some(b'[' | b'{') => "JSON; send it with `Content-Type: application/json`",
+            Some(0x1f) if body.starts_with(&[0x1f, 0x8b]) => "gzip; send it with `Content-Encoding: gzip`",
+            _ => return Ok(decoded),
+        };
+        let message = format!("the body looks like {looks_like} (it was read as line protocol: {})", first.reason);
+        Err(BodyFault { error_code: "datakit.invalidLinePoint", message })
+    }
+
     fn add_tags<'t>(&'t self, point: &mut Point<'t>, settings: &'t Settings) {
         for (key, value) in self.tags.iter().flat_map(|tags| tags.iter()) {
             point.add_tag_if_absent(key, value);
@@ -253,14 +240,22 @@ impl Work {
     }
 }
 
+/// The first byte that is neither space nor part of a byte order mark.
+fn first_byte(body: &[u8]) -> Option<u8> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    body.trim_ascii_start().first().copied()
+}
+
 impl Taken {
     fn check_event(&mut self, index: usize, point: &mut Point, settings: &Settings) {
         let Err(faults) = crate::event::check(point, &settings.events) else { return };
-        let reason = faults.iter().map(|fault| fault.reason.as_str()).collect::<Vec<_>>().join("; ");
         if settings.events.on_invalid == OnInvalid::Warn {
-            self.warnings.add("invalid_event", &reason);
+            for fault in &faults {
+                self.warnings.add("invalid_event", fault.field, &fault.reason);
+            }
             return;
         }
+        let reason = faults.iter().map(|fault| fault.reason.as_str()).collect::<Vec<_>>().join("; ");
         let field = faults.first().map_or("", |fault| fault.field).to_owned();
         let mut raw = Vec::new();
         line::encode(point, &mut raw);
@@ -281,15 +276,16 @@ impl Taken {
 /// Keeps what is good, then sets aside what is not, then answers.
 async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Response, No> {
     if request.query.strict
-        && let Some((kind, (_, example))) = taken.warnings.kinds.iter().next()
+        && let Some((kind, (_, example))) = taken.warnings.kinds.iter().find(|(kind, _)| !PASSED_OVER.contains(*kind))
     {
         return Err(No::bad(
             "datakit.pointGotWarning",
             format!("{kind}: {example}; nothing was kept (argument strict)"),
         ));
     }
+    let repaired = repairs::header(&taken.warnings, request.member.is_some());
     if request.query.dry {
-        return answer(&taken, request.query.echo);
+        return answer(&taken, request.query.echo, repaired);
     }
     let (input, source) = request.source();
     let points = u32::try_from(taken.accepted).unwrap_or(u32::MAX);
@@ -297,66 +293,21 @@ async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Resp
     if taken.accepted > 0 {
         ingest.keep.keep(&header, &taken.lines).await?;
     }
-    count(ingest, request, &input, &taken);
-    if !taken.refused.is_empty() {
-        set_aside(ingest, request, &input, &header.source, &taken.refused).await;
-    }
-    answer(&taken, request.query.echo)
-}
-
-fn count(ingest: &Ingest, request: &Request, input: &str, taken: &Taken) {
-    let label = ByInput { category: request.category.as_str(), input: ingest.counters.input(input) };
-    ingest.counters.points_accepted.get_or_create(&label).inc_by(taken.accepted as u64);
-    for (kind, (times, _)) in &taken.warnings.kinds {
-        ingest.counters.repairs.get_or_create(&ByReason { reason: (*kind).to_owned() }).inc_by(*times);
-    }
-    if let Some(member) = &request.member {
-        member.accepted(taken.accepted as u64);
-    }
-    if !taken.refused.is_empty() {
-        ingest.counters.points_refused.get_or_create(&label).inc_by(taken.refused.len() as u64);
-    }
-}
-
-/// Writes the refused points to the dead-letter file and tells the script's author.
-async fn set_aside(ingest: &Ingest, request: &Request, input: &str, source: &str, refused: &[Refusal]) {
-    for refusal in refused {
-        if let Some(member) = &request.member {
-            member.refused_because(request.category.as_str(), &refusal.field, &refusal.reason);
-        }
-        if let Some(logs) = &ingest.logs {
-            logs.framework(
-                input,
-                &format!(
-                    "refused: {source}: {} point {}: {}",
-                    request.category.as_str(),
-                    refusal.index,
-                    refusal.reason
-                ),
-            );
-        }
-    }
-    let Some(dead) = ingest.dead.clone() else { return };
-    let entries: Vec<Dead> = refused
-        .iter()
-        .map(|refusal| Dead {
-            category: Some(request.category),
-            source: source.to_owned(),
-            reason: refusal.reason.clone(),
-            point: refusal.raw.clone(),
-        })
-        .collect();
-    let lost = entries.len();
-    let written = tokio::task::spawn_blocking(move || dead.put("ingest", &entries)).await;
-    let why = match written {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the writer failed".to_owned(),
+    let account = Account {
+        member: request.member.as_deref(),
+        category: request.category,
+        input: &input,
+        source: &header.source,
     };
-    tracing::error!(target: "ingest", "{lost} refused points of {source} could not be written to the dead-letter file: {why}; their sender has the reasons in the answer");
+    account.count(ingest, taken.accepted, taken.refused.len(), &taken.warnings);
+    account.tell_repairs(ingest, &taken.warnings);
+    if !taken.refused.is_empty() {
+        account.set_aside(ingest, &taken.refused).await;
+    }
+    answer(&taken, request.query.echo, repaired)
 }
 
-fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
+fn answer(taken: &Taken, echo: Option<Echo>, repaired: Option<HeaderValue>) -> Result<Response, No> {
     if let Some(first) = taken.refused.first() {
         let total = taken.accepted + taken.refused.len();
         let message = format!(
@@ -370,14 +321,19 @@ fn answer(taken: &Taken, echo: Option<Echo>) -> Result<Response, No> {
             message,
             accepted: taken.accepted,
             refused: taken.refused.clone(),
+            repaired,
         });
     }
     // DataKit answers an empty body without a content type; its clients compare with ''.
-    Ok(match echo {
+    let mut response = match echo {
         None => StatusCode::OK.into_response(),
         Some(Echo::LineProtocol) => {
             Response::new(Body::from(taken.lines.strip_suffix(b"\n").unwrap_or(&taken.lines).to_vec()))
         }
         Some(Echo::Json) => Response::new(Body::from(json::encode(&taken.points))),
-    })
+    };
+    if let Some(repaired) = repaired {
+        response.headers_mut().insert(repairs::HEADER, repaired);
+    }
+    Ok(response)
 }

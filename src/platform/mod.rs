@@ -8,13 +8,17 @@
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
+mod memory;
+
+pub use memory::give_back_memory;
 pub use system::{
-    FarDatagram, FarStream, Hangups, Listener, NO_UNIX_SOCKETS, NO_WAIT, Stream, allow_program_only_to_owner,
-    asked_to_stop, bind, bind_for_all, connect, connect_datagram, end_group, has_ended, hostname, in_own_group,
-    is_another_users, is_no_room, is_sound_name, is_special, is_too_long_for_a_datagram, is_too_many_open, link,
-    lock_folder, look, look_at, make_private_folder, may_write_in, mode_if_open_to_all, mode_if_ours_is_open,
-    open_files, open_to_all, path_of, raise_open_files, reachable, read_at, readable_by_all, readable_like, reap_group,
-    set_mode, signal_name, survive_file_size_limits, sync_folder, try_lock, write_at,
+    FarDatagram, FarStream, Hangups, Listener, NO_UNIX_SOCKETS, NO_WAIT, Stops, Stream, allow_program_only_to_owner,
+    bind, bind_for_all, connect, connect_datagram, end_group, give_to_group, group_number, has_ended, hear_all_signals,
+    hostname, in_own_group, is_another_users, is_no_room, is_sound_name, is_special, is_too_long_for_a_datagram,
+    is_too_many_open, keep_file_private, keep_private, let_group_read, link, listable_by_all, lock_folder, look,
+    look_at, make_private_folder, may_write_in, mode_if_open_to_all, mode_if_ours_is_open, mode_of, open_files,
+    open_to_all, path_of, raise_open_files, reachable, read_at, readable_by_all, readable_like, reap_group, set_mode,
+    set_mode_of, signal_name, survive_file_size_limits, sync_folder, try_lock, umask, umask_of_scripts, write_at,
 };
 
 /// What a file or folder is on its disk: two that are equal are the same one, whatever their names.

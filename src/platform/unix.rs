@@ -7,9 +7,10 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOp
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::process::{
@@ -55,6 +56,78 @@ pub fn set_mode(options: &mut OpenOptions, mode: u32) -> &mut OpenOptions {
     options.mode(mode)
 }
 
+/// Has all files and folders that this process makes from now on be its owner's alone. What whoever started it wanted instead is kept for
+/// the scripts: [`umask_of_scripts`].
+pub fn keep_private() {
+    // Asked for once more it is our own.
+    let _ = GIVEN_UMASK.set(umask(0o077));
+}
+
+/// The umask that this process was started with, once [`keep_private`] has changed it.
+pub fn umask_of_scripts() -> Option<u32> {
+    GIVEN_UMASK.get().copied()
+}
+
+/// Has the group read what this process makes from now on.
+pub fn let_group_read() {
+    umask(0o027);
+}
+
+static GIVEN_UMASK: OnceLock<u32> = OnceLock::new();
+
+/// Sets the umask and returns the one before; one system call, also for a child that was just forked.
+pub fn umask(mask: u32) -> u32 {
+    // The width of a mode differs between systems.
+    rustix::process::umask(Mode::from_raw_mode(mask as _)).as_raw_mode() as _
+}
+
+/// The number of a group, by its name or number; `None` where this machine knows none.
+#[expect(unsafe_code, reason = "only libc knows where groups are listed")]
+pub fn group_number(name: &str) -> Option<u32> {
+    let name = std::ffi::CString::new(name).ok()?;
+    let mut room = vec![0; 64 * 1024];
+    let (mut entry, mut found) = (std::mem::MaybeUninit::<libc::group>::uninit(), std::ptr::null_mut());
+    // SAFETY: all pointers are valid for the call, and `room` has the length that is told.
+    let failed =
+        unsafe { libc::getgrnam_r(name.as_ptr(), entry.as_mut_ptr(), room.as_mut_ptr(), room.len(), &raw mut found) };
+    if failed == 0 && !found.is_null() {
+        // SAFETY: `found` points to `entry`, which the call has filled.
+        return Some(unsafe { (*found).gr_gid });
+    }
+    name.to_str().ok()?.parse().ok()
+}
+
+/// The bits of its mode, and whose it is.
+pub fn mode_of(meta: &Metadata) -> u32 {
+    meta.mode() & 0o7777
+}
+
+/// Sets the mode of a file or folder that is no link.
+pub fn set_mode_of(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Gives a file or folder to a group; says whether it was another's.
+pub fn give_to_group(path: &Path, group: u32) -> io::Result<bool> {
+    if std::fs::symlink_metadata(path)?.gid() == group {
+        return Ok(false);
+    }
+    std::os::unix::fs::lchown(path, None, Some(group)).map(|()| true)
+}
+
+/// Lets nobody but its owner, and its group where there is one, read an open file of this user.
+pub fn keep_file_private(file: &File, group: Option<u32>) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.uid() != rustix::process::geteuid().as_raw() || !meta.is_file() {
+        return Ok(());
+    }
+    if let Some(group) = group.filter(|group| *group != meta.gid()) {
+        std::os::unix::fs::fchown(file, None, Some(group))?;
+    }
+    let mode = (meta.mode() & 0o700) | if group.is_some() { 0o040 } else { 0 };
+    if meta.mode() & 0o777 != mode { file.set_permissions(Permissions::from_mode(mode)) } else { Ok(()) }
+}
+
 /// Makes a folder, and those above it, for its owner alone.
 pub fn make_private_folder(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
@@ -68,6 +141,11 @@ pub fn allow_program_only_to_owner(path: &Path) -> io::Result<()> {
 /// Lets everybody enter a folder, but only its owner list it.
 pub fn open_to_all(dir: &Path) -> io::Result<()> {
     std::fs::set_permissions(dir, Permissions::from_mode(0o711))
+}
+
+/// Lets everybody enter and list a folder, and its owner change it.
+pub fn listable_by_all(dir: &Path) -> io::Result<()> {
+    std::fs::set_permissions(dir, Permissions::from_mode(0o755))
 }
 
 /// Lets everybody read a file, and its owner change it.
@@ -190,6 +268,19 @@ pub fn survive_file_size_limits() -> io::Result<()> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
+/// Undoes what whoever started this process has done to its signals: an ignored SIGCHLD would have the kernel throw away how children
+/// end, and a blocked SIGTERM would never come.
+#[expect(unsafe_code, reason = "only libc sets dispositions and masks")]
+pub fn hear_all_signals() {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: three calls of the system on values of this function; no thread but this one runs yet.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 /// Wishes to reload (SIGHUP). From its making on no hangup ends the process.
 pub struct Hangups(tokio::signal::unix::Signal);
 
@@ -206,22 +297,40 @@ impl Hangups {
     }
 }
 
-/// Ends at SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. From the call on, not only once it is waited for, no signal ends the process by itself:
-/// a stop that comes during the start waits for its turn.
-pub fn asked_to_stop() -> impl Future<Output = ()> {
-    let hear = |kind| signal(kind).expect("signal handlers can be set");
-    let (mut term, mut int, mut quit) =
-        (hear(SignalKind::terminate()), hear(SignalKind::interrupt()), hear(SignalKind::quit()));
-    let (mut usr1, mut usr2) = (hear(SignalKind::user_defined1()), hear(SignalKind::user_defined2()));
-    async move {
+/// Wishes to stop: SIGTERM, SIGINT (Ctrl-C) or SIGQUIT. From its making on, not only once one is waited for, no signal ends the process by
+/// itself: a stop that comes during the start waits for its turn.
+pub struct Stops {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+    usr1: tokio::signal::unix::Signal,
+    usr2: tokio::signal::unix::Signal,
+}
+
+impl Stops {
+    /// # Panics
+    /// When a handler cannot be set, which the system refuses to no process.
+    pub fn hear() -> Self {
+        let hear = |kind| signal(kind).expect("signal handlers can be set");
+        Self {
+            term: hear(SignalKind::terminate()),
+            int: hear(SignalKind::interrupt()),
+            quit: hear(SignalKind::quit()),
+            usr1: hear(SignalKind::user_defined1()),
+            usr2: hear(SignalKind::user_defined2()),
+        }
+    }
+
+    /// Waits for the next one, and says what a person calls it.
+    pub async fn recv(&mut self) -> &'static str {
         loop {
             tokio::select! {
-                _ = term.recv() => return,
-                _ = int.recv() => return,
-                _ = quit.recv() => return,
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.int.recv() => return "Ctrl-C",
+                _ = self.quit.recv() => return "SIGQUIT",
                 // A log rotation that means another program must not end this one.
-                _ = usr1.recv() => tracing::warn!("SIGUSR1 means nothing to the agent"),
-                _ = usr2.recv() => tracing::warn!("SIGUSR2 means nothing to the agent"),
+                _ = self.usr1.recv() => tracing::warn!(target: "agent", "SIGUSR1 means nothing to the agent"),
+                _ = self.usr2.recv() => tracing::warn!(target: "agent", "SIGUSR2 means nothing to the agent"),
             }
         }
     }
@@ -328,7 +437,7 @@ pub async fn bind_for_all(path: &Path) -> io::Result<Listener> {
     Ok(listener)
 }
 
-/// Binds the Unix socket with mode 0660; a stale file of a dead agent is replaced, a live one is an error.
+/// Binds the Unix socket with mode 0600; a stale file of a dead agent is replaced, a live one is an error.
 ///
 /// # Errors
 /// `AddrInUse` when somebody listens there; otherwise as the system says.
@@ -349,7 +458,7 @@ pub async fn bind(path: &Path) -> io::Result<Listener> {
         std::fs::remove_file(path)?;
     }
     let listener = Listener::bind(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }
 

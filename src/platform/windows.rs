@@ -67,6 +67,53 @@ pub fn set_mode(options: &mut OpenOptions, _: u32) -> &mut OpenOptions {
     options
 }
 
+/// Does nothing: files have the rights of their folder here.
+pub fn keep_private() {}
+
+/// There is no umask here.
+pub fn umask(_: u32) -> u32 {
+    0
+}
+
+/// There is no umask here.
+pub fn umask_of_scripts() -> Option<u32> {
+    None
+}
+
+/// Does nothing: files have the rights of their folder here.
+pub fn let_group_read() {}
+
+/// No group is known by a number here.
+pub fn group_number(_: &str) -> Option<u32> {
+    None
+}
+
+/// Files have no modes here; a value that nobody would change.
+pub fn mode_of(_: &Metadata) -> u32 {
+    0
+}
+
+/// Files have no modes here.
+pub fn set_mode_of(_: &Path, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// # Errors
+/// Always.
+pub fn give_to_group(_: &Path, _: u32) -> io::Result<bool> {
+    Err(absent("groups with numbers"))
+}
+
+/// Files have no modes here.
+pub fn keep_file_private(_: &File, _: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Folders have no modes here.
+pub fn listable_by_all(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes a folder with the rights of the one above it.
 pub fn make_private_folder(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)
@@ -221,19 +268,39 @@ impl Hangups {
     }
 }
 
-/// Ends at Ctrl-C, Ctrl-Break, a closed console, or when the machine goes down. From the call on, not only once it is waited for, none of
-/// them ends the process by itself.
-pub fn asked_to_stop() -> impl Future<Output = ()> {
-    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
-    const SET: &str = "console handlers can be set";
-    let (mut c, mut pause) = (ctrl_c().expect(SET), ctrl_break().expect(SET));
-    let (mut close, mut shutdown) = (ctrl_close().expect(SET), ctrl_shutdown().expect(SET));
-    async move {
+/// There are no such signals here.
+pub fn hear_all_signals() {}
+
+/// Wishes to stop: Ctrl-C, Ctrl-Break, a closed console, or a machine that goes down. From its making on, not only once one is waited for,
+/// none of them ends the process by itself.
+pub struct Stops {
+    c: tokio::signal::windows::CtrlC,
+    pause: tokio::signal::windows::CtrlBreak,
+    close: tokio::signal::windows::CtrlClose,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
+
+impl Stops {
+    /// # Panics
+    /// When a handler cannot be set, which the system refuses to no process.
+    pub fn hear() -> Self {
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+        const SET: &str = "console handlers can be set";
+        Self {
+            c: ctrl_c().expect(SET),
+            pause: ctrl_break().expect(SET),
+            close: ctrl_close().expect(SET),
+            shutdown: ctrl_shutdown().expect(SET),
+        }
+    }
+
+    /// Waits for the next one, and says what a person calls it.
+    pub async fn recv(&mut self) -> &'static str {
         tokio::select! {
-            _ = c.recv() => {}
-            _ = pause.recv() => {}
-            _ = close.recv() => {}
-            _ = shutdown.recv() => {}
+            _ = self.c.recv() => "Ctrl-C",
+            _ = self.pause.recv() => "Ctrl-Break",
+            _ = self.close.recv() => "a closed console",
+            _ = self.shutdown.recv() => "a shutdown",
         }
     }
 }

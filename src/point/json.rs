@@ -116,7 +116,7 @@ fn no_points() -> BodyFault {
     BodyFault::new("datakit.noPoints", "the body holds no points; it must be a JSON array of at least one point")
 }
 
-fn no_json(text: &str, error: &serde_json::Error) -> BodyFault {
+pub(crate) fn no_json(text: &str, error: &serde_json::Error) -> BodyFault {
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let rest = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
     let number = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| {
@@ -174,7 +174,11 @@ impl<'t> Reader<'t> {
             Err(unfit) => {
                 // Python writes undecodable bytes of file names as lone surrogates; DataKit reads each as U+FFFD.
                 let mended = with_whole_surrogates(element).ok_or(unfit)?;
-                self.decoded.warnings.add("invalid_utf8", "a lone surrogate (`\\ud800` to `\\udfff`) became U+FFFD");
+                self.decoded.warnings.add(
+                    "invalid_utf8",
+                    "",
+                    "a lone surrogate (`\\ud800` to `\\udfff`) became U+FFFD",
+                );
                 self.mended_element(index, &mended)
             }
         }
@@ -203,6 +207,12 @@ impl<'t> Reader<'t> {
     /// Makes the point; where the times of points are fixed.
     fn take(&mut self, index: usize, draft: Draft<'t>) -> Result<(), Unfit> {
         let time = draft.time(&self.how)?;
+        draft.tell_unknown(&mut self.decoded.warnings);
+        if time.is_none()
+            && let Some(given) = draft.given_time()
+        {
+            time::tell_replaced(&given, &mut self.decoded.warnings);
+        }
         let measurement = draft.measurement.or(draft.name.map(Text::Owned)).unwrap_or_default();
         let time_ns = time.unwrap_or(self.how.now_ns);
         let point =
@@ -224,7 +234,7 @@ impl<'t> Reader<'t> {
 }
 
 /// The fault in our words: serde says what came and what was expected, we know where.
-fn unfit(field: &str, error: &str) -> Unfit {
+pub(crate) fn unfit(field: &str, error: &str) -> Unfit {
     let said = error.rfind(" at line ").map_or(error, |end| &error[..end]);
     let subject = if field.is_empty() { "the point".to_owned() } else { format!("`{field}`") };
     let mismatch = said.strip_prefix("invalid type: ").and_then(|said| said.rsplit_once(", expected "));
@@ -247,7 +257,7 @@ fn in_json_words(came: &str) -> String {
 }
 
 /// Replaces each `\ud800` … `\udfff` without its other half; `None` when there is none.
-fn with_whole_surrogates(text: &str) -> Option<String> {
+pub(crate) fn with_whole_surrogates(text: &str) -> Option<String> {
     let mut mended = text.to_owned();
     let mut changed = false;
     let mut at = 0;
@@ -279,6 +289,8 @@ struct Draft<'t> {
     measurement: Option<Text<'t>>,
     /// The measurement of a point in protobuf JSON; in others an unknown key.
     name: Option<String>,
+    /// Keys that no point has.
+    unknown: Vec<String>,
     tags: Vec<Tag<'t>>,
     fields: Vec<Field<'t>>,
     time: RawTime,
@@ -297,6 +309,24 @@ enum RawTime {
 const TIME_WANTED: &str = "a number: seconds, milliseconds, microseconds or nanoseconds since 1970";
 
 impl Draft<'_> {
+    fn tell_unknown(&self, warnings: &mut Warnings) {
+        for key in &self.unknown {
+            let what =
+                format!("key `{key}` of the point was left out: its keys are measurement, tags, fields and time");
+            warnings.add("unknown_key", key, &what);
+        }
+    }
+
+    /// The time as it was written; `None` where there is none.
+    fn given_time(&self) -> Option<String> {
+        match &self.time {
+            RawTime::Missing => None,
+            RawTime::Integer(number) => Some(number.to_string()),
+            RawTime::Float(number) => Some(number.to_string()),
+            RawTime::Text(text) => Some(shown(text)),
+        }
+    }
+
     fn time(&self, how: &Decoding) -> Result<Option<i64>, Unfit> {
         let precision = if self.is_protobuf { Some(super::Precision::Ns) } else { how.precision };
         match &self.time {
@@ -331,7 +361,7 @@ impl<'de> Visitor<'de> for Points<'_, 'de> {
 }
 
 /// Reads whatever comes with this visitor.
-struct Any<V>(V);
+pub(crate) struct Any<V>(pub V);
 
 impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Any<V> {
     type Value = V::Value;
@@ -372,13 +402,17 @@ impl<'de> Visitor<'de> for OnePoint<'_, 'de> {
                     draft.time = read.map_err(|error| reader.blame(|| "time".to_owned(), error))?;
                 }
                 Key::Name => draft.name = map.next_value::<serde_json::Value>()?.as_str().map(str::to_owned),
-                Key::Unknown => {
+                Key::Unknown(name) => {
+                    draft.unknown.push(name);
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        if !draft.is_protobuf {
-            draft.name = None;
+        if draft.is_protobuf {
+            // Its form has more keys than we use.
+            draft.unknown.clear();
+        } else if draft.name.take().is_some() {
+            draft.unknown.push("name".to_owned());
         }
         Ok(draft)
     }
@@ -390,7 +424,7 @@ enum Key {
     Fields,
     Time,
     Name,
-    Unknown,
+    Unknown(String),
 }
 
 struct PointKey;
@@ -410,7 +444,7 @@ impl Visitor<'_> for PointKey {
             6 if is("fields") => Key::Fields,
             4 if is("time") => Key::Time,
             4 if is("name") => Key::Name,
-            _ => Key::Unknown,
+            _ => Key::Unknown(shown(key)),
         })
     }
 }
@@ -438,7 +472,7 @@ impl<'de> Visitor<'de> for NullableText {
 }
 
 /// A key of tags or fields.
-struct Name;
+pub(crate) struct Name;
 
 impl<'de> Visitor<'de> for Name {
     type Value = Text<'de>;
@@ -508,7 +542,7 @@ impl<'de> Visitor<'de> for Tags<'_, 'de> {
                 TagText::Absent => continue,
                 TagText::Text(value) => value,
                 TagText::Converted(value) => {
-                    warn_not_text(&key, &value, reader);
+                    warn_not_text(&key, &value, &mut reader.decoded.warnings);
                     Text::Owned(value)
                 }
             };
@@ -518,18 +552,19 @@ impl<'de> Visitor<'de> for Tags<'_, 'de> {
     }
 }
 
-fn warn_not_text(key: &str, value: &str, reader: &mut Reader) {
-    reader.decoded.warnings.add("tag_not_text", &format!("tag `{}` is {value} and was taken as text", shown(key)));
+pub(crate) fn warn_not_text(key: &str, value: &str, warnings: &mut Warnings) {
+    let key = shown(key);
+    warnings.add("tag_not_text", &format!("tags.{key}"), &format!("tag `{key}` is {value} and was taken as text"));
 }
 
-enum TagText<'t> {
+pub(crate) enum TagText<'t> {
     Absent,
     Text(Text<'t>),
     /// A number or boolean.
     Converted(String),
 }
 
-struct TagValue;
+pub(crate) struct TagValue;
 
 impl<'de> Visitor<'de> for TagValue {
     type Value = TagText<'de>;
@@ -616,8 +651,9 @@ impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
 }
 
 pub(super) fn warn_nested(key: &str, json: &str, warnings: &mut Warnings) {
-    warnings
-        .add("nested_value", &format!("field `{}` is nested and was kept as JSON text: {}", shown(key), shown(json)));
+    let key = shown(key);
+    let what = format!("field `{key}` is nested and was kept as JSON text: {}", shown(json));
+    warnings.add("nested_value", &format!("fields.{key}"), &what);
 }
 
 enum Read<'t> {
@@ -823,7 +859,7 @@ impl ProtobufField<'_> {
             Value::Bool(truth) => truth.to_string().into(),
         };
         if self.s.is_none() {
-            warn_not_text(&self.key, &text, reader);
+            warn_not_text(&self.key, &text, &mut reader.decoded.warnings);
         }
         draft.tags.push((self.key.into(), text));
         Ok(())

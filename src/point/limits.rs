@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Category, Field, Tag, Text, Value};
+use crate::code::Code;
 
 pub(super) const MAX_FIELDS: usize = 1024;
 pub(super) const MAX_TAGS: usize = 256;
@@ -24,17 +25,66 @@ const MAX_SERIES_KEY: usize = 65_535;
 /// InfluxDB keeps the outermost values for itself.
 const TIMES: std::ops::RangeInclusive<i64> = -9_223_372_036_854_775_806..=9_223_372_036_854_775_806;
 const EXAMPLE_MAX: usize = 256;
+/// Of one request.
+pub const REPAIRS_TOLD: usize = 100;
 
-/// Counts of repairs by kind (`found_new_line_or_tail_escape`, `nested_value`, `tag_not_text` …), and the first example of each.
+/// Counts of repairs by kind (`found_new_line_or_tail_escape`, `nested_value`, `tag_not_text` …) with the first example of each, and what
+/// is to be told to whoever made the points.
 #[derive(Debug, Default, Clone)]
 pub struct Warnings {
     pub kinds: BTreeMap<&'static str, (u64, String)>,
+    repairs: Vec<Repair>,
+}
+
+/// Something that was changed or left out, told once for each kind and key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    pub kind: &'static str,
+    /// `tags.time`, `fields.v`, `measurement`, or empty.
+    pub key: String,
+    /// What became of it.
+    pub what: String,
+}
+
+impl Repair {
+    pub fn code(&self) -> Code {
+        match self.kind {
+            "invalid_measurement" => Code::WrongMeasurement,
+            "tag_not_text" | "empty_tag" => Code::WrongTag,
+            "time_replaced" => Code::WrongTime,
+            "reserved_key" | "tag_and_field" | "duplicate_key" | "dot_in_key" | "tag_disabled" | "field_disabled"
+            | "unknown_key" => Code::ChangedKey,
+            "invalid_event" if self.key == "df_source" => Code::WrongSource,
+            "invalid_event" if self.key == "df_dimension_tags" => Code::WrongDimensionTags,
+            "invalid_event" => Code::WrongStatus,
+            kind if kind.starts_with("exceed_max") => Code::CutToFit,
+            _ => Code::ChangedValue,
+        }
+    }
 }
 
 impl Warnings {
-    /// Counts one repair.
-    pub fn add(&mut self, kind: &'static str, example: &str) {
+    /// Counts one repair of a key.
+    pub fn add(&mut self, kind: &'static str, key: &str, example: &str) {
         self.kinds.entry(kind).or_insert_with(|| (0, cut(example, EXAMPLE_MAX).to_owned())).0 += 1;
+        self.tell(kind, key, example);
+    }
+
+    /// Counts what is added to nearly every point of a category: nobody wants to hear of it.
+    pub fn count(&mut self, kind: &'static str, example: &str) {
+        self.kinds.entry(kind).or_insert_with(|| (0, cut(example, EXAMPLE_MAX).to_owned())).0 += 1;
+    }
+
+    /// What is to be told, at most [`REPAIRS_TOLD`] of it.
+    pub fn repairs(&self) -> &[Repair] {
+        &self.repairs
+    }
+
+    fn tell(&mut self, kind: &'static str, key: &str, what: &str) {
+        let is_known = self.repairs.iter().any(|known| known.kind == kind && known.key == key);
+        if !is_known && self.repairs.len() < REPAIRS_TOLD {
+            self.repairs.push(Repair { kind, key: key.to_owned(), what: cut(what, EXAMPLE_MAX).to_owned() });
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -45,6 +95,9 @@ impl Warnings {
     pub fn merge(&mut self, other: Warnings) {
         for (kind, (times, example)) in other.kinds {
             self.kinds.entry(kind).or_insert((0, example)).0 += times;
+        }
+        for repair in other.repairs {
+            self.tell(repair.kind, &repair.key, &repair.what);
         }
     }
 }
@@ -59,24 +112,25 @@ pub struct Unfit {
 }
 
 impl Unfit {
-    pub(super) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: field.into(), reason: reason.into() }
     }
 }
 
 pub(super) fn measurement<'t>(raw: Text<'t>, warnings: &mut Warnings) -> Text<'t> {
-    let (mut name, _) = clean(raw, Part::Measurement, warnings);
+    let (mut name, _) = clean(raw, Part::Measurement, "", warnings);
     if name.is_empty() {
-        warnings.add("invalid_measurement", "the measurement is empty; it became `__default`");
+        warnings.add("invalid_measurement", "measurement", "the measurement is empty; it became `__default`");
         return "__default".into();
     }
     if name.starts_with('#') {
         warnings.add(
             "invalid_measurement",
+            "measurement",
             &format!("measurement `{}` would be a comment; `_` was put before it", shown(&name)),
         );
         name.to_mut().insert(0, '_');
-        name = clean(name, Part::Measurement, warnings).0;
+        name = clean(name, Part::Measurement, "", warnings).0;
     }
     name
 }
@@ -92,7 +146,7 @@ pub(super) fn tags<'t>(mut tags: Vec<Tag<'t>>, category: Category, warnings: &mu
     make_unique(&mut tags, &repaired.places, Part::TagKey, warnings);
     if tags.len() > MAX_TAGS {
         let example = format!("{} tags; the first {MAX_TAGS} were kept", tags.len());
-        warnings.add("exceed_max_tags", &example);
+        warnings.add("exceed_max_tags", "tags", &example);
         tags.truncate(MAX_TAGS);
     }
     tags.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -126,11 +180,11 @@ pub(super) fn fields<'t>(
     let room = MAX_FIELDS - usize::from(required.is_some());
     if fields.len() > room {
         let example = format!("{} fields; the first {room} were kept", fields.len());
-        warnings.add("exceed_max_fields", &example);
+        warnings.add("exceed_max_fields", "fields", &example);
         fields.truncate(room);
     }
     if let Some((key, value)) = required {
-        warnings.add("add_required_kv", &format!("`{key}` is missing; it became `{value}`"));
+        warnings.count("add_required_kv", &format!("`{key}` is missing; it became `{value}`"));
         fields.push((key.into(), Value::Str(value.into())));
     }
     if fields.is_empty() {
@@ -210,6 +264,20 @@ impl Part {
         }
     }
 
+    /// What is told of it: which key it is, or of which key the value.
+    fn place(self, key: &str) -> String {
+        match self {
+            Self::Measurement => "measurement".to_owned(),
+            Self::TagKey | Self::TagValue => format!("tags.{}", shown(key)),
+            Self::FieldKey => format!("fields.{}", shown(key)),
+        }
+    }
+
+    /// `of tag `k``, for a value.
+    fn of(self, key: &str) -> String {
+        if self == Self::TagValue { format!(" of tag `{}`", shown(key)) } else { String::new() }
+    }
+
     /// DataKit's name of the warning that a name was too long.
     fn too_long(self) -> &'static str {
         match self {
@@ -265,15 +333,16 @@ fn key_fits(
     repaired: &mut Repaired,
     warnings: &mut Warnings,
 ) -> bool {
-    (*key, repaired.here) = clean(std::mem::take(key), part, warnings);
+    (*key, repaired.here) = clean(std::mem::take(key), part, "", warnings);
     if !allows_dots(category) && key.contains('.') {
-        warnings.add("dot_in_key", &format!("{} `{}`: `.` became `_`", part.word(), shown(key)));
+        warnings.add("dot_in_key", &part.place(key), &format!("{} `{}`: `.` became `_`", part.word(), shown(key)));
         *key = key.replace('.', "_").into();
         repaired.here = true;
     }
     if key.is_empty() || disabled(category).contains(&key.as_ref()) {
         warnings.add(
             part.disabled(),
+            &part.place(key),
             &format!("{} `{key}` was dropped: this key is empty or not allowed in {}", part.word(), category.as_str()),
         );
         return false;
@@ -281,6 +350,7 @@ fn key_fits(
     if part.is_reserved(key) {
         warnings.add(
             "reserved_key",
+            &part.place(key),
             &format!("{} `{key}` became `{key}_`: sinks keep this key for themselves", part.word()),
         );
         key.to_mut().push('_');
@@ -290,9 +360,13 @@ fn key_fits(
 }
 
 fn tag_value_fits(key: &str, value: &mut Text<'_>, warnings: &mut Warnings) -> bool {
-    *value = clean(std::mem::take(value), Part::TagValue, warnings).0;
+    *value = clean(std::mem::take(value), Part::TagValue, key, warnings).0;
     if value.is_empty() {
-        warnings.add("empty_tag", &format!("tag `{}` was dropped: it is empty", shown(key)));
+        warnings.add(
+            "empty_tag",
+            &Part::TagValue.place(key),
+            &format!("tag `{}` was dropped: it is empty", shown(key)),
+        );
     }
     !value.is_empty()
 }
@@ -301,7 +375,11 @@ fn is_tag(key: &str, tags: &[Tag], warnings: &mut Warnings) -> bool {
     // To compare a few for equality is faster than to search among them by order.
     let taken = if tags.len() <= 8 { holds(tags, key) } else { holds_sorted(tags, key) };
     if taken {
-        warnings.add("tag_and_field", &format!("field `{}` was dropped: a tag has the same key", shown(key)));
+        warnings.add(
+            "tag_and_field",
+            &Part::FieldKey.place(key),
+            &format!("field `{}` was dropped: a tag has the same key", shown(key)),
+        );
     }
     taken
 }
@@ -310,6 +388,7 @@ fn cut_text(key: &str, text: &mut Text<'_>, warnings: &mut Warnings) {
     if text.len() > MAX_TEXT {
         warnings.add(
             "exceed_max_field_value_len",
+            &Part::FieldKey.place(key),
             &format!("field `{}`: {} bytes of text were cut to {MAX_TEXT}", shown(key), text.len()),
         );
         let len = cut(text, MAX_TEXT).len();
@@ -360,6 +439,7 @@ fn make_unique<V>(entries: &mut Vec<(Text, V)>, repaired: &[usize], part: Part, 
         };
         warnings.add(
             "duplicate_key",
+            &part.place(&key),
             &format!("{} `{}` is there more than once; one value was kept", part.word(), shown(&key)),
         );
         if repaired.binary_search(&at).is_err() {
@@ -381,39 +461,41 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
-/// The name in its encodable form, and whether it had to be changed.
-fn clean<'t>(raw: Text<'t>, part: Part, warnings: &mut Warnings) -> (Text<'t>, bool) {
+/// The name in its encodable form, and whether it had to be changed; of a value with the key that has it.
+fn clean<'t>(raw: Text<'t>, part: Part, of: &str, warnings: &mut Warnings) -> (Text<'t>, bool) {
     // No early exit: this way the compiler looks at many bytes at a time.
     let is_special = raw.bytes().fold(false, |found, byte| found | is_control(byte) | (byte == b'\\'));
     if raw.len() <= part.max() && !is_special {
         return (raw, false);
     }
+    let place = part.place(if part == Part::TagValue { of } else { &raw });
     let mut name = without_controls(&raw);
     name.truncate(name.trim_end_matches('\\').len());
     if name != raw {
         let example = format!(
-            "{} `{}` became `{}`: control characters and final backslashes have no encoding",
+            "{} `{}`{} became `{}`: control characters and final backslashes have no encoding",
             part.word(),
             shown(&raw),
+            part.of(of),
             shown(&name)
         );
-        warnings.add(part.not_encodable(), &example);
+        warnings.add(part.not_encodable(), &place, &example);
     }
     if let Some(plain) = without_ambiguous_backslashes(&name) {
         let example = format!(
-            "{} `{}` became `{}`: sinks read these backslashes differently",
+            "{} `{}`{} became `{}`: sinks read these backslashes differently",
             part.word(),
             shown(&name),
+            part.of(of),
             shown(&plain)
         );
-        warnings.add("ambiguous_backslash", &example);
+        warnings.add("ambiguous_backslash", &place, &example);
         name = plain;
     }
     if name.len() > part.max() {
-        warnings.add(
-            part.too_long(),
-            &format!("{} `{}`: {} bytes were cut to {}", part.word(), shown(&name), name.len(), part.max()),
-        );
+        let (word, of) = (part.word(), part.of(of));
+        let example = format!("{word} `{}`{of}: {} bytes were cut to {}", shown(&name), name.len(), part.max());
+        warnings.add(part.too_long(), &place, &example);
         name.truncate(cut(&name, part.max()).trim_end_matches('\\').len());
     }
     let changed = name != raw;
@@ -753,13 +835,17 @@ mod tests {
     fn warnings_count_and_keep_the_first_example() {
         let mut warnings = Warnings::default();
         assert!(warnings.is_empty());
-        warnings.add("empty_tag", "first");
-        warnings.add("empty_tag", "second");
+        warnings.add("empty_tag", "tags.a", "first");
+        warnings.add("empty_tag", "tags.a", "second");
+        warnings.add("empty_tag", "tags.b", "of b");
         let mut other = Warnings::default();
-        other.add("empty_tag", &"é".repeat(1000));
-        other.add("dot_in_key", "third");
+        other.add("empty_tag", "tags.a", &"é".repeat(1000));
+        other.add("dot_in_key", "tags.c.d", "third");
+        other.count("add_required_kv", "nobody is told");
         other.merge(warnings);
-        assert_eq!(other.kinds["empty_tag"].0, 3);
+        assert_eq!(other.kinds["empty_tag"].0, 4);
+        let told: Vec<(&str, &str)> = other.repairs().iter().map(|told| (told.kind, told.key.as_str())).collect();
+        assert_eq!(told, [("empty_tag", "tags.a"), ("dot_in_key", "tags.c.d"), ("empty_tag", "tags.b")]);
         assert_eq!(other.kinds["empty_tag"].1.len(), EXAMPLE_MAX);
         assert_eq!(other.kinds["dot_in_key"], (1, "third".to_owned()));
     }

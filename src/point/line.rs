@@ -260,6 +260,9 @@ impl<'t> Scan<'t> {
         let stamp = if self.skip_spaces() { self.stamp()? } else { None };
         self.end()?;
         let time = stamp.map_or(Ok(None), |stamp| time::from_integer(stamp, how.precision))?;
+        if let (None, Some(given)) = (time, stamp) {
+            time::tell_replaced(&given.to_string(), warnings);
+        }
         let time_ns = time.unwrap_or(how.now_ns);
         let point = Point::new(measurement, tags, fields, time_ns, how.category, warnings)?;
         Ok((point, time.is_some()))

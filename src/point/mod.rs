@@ -9,7 +9,7 @@ pub mod line;
 pub mod record;
 mod time;
 
-pub use limits::{Unfit, Warnings};
+pub use limits::{Repair, Unfit, Warnings};
 
 use std::borrow::Cow;
 
@@ -235,13 +235,13 @@ pub struct BodyFault {
 const RAW_MAX: usize = 64 * 1024;
 
 /// The body as text: invalid UTF-8 becomes U+FFFD, as in DataKit, and a byte order mark is left out.
-fn text_of<'t>(body: &'t [u8], warnings: &mut Warnings) -> Text<'t> {
+pub(crate) fn text_of<'t>(body: &'t [u8], warnings: &mut Warnings) -> Text<'t> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // `from_utf8` is several times faster than `from_utf8_lossy`, and nearly every body is good.
     if let Ok(text) = std::str::from_utf8(body) {
         return text.into();
     }
-    warnings.add("invalid_utf8", "the body is not UTF-8; the bytes at fault became U+FFFD");
+    warnings.add("invalid_utf8", "", "the body is not UTF-8; the bytes at fault became U+FFFD");
     String::from_utf8_lossy(body)
 }
 
@@ -265,13 +265,13 @@ impl Decoded<'_> {
 }
 
 impl Refusal {
-    fn new(index: usize, unfit: Unfit, raw: &str) -> Self {
+    pub(crate) fn new(index: usize, unfit: Unfit, raw: &str) -> Self {
         Self { index, field: unfit.field, reason: unfit.reason, raw: limits::cut(raw, RAW_MAX).to_owned() }
     }
 }
 
 impl BodyFault {
-    fn new(error_code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(error_code: &'static str, message: impl Into<String>) -> Self {
         Self { error_code, message: message.into() }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use super::limits::Unfit;
-use super::{Point, Precision};
+use super::{Point, Precision, Warnings};
 
 /// Nanoseconds of a whole number; `None` (the arrival) for 0 and less, as in DataKit.
 pub(super) fn from_integer(number: i128, precision: Option<Precision>) -> Result<Option<i64>, Unfit> {
@@ -35,6 +35,12 @@ pub(super) fn from_float(number: f64, precision: Option<Precision>) -> Result<Op
         Some(ns) => Ok(Some(ns)),
         None => Err(too_late(&number.to_string(), unit)),
     }
+}
+
+/// Says that the time of the arrival takes the place of one that is none.
+pub(super) fn tell_replaced(given: &str, warnings: &mut Warnings) {
+    let what = format!("`time` is {given}, which is no time after 1970; that of the arrival was taken");
+    warnings.add("time_replaced", "time", &what);
 }
 
 /// Gives points of one series that came without a time successive nanoseconds, so that they do not overwrite each other.

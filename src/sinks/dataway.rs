@@ -1,7 +1,6 @@
 //! DataWay: one request per category, with the headers that DataKit sends (content encoding v1, line protocol).
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -12,8 +11,11 @@ use crate::buffer::Position;
 use crate::config::sinks::DatawaySink;
 use crate::config::{Secret, SinkSettings};
 
-use super::http::{Answer, Client, ClientSettings};
+use super::http::{Answer, Client, ClientSettings, Success};
 use super::{Batch, BuildError, Limits, Sink, Verdict};
+
+/// Its documentation says 200; DataKit takes these for success, too.
+const SUCCESS: Success = &[200, 201, 202, 204];
 
 pub(super) struct Dataway {
     client: Client,
@@ -32,6 +34,7 @@ impl Dataway {
             url: &base,
             timeout: settings.timeout,
             gzip: kind.gzip,
+            success: SUCCESS,
             ca_file: kind.ca_file.as_deref(),
             login: None,
             secrets: token.collect(),
@@ -44,10 +47,6 @@ impl Dataway {
         url.set_path(&format!("/v1/write/{}", batch.category().as_str()));
         match self.client.post(url, headers(batch, self.run), batch.text()).await {
             Err(verdict) => verdict,
-            Ok(answer) if answer.status == 415 && self.client.is_compressing() => {
-                self.client.stop_compressing();
-                Verdict::TryAgain { after: Some(Duration::ZERO), why: answer.words() }
-            }
             Ok(answer) => judge(&answer),
         }
     }
@@ -141,7 +140,7 @@ mod tests {
 
     #[test]
     fn answers_of_dataway() {
-        let verdict = |status, body: &str| judge(&Answer { status, retry_after: None, body: body.to_owned() });
+        let verdict = |status, body: &str| judge(&Answer { status, body: body.to_owned(), ..Answer::default() });
         assert_eq!(verdict(200, ""), Verdict::Kept);
         assert_eq!(verdict(204, ""), Verdict::Kept);
         let Verdict::Misconfigured { why } = verdict(403, r#"{"error_code":"kodo.beyondDataUsage"}"#) else { panic!() };

@@ -59,7 +59,7 @@ mod tests {
     fn judged(status: u16, error: &str) -> String {
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from_static(b"m v=1 1\n"));
         let body = serde_json::json!({ "code": 1004, "error": error, "execution_time_ms": 0 }).to_string();
-        match judge(&Answer { status, retry_after: None, body }, &batch) {
+        match judge(&Answer { status, body, ..Answer::default() }, &batch) {
             Verdict::Misconfigured { why } => format!("misconfigured {}", why.rsplit("; ").next().unwrap()),
             other => format!("{other:?}").split(' ').next().unwrap().to_lowercase(),
         }

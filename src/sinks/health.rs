@@ -1,13 +1,19 @@
 //! How a sink is, for the log and the status: each change of state is said once.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use crate::deadletter::Dead;
+
+/// The word for it in the status is that of its serialised form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     #[default]
     Ok,
@@ -19,15 +25,9 @@ pub enum State {
     Misconfigured,
 }
 
-impl State {
-    /// The word in the status.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Slow => "slow",
-            Self::Down => "down",
-            Self::Misconfigured => "misconfigured",
-        }
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -52,7 +52,21 @@ pub struct HealthReport {
     pub panics: u64,
     /// Fields that this kind cannot hold, by reason.
     pub dropped_fields: BTreeMap<&'static str, u64>,
+    /// Points refused for good, by who made them.
+    pub refused: BTreeMap<String, RefusedPoints>,
 }
+
+/// Points of one maker that the far end refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedPoints {
+    pub points: u64,
+    /// Why the last of them was.
+    pub why: String,
+    pub at: Timestamp,
+}
+
+/// Makers of refused points that are told apart; more of them are in the dead-letter file.
+const REFUSED_SHOWN: usize = 20;
 
 /// The health of one sink; clones share it.
 #[derive(Clone)]
@@ -82,6 +96,7 @@ impl Health {
             retries: 0,
             panics: 0,
             dropped_fields: BTreeMap::new(),
+            refused: BTreeMap::new(),
         };
         Self { inner: Arc::new(Mutex::new(Inner { report, trouble_since: None, said_dead: None })) }
     }
@@ -97,8 +112,20 @@ impl Health {
     }
 
     /// Notes points that are dead letters now.
-    pub(super) fn buried(&self, points: usize) {
-        self.lock().report.dead += points as u64;
+    pub(super) fn buried(&self, dead: &[Dead]) {
+        let mut inner = self.lock();
+        let report = &mut inner.report;
+        report.dead += dead.len() as u64;
+        let at = Timestamp::now();
+        for Dead { source, reason, .. } in dead {
+            if let Some(refused) = report.refused.get_mut(source) {
+                refused.points += 1;
+                refused.why.clone_from(reason);
+                refused.at = at;
+            } else if report.refused.len() < REFUSED_SHOWN {
+                report.refused.insert(source.clone(), RefusedPoints { points: 1, why: reason.clone(), at });
+            }
+        }
     }
 
     /// Notes fields that were not sent.
@@ -139,7 +166,7 @@ impl Health {
         report.last_error = Some((now, why.to_owned()));
         report.turn(state);
         (is_news || (is_other && state == State::Misconfigured))
-            .then(|| format!("{}: {why}; everything is kept and sent later", state.as_str()))
+            .then(|| format!("{state}: {why}; everything is kept and sent later"))
     }
 
     /// Notes a panic that was caught.

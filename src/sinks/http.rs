@@ -5,18 +5,18 @@
 //! What is told about a failure never holds a secret.
 
 use std::io::Write;
-use std::sync::Once;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url, redirect};
 
-use super::{BuildError, Verdict};
+use super::{BuildError, Verdict, html};
 use crate::config::Secret;
+use crate::tls;
 
 /// Bytes of an answer that are read.
 const ANSWER_MAX: usize = 64 * 1024;
@@ -32,6 +32,7 @@ const LARGE: usize = 64 * 1024;
 pub(super) struct Client {
     inner: reqwest::Client,
     gzip: bool,
+    success: Success,
     login: Option<(String, Secret)>,
     /// Never told to anybody.
     secrets: Vec<Secret>,
@@ -42,6 +43,7 @@ pub(super) struct ClientSettings<'a> {
     pub url: &'a Url,
     pub timeout: Duration,
     pub gzip: bool,
+    pub success: Success,
     pub ca_file: Option<&'a std::path::Path>,
     /// For basic authentication.
     pub login: Option<(String, Secret)>,
@@ -50,16 +52,24 @@ pub(super) struct ClientSettings<'a> {
 }
 
 /// An answer as far as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub status: u16,
     pub retry_after: Option<Duration>,
+    /// `text/html`, without its parameters.
+    pub content_type: String,
     pub body: String,
 }
 
+/// The statuses with which a kind's server says that it has the points, as it is documented.
+pub(super) type Success = &'static [u16];
+
+/// What nearly all of them say.
+pub(super) const NO_CONTENT: Success = &[204];
+
 impl Client {
     pub fn new(settings: ClientSettings<'_>) -> Result<Self, BuildError> {
-        install_ring();
+        tls::install_ring();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("pythond/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT.min(settings.timeout))
@@ -79,14 +89,28 @@ impl Client {
         let password = settings.login.as_ref().map(|(_, password)| password.clone());
         let secrets =
             settings.secrets.into_iter().chain(password).filter(|secret| !secret.expose().is_empty()).collect();
-        Ok(Self { inner, gzip: settings.gzip && !is_loopback(settings.url), login: settings.login, secrets })
+        let gzip = settings.gzip && !is_loopback(settings.url);
+        Ok(Self { inner, gzip, success: settings.success, login: settings.login, secrets })
     }
 
     /// Sends one request.
     ///
     /// # Errors
-    /// The verdict where there is no answer to judge.
-    pub async fn post(&self, url: Url, mut headers: HeaderMap, text: Bytes) -> Result<Answer, Verdict> {
+    /// The verdict where there is no answer of the server to judge.
+    pub async fn post(&mut self, url: Url, headers: HeaderMap, text: Bytes) -> Result<Answer, Verdict> {
+        let answer = self.exchange(url, headers, text).await?;
+        if answer.status == 415 && self.gzip {
+            // The far end does not take gzip: plain bodies from now on.
+            self.gzip = false;
+            return Err(Verdict::TryAgain { after: Some(Duration::ZERO), why: answer.words() });
+        }
+        match answer.of_a_stranger(self.success) {
+            Some(verdict) => Err(verdict),
+            None => Ok(answer),
+        }
+    }
+
+    async fn exchange(&self, url: Url, mut headers: HeaderMap, text: Bytes) -> Result<Answer, Verdict> {
         let body = if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             compress(text).await
@@ -101,6 +125,9 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
+        let content_type =
+            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let mut body = Vec::new();
         // What arrived of a body that breaks off is enough; the status has been said.
         while body.len() < ANSWER_MAX
@@ -108,17 +135,7 @@ impl Client {
         {
             body.extend_from_slice(&part[..part.len().min(ANSWER_MAX - body.len())]);
         }
-        Ok(Answer { status, retry_after, body: self.without_secrets(&String::from_utf8_lossy(&body)) })
-    }
-
-    /// Says whether bodies are compressed.
-    pub fn is_compressing(&self) -> bool {
-        self.gzip
-    }
-
-    /// Sends plain bodies from now on: the far end does not take gzip.
-    pub fn stop_compressing(&mut self) {
-        self.gzip = false;
+        Ok(Answer { status, retry_after, content_type, body: self.without_secrets(&String::from_utf8_lossy(&body)) })
     }
 
     fn without_secrets(&self, text: &str) -> String {
@@ -127,6 +144,33 @@ impl Client {
 }
 
 impl Answer {
+    /// The verdict on an answer that cannot be the server's own: a success other than the documented one, or a page where it would speak of
+    /// points. A login proxy, a captive portal or the web server of another port answers so, and has kept nothing.
+    pub fn of_a_stranger(&self, success: Success) -> Option<Verdict> {
+        let is_success = (200..300).contains(&self.status);
+        let is_strange = match is_success {
+            true => self.is_page() || !success.contains(&self.status),
+            false => self.is_page() && matches!(self.verdict(), Verdict::Refused { .. }),
+        };
+        if !is_strange {
+            return None;
+        }
+        let kind = if self.content_type.is_empty() { "no type" } else { &self.content_type };
+        let expected: Vec<String> = success.iter().map(u16::to_string).collect();
+        let means = if is_success {
+            format!(", kept points are answered with {}", expected.join(" or "))
+        } else {
+            String::new()
+        };
+        let why = format!("{} ({kind}{means}); something else than the server answers at `url`", self.words());
+        Some(Verdict::Misconfigured { why })
+    }
+
+    /// Says whether it is a page for a browser.
+    fn is_page(&self) -> bool {
+        matches!(self.content_type.as_str(), "text/html" | "application/xhtml+xml") || html::is_page(&self.body)
+    }
+
     /// The verdict that every HTTP sink gives by the status alone, once its own cases are looked at.
     pub fn verdict(&self) -> Verdict {
         let why = self.words();
@@ -141,7 +185,11 @@ impl Answer {
 
     /// Status and the far end's own words, short enough for a log line.
     pub fn words(&self) -> String {
-        self.words_with(self.message().as_deref().unwrap_or(&self.body))
+        match self.message() {
+            Some(message) => self.words_with(&message),
+            None if self.is_page() => self.words_with(&html::text(&self.body)),
+            None => self.words_with(&self.body),
+        }
     }
 
     /// Status and these words, short enough for a log line.
@@ -231,15 +279,6 @@ fn gzip(text: &[u8]) -> Bytes {
     encoder.finish().expect("a Vec takes every write").into()
 }
 
-/// rustls takes its cryptography from the process; the first one installed stays.
-fn install_ring() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that one is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
-}
-
 fn certificates(path: &std::path::Path) -> Result<Vec<reqwest::Certificate>, BuildError> {
     let pem = std::fs::read(path).map_err(|source| BuildError::CaFile { path: path.to_owned(), source })?;
     let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
@@ -273,7 +312,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, retry_after: None, body: body.to_owned() }
+        Answer { status, body: body.to_owned(), ..Answer::default() }
     }
 
     #[test]
@@ -304,10 +343,31 @@ mod tests {
     #[test]
     fn the_words_are_one_short_line() {
         assert_eq!(answer(400, r#"{"error":"bad\nline\u001b[0m"}"#).words(), "HTTP 400 Bad Request: bad line [0m");
-        assert_eq!(answer(502, "<html>\r\n").words(), "HTTP 502 Bad Gateway: <html>");
+        assert_eq!(answer(502, "<html>\r\n").words(), "HTTP 502 Bad Gateway");
         assert_eq!(answer(599, "").words(), "HTTP 599 unknown status");
         assert_eq!(answer(302, "").words(), "HTTP 302 Found: the far end redirects; give the final URL");
         assert!(answer(400, &"é".repeat(5000)).words().len() < 1100);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_servers_own_keeps_the_points_here() {
+        let page = "<html>please log in</html>";
+        let html = |status| Answer { content_type: "text/html".to_owned(), ..answer(status, page) };
+        for stranger in
+            [answer(200, ""), answer(202, "{}"), answer(201, page), html(200), html(400), html(422), answer(409, page)]
+        {
+            let verdict = stranger.of_a_stranger(NO_CONTENT);
+            assert!(matches!(verdict, Some(Verdict::Misconfigured { .. })), "{stranger:?}: {verdict:?}");
+        }
+        for own in
+            [answer(204, ""), answer(400, "bad line"), html(401), html(413), html(502), html(302), answer(500, "")]
+        {
+            assert_eq!(own.of_a_stranger(NO_CONTENT), None, "{own:?}");
+        }
+        assert_eq!(answer(200, "").of_a_stranger(&[200, 204]), None);
+        let Some(Verdict::Misconfigured { why }) = html(200).of_a_stranger(NO_CONTENT) else { panic!("kept") };
+        let expected = "HTTP 200 OK: please log in (text/html, kept points are answered with 204); something else than the server answers at `url`";
+        assert_eq!(why, expected);
     }
 
     #[test]
@@ -357,13 +417,14 @@ mod tests {
             url: &url,
             timeout: Duration::from_secs(1),
             gzip: true,
+            success: NO_CONTENT,
             ca_file: None,
             login,
             secrets,
         })
         .unwrap();
         assert_eq!(client.without_secrets("token s3cret of user:passw0rd is bad"), "token *** of user:*** is bad");
-        assert!(!client.is_compressing());
+        assert!(!client.gzip);
     }
 
     #[test]

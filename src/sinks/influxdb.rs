@@ -5,8 +5,6 @@
 
 mod judge;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,7 +15,7 @@ use crate::config::sinks::{InfluxdbApi, InfluxdbSink};
 use crate::config::{Secret, SinkSettings};
 
 use super::dialect::{AS_IT_IS, Dialect, Unsigned};
-use super::http::{Client, ClientSettings};
+use super::http::{Client, ClientSettings, NO_CONTENT};
 use super::{Batch, BuildError, Limits, Sink, Verdict};
 
 /// The dialect of the answers.
@@ -54,6 +52,7 @@ impl Influxdb {
             url: &url,
             timeout: settings.timeout,
             gzip: kind.gzip,
+            success: NO_CONTENT,
             ca_file: kind.ca_file.as_deref(),
             login,
             secrets,
@@ -68,10 +67,6 @@ impl Influxdb {
         let batch = adapted.sent.as_ref().unwrap_or(batch);
         match self.client.post(self.url.clone(), self.headers.clone(), batch.text()).await {
             Err(verdict) => verdict,
-            Ok(answer) if answer.status == 415 && self.client.is_compressing() => {
-                self.client.stop_compressing();
-                Verdict::TryAgain { after: Some(Duration::ZERO), why: answer.words() }
-            }
             Ok(answer) => judge::judge(self.api, &answer, batch),
         }
     }

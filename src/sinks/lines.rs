@@ -1,7 +1,5 @@
 //! What the kinds have in common that post lines to one URL: the request, the dialect, gzip, the login. What an answer means is theirs.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -12,7 +10,7 @@ use crate::config::sinks::{HttpSettings, Login};
 use crate::config::{Secret, SinkSettings};
 
 use super::dialect::Dialect;
-use super::http::{Answer, Client, ClientSettings};
+use super::http::{Answer, Client, ClientSettings, NO_CONTENT};
 use super::{Batch, BuildError, LeftOut, Limits, Sink, Verdict};
 
 /// What an answer means for the batch that was sent.
@@ -56,6 +54,7 @@ impl Lines {
             url: &url,
             timeout: settings.timeout,
             gzip: http.gzip,
+            success: NO_CONTENT,
             ca_file: http.ca_file.as_deref(),
             login,
             secrets,
@@ -77,10 +76,6 @@ impl Lines {
         let Some(sent) = adapted.sent.clone() else { return adapted.verdict(Verdict::Nothing) };
         match self.client.post(self.url.clone(), self.headers.clone(), sent.text()).await {
             Err(verdict) => verdict,
-            Ok(answer) if answer.status == 415 && self.client.is_compressing() => {
-                self.client.stop_compressing();
-                Verdict::TryAgain { after: Some(Duration::ZERO), why: answer.words() }
-            }
             Ok(answer) => adapted.verdict((self.judge)(&answer, &sent)),
         }
     }

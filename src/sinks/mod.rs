@@ -11,6 +11,7 @@ mod fields;
 mod file;
 mod greptimedb;
 mod health;
+mod html;
 mod http;
 mod influxdb;
 mod lines;
@@ -31,7 +32,7 @@ use futures_util::future::BoxFuture;
 
 pub use batch::Batch;
 pub use dialect::LeftOut;
-pub use health::{Health, HealthReport, State};
+pub use health::{Health, HealthReport, RefusedPoints, State};
 
 use crate::config::sinks::{SinkKind, SinkSettings};
 

@@ -23,6 +23,7 @@ use crate::deadletter::{Dead, DeadLetters};
 use crate::point::Category;
 use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
 use crate::telemetry::panics;
+use crate::telemetry::trouble::Trouble;
 
 use super::batch::{Batch, Wanted, cut};
 use super::health::{Health, State};
@@ -118,6 +119,7 @@ where
         trust: Trust::default(),
         settings: settings.clone(),
         stop,
+        unsaved: Trouble::default(),
     };
     Ok(Running { health, task: tokio::spawn(keep_running(pump, make)) })
 }
@@ -169,6 +171,8 @@ struct Pump {
     limits: Limits,
     settings: SinkSettings,
     stop: watch::Receiver<Stop>,
+    /// The place in the buffer cannot be saved.
+    unsaved: Trouble,
 }
 
 impl Pump {
@@ -301,7 +305,7 @@ impl Pump {
             let why = match written {
                 Ok(Ok(())) => {
                     self.tally.dead.inc_by(dead.len() as u64);
-                    self.health.buried(dead.len());
+                    self.health.buried(dead);
                     return Ok(());
                 }
                 Ok(Err(error)) => causes(&error),
@@ -316,9 +320,19 @@ impl Pump {
         if to <= self.source.position() {
             return;
         }
-        if let Err(error) = self.source.confirm(to) {
+        let confirmed = self.source.confirm(to);
+        let (sink, now) = (&self.settings.name, std::time::Instant::now());
+        match confirmed {
             // Nothing is lost: after a restart these points are sent once more. Waiting would only fill the disk further.
-            tracing::warn!(target: "sink", sink = self.settings.name, "the place in the buffer could not be saved: {}", causes(&error));
+            Err(error) if self.unsaved.happens(&causes(&error), now) => {
+                tracing::warn!(target: "sink", sink, "the place in the buffer cannot be saved: {}; after a crash some points are sent again", causes(&error));
+            }
+            Err(_) => {}
+            Ok(()) => {
+                if let Some(over) = self.unsaved.goes_well(now) {
+                    tracing::info!(target: "sink", sink, "the place in the buffer is saved again; that failed {} times", over.times);
+                }
+            }
         }
     }
 

@@ -116,7 +116,7 @@ mod tests {
     fn judged(status: u16, body: &str) -> Verdict {
         let text = "cpu v=1 1\ndisk s=\"two\\\nlines\" 2\nCpu v=\"x\" 3\n";
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from_static(text.as_bytes()));
-        judge(&Answer { status, retry_after: None, body: body.to_owned() }, &batch)
+        judge(&Answer { status, body: body.to_owned(), ..Answer::default() }, &batch)
     }
 
     fn fault(line: usize, about: &str) -> String {

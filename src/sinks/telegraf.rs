@@ -78,7 +78,7 @@ mod tests {
     fn judged(status: u16, body: &str) -> Verdict {
         let text = "foo v=1 1\nfoo s=\"two\nlines\" 2\nfoo v=2asdf 3\nfoo v=4 4\n";
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from_static(text.as_bytes()));
-        judge(&Answer { status, retry_after: None, body: body.to_owned() }, &batch)
+        judge(&Answer { status, body: body.to_owned(), ..Answer::default() }, &batch)
     }
 
     fn error(message: &str) -> Verdict {

@@ -136,7 +136,7 @@ mod tests {
     fn judged(status: u16, body: &str) -> Verdict {
         let text: String = LINES.iter().map(|line| format!("{line}\n")).collect();
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from(text));
-        judge(&Answer { status, retry_after: None, body: body.to_owned() }, &batch)
+        judge(&Answer { status, body: body.to_owned(), ..Answer::default() }, &batch)
     }
 
     fn blamed(body: &str) -> Vec<(usize, String)> {

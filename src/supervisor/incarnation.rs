@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::Event;
-use crate::telemetry::counters::{ByScript, Counters};
+use super::events::{Event, Exit};
+use crate::telemetry::counters::{ByUnit, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::cgroup::Group;
-use crate::worker::control::{Channel, Down};
+use crate::worker::frames::{Channel, Down};
 use crate::worker::output::{Said, drain};
 use crate::worker::process::{Death, Leash, Parts, Pipe};
 use crate::worker::roster::Member;
@@ -21,18 +21,20 @@ use crate::worker::scratch;
 const DRAIN: Duration = Duration::from_secs(1);
 /// A worker that ends closes its control socket a moment before; one that lives on so long has lost it.
 const LOST: Duration = Duration::from_secs(2);
-/// Last words kept for the status.
+/// Last words kept for the status: so many lines, and bytes of them.
 const WORDS: usize = 20;
-const WORD_CHARS: usize = 300;
+const WORD_BYTES: usize = 24 * 1024;
+/// Of the last one, where it is part of a sentence.
+const LAST_WORD_CHARS: usize = 300;
 
-/// A running process as the script's record holds it.
+/// A running process as the record of its worker holds it.
 pub(super) struct Incarnation {
     pub leash: Leash,
     pub token: String,
     channel: Arc<Channel>,
 }
 
-/// Where a script's output goes; shared by the tasks of all its incarnations.
+/// Where a worker's output goes; shared by the tasks of all its incarnations.
 #[derive(Clone)]
 pub(super) struct Output {
     pub id: String,
@@ -51,6 +53,18 @@ struct Words {
     dropped: u64,
 }
 
+impl Words {
+    fn push(&mut self, line: &str) {
+        self.lines.push_back(line.to_owned());
+        let is_too_much = |lines: &VecDeque<String>| {
+            lines.len() > WORDS || lines.iter().map(String::len).sum::<usize>() > WORD_BYTES && lines.len() > 1
+        };
+        while is_too_much(&self.lines) {
+            self.lines.pop_front();
+        }
+    }
+}
+
 impl Output {
     pub fn new(id: &str, input: &str, member: Arc<Member>, logs: ScriptLogs, counters: Counters) -> Self {
         Self { id: id.to_owned(), input: input.to_owned(), member, logs, counters, words: Arc::default() }
@@ -63,7 +77,8 @@ impl Output {
     /// The last line that this incarnation has written.
     pub fn last_word(&self) -> Option<String> {
         let words = self.words();
-        words.lines.back().filter(|_| !words.are_old).cloned()
+        let last = words.lines.back().filter(|_| !words.are_old)?;
+        Some(last.chars().take(LAST_WORD_CHARS).collect())
     }
 
     pub fn dropped(&self) -> u64 {
@@ -84,13 +99,10 @@ impl Output {
                 if std::mem::take(&mut words.are_old) {
                     words.lines.clear();
                 }
-                if words.lines.len() == WORDS {
-                    words.lines.pop_front();
-                }
-                words.lines.push_back(line.chars().take(WORD_CHARS).collect());
+                words.push(line);
             }
             Said::Over(count) => {
-                let label = ByScript { script: self.id.clone(), result: "dropped".to_owned() };
+                let label = ByUnit { unit: self.id.clone(), result: "dropped".to_owned() };
                 self.counters.output_dropped_lines.get_or_create(&label).inc_by(count);
                 self.words().dropped += count;
             }
@@ -112,15 +124,15 @@ impl Incarnation {
     /// Starts the tasks of a process that has just been started.
     pub fn watch(
         parts: Parts,
-        script: usize,
+        worker: usize,
         incarnation: u64,
         token: String,
         output: &Output,
         events: &mpsc::Sender<Event>,
     ) -> Self {
         let channel = Arc::new(parts.channel);
-        let frames = tokio::spawn(carry_frames(Arc::clone(&channel), script, incarnation, events.clone()));
-        let trace = tokio::spawn(carry_stacks(parts.trace, script, incarnation, events.clone()));
+        let frames = tokio::spawn(carry_frames(Arc::clone(&channel), worker, incarnation, events.clone()));
+        let trace = tokio::spawn(carry_stacks(parts.trace, worker, incarnation, events.clone()));
         let (out, err) = (output.clone(), output.clone());
         let stdout = tokio::spawn(async move { drain(parts.stdout, |said| out.say(said)).await });
         let stderr = tokio::spawn(async move { drain(parts.stderr, |said| err.say(said)).await });
@@ -130,7 +142,7 @@ impl Incarnation {
             parts.leash,
             frames,
             [trace, stdout, stderr],
-            script,
+            worker,
             incarnation,
             events.clone(),
         ));
@@ -154,7 +166,7 @@ async fn await_end(
     leash: Leash,
     mut frames: JoinHandle<()>,
     mut pipes: [JoinHandle<()>; 3],
-    script: usize,
+    worker: usize,
     incarnation: u64,
     events: mpsc::Sender<Event>,
 ) {
@@ -164,7 +176,7 @@ async fn await_end(
             Ok(seen) => seen,
             Err(_elapsed) => {
                 // The loop may have ended meanwhile.
-                let _ = events.send(Event::ControlLost { script, incarnation }).await;
+                let _ = events.send(Event::ControlLost { worker, incarnation }).await;
                 death.wait().await
             }
         },
@@ -192,7 +204,7 @@ async fn await_end(
     let out_of_memory =
         tokio::task::spawn_blocking(move || group.is_some_and(|group| close(&group))).await.unwrap_or(false);
     // The loop may have ended meanwhile.
-    let _ = events.send(Event::Died { script, incarnation, ended, left_behind, out_of_memory }).await;
+    let _ = events.send(Event::Died { worker, incarnation, exit: Exit { ended, left_behind, out_of_memory } }).await;
 }
 
 /// Removes the cgroup; says whether the kernel killed in it for want of memory.
@@ -202,19 +214,19 @@ fn close(group: &Group) -> bool {
     out_of_memory
 }
 
-async fn carry_frames(channel: Arc<Channel>, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+async fn carry_frames(channel: Arc<Channel>, worker: usize, incarnation: u64, events: mpsc::Sender<Event>) {
     while let Ok(Some(frame)) = channel.receive().await {
-        if events.send(Event::Frame { script, incarnation, frame: Box::new(frame) }).await.is_err() {
+        if events.send(Event::Frame { worker, incarnation, frame: Box::new(frame) }).await.is_err() {
             return;
         }
     }
 }
 
-async fn carry_stacks(mut pipe: Pipe, script: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+async fn carry_stacks(mut pipe: Pipe, worker: usize, incarnation: u64, events: mpsc::Sender<Event>) {
     loop {
         let text = scratch::read(&mut pipe, |bytes| String::from_utf8_lossy(bytes).into_owned()).await;
         let Some(text) = text.ok().filter(|text| !text.is_empty()) else { return };
-        if events.send(Event::Stack { script, incarnation, text }).await.is_err() {
+        if events.send(Event::Stack { worker, incarnation, text }).await.is_err() {
             return;
         }
     }

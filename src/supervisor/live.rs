@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::waiting::Waiting;
+
 /// What is written comes at once; after such a pause it is complete.
 const PAUSE: Duration = Duration::from_millis(150);
 /// A worker that has written nothing by then will not.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What is said of one that could have written.
+pub(super) const NOTHING_WRITTEN: &str = "the process did not write its stacks in time";
 const MOST_BYTES: usize = 256 * 1024;
 
 /// What a worker was doing when somebody asked.
@@ -29,17 +33,17 @@ pub(super) struct Look {
     began: Instant,
     last: Instant,
     text: String,
-    waiting: Vec<oneshot::Sender<LiveStack>>,
+    waiting: Waiting<LiveStack>,
 }
 
 impl Look {
     pub fn new(now: Instant) -> Self {
-        Self { began: now, last: now, text: String::new(), waiting: Vec::new() }
+        Self { began: now, last: now, text: String::new(), waiting: Waiting::default() }
     }
 
     /// One more who waits for the answer.
     pub fn join(&mut self, answer: oneshot::Sender<LiveStack>) {
-        self.waiting.push(answer);
+        self.waiting.join(answer);
     }
 
     pub fn take(&mut self, piece: &str, now: Instant) {
@@ -60,21 +64,17 @@ impl Look {
 
     pub fn answer(self, pid: Option<u32>, why: Option<String>) {
         let why = why.filter(|_| self.text.is_empty());
-        let stack = LiveStack { pid, text: self.text, why };
-        for waiting in self.waiting {
-            // Whoever asked may have stopped waiting.
-            let _ = waiting.send(stack.clone());
-        }
+        self.waiting.answer(&LiveStack { pid, text: self.text, why });
     }
 }
 
-/// Why a process with this state letter of the kernel writes nothing.
-pub(super) fn silence(state: Option<char>) -> String {
+/// Why a process with this state letter of the kernel says nothing; `otherwise` where it could, as far as the kernel knows.
+pub(super) fn silence(state: Option<char>, otherwise: &str) -> String {
     let what = match state {
         Some('T' | 't') => "the process is stopped (SIGSTOP or a debugger); nothing runs in it",
         Some('D') => "the process waits for a device or a network disk and takes no signal until that answers",
         Some('Z' | 'X') | None => "the process has just ended",
-        Some(_) => "the process did not write its stacks in time; the machine may be very busy",
+        Some(_) => return format!("{otherwise}; the machine may be very busy"),
     };
     what.to_owned()
 }

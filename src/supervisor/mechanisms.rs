@@ -12,7 +12,7 @@ pub struct Mechanism {
     pub why_not: Option<String>,
 }
 
-pub(super) fn found(locks: &Locks, groups: &Groups) -> Vec<Mechanism> {
+pub(super) fn found(locks: &Locks, groups: &Groups, no_guard: Option<String>) -> Vec<Mechanism> {
     let group = |is_there: bool, what: &str| {
         let missing = || format!("{what} is not available in the agent's cgroup");
         groups.why_not().map(str::to_owned).or_else(|| (!is_there).then(missing))
@@ -26,5 +26,6 @@ pub(super) fn found(locks: &Locks, groups: &Groups) -> Vec<Mechanism> {
         mechanism("cgroup.kill", group(groups.kill, "cgroup.kill (Linux 5.14)")),
         mechanism("memory.max", group(groups.memory, "the controller `memory`")),
         mechanism("pids.max", group(groups.pids, "the controller `pids`")),
+        mechanism("guard", no_guard),
     ]
 }

@@ -1,13 +1,13 @@
-//! What a reload does to each script: what runs is compared with what is wanted. Pure; whoever asks has looked at the files.
+//! What a reload does to each unit: what runs is compared with what is wanted. Pure; whoever asks has looked at the files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::worker::WorkerSpec;
 use crate::worker::files::{Part, Print, moved};
-use crate::worker::{Collectors, WorkerSpec};
 
-/// A script as the settings want it.
+/// A unit as the settings want it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     pub spec: WorkerSpec,
@@ -25,7 +25,7 @@ impl From<WorkerSpec> for Wanted {
     }
 }
 
-/// A script as it runs, or fails to.
+/// A unit as it runs, or fails to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Runs {
     pub spec: WorkerSpec,
@@ -37,13 +37,13 @@ pub struct Runs {
     pub print: Print,
     pub state: RunState,
     pub refusal: Option<Refusal>,
-    /// Ids of its scripts, of several in one process, that could not be loaded although it works.
+    /// Ids of its units, of several in one process, that could not be loaded although it works.
     pub unloaded: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
-    /// A worker that has loaded its script: it is ended only for something better.
+    /// A worker that has loaded its unit: it is ended only for something better.
     Works,
     /// On its way to that.
     Starts,
@@ -58,7 +58,7 @@ pub enum RunState {
 pub struct Refusal {
     /// `my/x.py:3: syntax error: …`
     pub why: String,
-    /// The script at fault, of several in one process.
+    /// The unit at fault, of several in one process.
     pub of: Option<String>,
     pub at: SystemTime,
     pub spec: WorkerSpec,
@@ -91,10 +91,10 @@ pub enum Step {
     Stop,
 }
 
-/// Each script's step, those that are wanted first.
+/// Each unit's step, those that are wanted first.
 pub type Plan = Vec<(String, Step)>;
 
-/// What has to be looked at before [`plan`] for a script that is wanted, in its own tree.
+/// What has to be looked at before [`plan`] for a unit that is wanted, in its own tree.
 pub fn parts<'a>(running: &'a [Runs], wanted: &'a Wanted) -> impl Iterator<Item = Part> + 'a {
     let runs = running.iter().filter(|runs| runs.spec.id == wanted.spec.id);
     runs.flat_map(|runs| {
@@ -119,7 +119,9 @@ pub fn plan(running: &[Runs], wanted: &[Wanted], asking: Asking) -> Plan {
         })
         .collect();
     let is_wanted = |runs: &&Runs| wanted.iter().any(|wanted| wanted.spec.id == runs.spec.id);
-    let gone = running.iter().filter(|runs| runs.state != RunState::Leaves && !is_wanted(runs));
+    // What a lister told leaves with the change that makes it none.
+    let belongs = |runs: &&Runs| wanted.iter().any(|wanted| runs.spec.told_by() == Some(wanted.spec.id.as_str()));
+    let gone = running.iter().filter(|runs| runs.state != RunState::Leaves && !is_wanted(runs) && !belongs(runs));
     plan.extend(gone.map(|runs| (runs.spec.id.clone(), Step::Stop)));
     plan
 }
@@ -157,7 +159,7 @@ fn is_refused(refusal: &Refusal, wanted: &Wanted) -> bool {
         && differing(&refusal.print, from, wanted).is_none()
 }
 
-/// Says why the script has to be restarted.
+/// Says why the unit has to be restarted.
 fn change(runs: &Runs, wanted: &Wanted) -> Option<String> {
     let (from, to) = (runs.home.as_deref(), wanted.home.as_deref());
     let before = in_tree(&runs.spec, from, to);
@@ -175,18 +177,29 @@ fn change(runs: &Runs, wanted: &Wanted) -> Option<String> {
 }
 
 /// A spec as it would be in another exported tree.
-fn in_tree(spec: &WorkerSpec, from: Option<&Path>, to: Option<&Path>) -> WorkerSpec {
+pub(super) fn in_tree(spec: &WorkerSpec, from: Option<&Path>, to: Option<&Path>) -> WorkerSpec {
     let mut spec = spec.clone();
     if let (Some(from), Some(to)) = (from, to) {
-        spec.script = moved(&spec.script, from, to);
         spec.roots.iter_mut().for_each(|root| *root = moved(root, from, to));
-        if let Collectors::Several(scripts) = &mut spec.collectors {
-            for script in scripts {
-                (script.path, script.root) = (moved(&script.path, from, to), moved(&script.root, from, to));
-            }
+        for unit in &mut spec.units {
+            (unit.file, unit.root) = (moved(&unit.file, from, to), moved(&unit.root, from, to));
+            unit.reads.iter_mut().for_each(|file| *file = moved(file, from, to));
+            move_texts(&mut unit.parts, from, to);
         }
     }
     spec
+}
+
+/// Parts are the dialect's own; a text in them that is a path of the tree is moved with it.
+fn move_texts(parts: &mut serde_json::Value, from: &Path, to: &Path) {
+    match parts {
+        serde_json::Value::String(text) if Path::new(text).starts_with(from) => {
+            *text = moved(Path::new(text), from, to).display().to_string();
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| move_texts(item, from, to)),
+        serde_json::Value::Object(items) => items.values_mut().for_each(|item| move_texts(item, from, to)),
+        _ => {}
+    }
 }
 
 /// The spec with those settings of another that the agent itself obeys: they apply without a restart.
@@ -195,18 +208,19 @@ fn obeyed_live(spec: &WorkerSpec, of: &WorkerSpec) -> WorkerSpec {
 }
 
 fn setting(before: &WorkerSpec, after: &WorkerSpec) -> String {
-    let is_same_kind = std::mem::discriminant(&before.collectors) == std::mem::discriminant(&after.collectors);
-    if is_same_kind && before.collectors != after.collectors {
-        return "scripts came or went".to_owned();
+    let is_same_kind = before.lists() == after.lists() && before.shares == after.shares;
+    if is_same_kind && before.shares && before.units != after.units {
+        return "units came or went".to_owned();
     }
     let names = [
         ("isolation", !is_same_kind),
-        ("script", before.script != after.script),
+        ("unit", before.units != after.units),
         ("dirs", before.roots != after.roots),
         ("name", before.input != after.input),
         ("cmd", before.cmd != after.cmd),
         ("envs", before.envs != after.envs),
         ("config", before.config != after.config),
+        ("its own keys", before.settings != after.settings),
         ("nice", before.nice != after.nice),
         ("memory_max", before.memory_max != after.memory_max),
     ];
@@ -228,6 +242,7 @@ fn differing(print: &Print, home: Option<&Path>, wanted: &Wanted) -> Option<Stri
             Part::File(_) if is_gone => format!("{path} is gone"),
             Part::File(_) => format!("{path} changed"),
             Part::Names(_) => format!("modules came or went below {path}"),
+            Part::Entries(_) => format!("files came or went in {path}"),
             Part::Data(_) => format!("data below {path} changed"),
         }
     })
@@ -240,7 +255,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::worker::ScriptFile;
+    use crate::worker::UnitSpec;
     use crate::worker::files::Sum;
 
     fn spec(id: &str) -> WorkerSpec {
@@ -248,8 +263,13 @@ mod tests {
         std::fs::write(dir.path().join("x.py"), "").unwrap();
         let input = crate::config::Input::plain("in", "python3", dir.path().to_owned());
         let mut spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
-        (spec.id, spec.script, spec.roots) = (id.to_owned(), format!("/d/{id}.py").into(), vec!["/d".into()]);
+        (spec.id, spec.roots) = (id.to_owned(), vec!["/d".into()]);
+        spec.units[0] = unit("/d", id);
         spec
+    }
+
+    fn unit(root: &str, name: &str) -> UnitSpec {
+        UnitSpec::of_file(name.to_owned(), format!("{root}/{name}.py").into(), root.into(), name.to_owned())
     }
 
     fn file(path: &str, text: &str) -> (Part, Option<Sum>) {
@@ -363,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_changes_or_goes_is_a_change_of_the_script() {
+    fn a_helper_that_changes_or_goes_is_a_change_of_the_unit() {
         let mut before = runs("x", "1");
         before.print.extend([file("/d/helper.py", "h")]);
         let mut now = wanted("x", "1");
@@ -377,7 +397,8 @@ mod tests {
     fn the_same_files_in_another_tree_keep_their_worker() {
         let in_home = |home: &str, text: &str| {
             let mut spec = spec("x");
-            (spec.script, spec.roots) = (format!("{home}/my/x.py").into(), vec![format!("{home}/my").into()]);
+            spec.roots = vec![format!("{home}/my").into()];
+            spec.units[0] = unit(&format!("{home}/my"), "x");
             let print = Print::from([file(&format!("{home}/my/x.py"), text)]);
             (spec, Some(PathBuf::from(home)), print)
         };
@@ -403,16 +424,10 @@ mod tests {
     }
 
     #[test]
-    fn scripts_of_one_process_move_with_their_tree_and_one_more_is_a_change() {
+    fn units_of_one_process_move_with_their_tree_and_one_more_is_a_change() {
         let several = |home: &str, names: &[&str]| {
-            let script = |name: &&str| ScriptFile {
-                id: (*name).to_owned(),
-                path: format!("{home}/my/{name}.py").into(),
-                root: format!("{home}/my").into(),
-                module: (*name).to_owned(),
-            };
-            let collectors = Collectors::Several(names.iter().map(script).collect());
-            WorkerSpec { collectors, script: format!("{home}/my/x.py").into(), ..spec("[in]") }
+            let units = names.iter().map(|name| unit(&format!("{home}/my"), name)).collect();
+            WorkerSpec { units, shares: true, ..spec("[in]") }
         };
         let before = |unloaded: &[&str]| Runs {
             spec: several("/g/1", &["x", "y"]),
@@ -427,7 +442,7 @@ mod tests {
         };
         assert_eq!(one(before(&[]), after(&["x", "y"]), Asking::Noticed), Step::Move);
         let came = one(before(&[]), after(&["x", "y", "z"]), Asking::Noticed);
-        assert_eq!(came, Step::Try("scripts came or went".to_owned()));
+        assert_eq!(came, Step::Try("units came or went".to_owned()));
         assert_eq!(one(before(&["y"]), after(&["x", "y"]), Asking::Noticed), Step::Move);
         let again = one(before(&["y"]), after(&["x", "y"]), Asking::Asked);
         assert_eq!(again, Step::Restart("tried again".to_owned()), "a person may have mended what no file shows");

@@ -23,7 +23,15 @@ impl Repeats {
     /// Says whether to tell the text now: with the number of times that it was held back since, or not at all. Texts that differ in
     /// numbers only (a time, an address) count as one.
     pub fn tell(&mut self, text: &str, now: Instant) -> Option<u64> {
-        let key: String = text.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect();
+        self.tell_known_by(text.chars().map(|letter| if letter.is_ascii_digit() { '0' } else { letter }).collect(), now)
+    }
+
+    /// The same for texts that differ in a line or a key, which are two then.
+    pub fn tell_exactly(&mut self, text: &str, now: Instant) -> Option<u64> {
+        self.tell_known_by(text.to_owned(), now)
+    }
+
+    fn tell_known_by(&mut self, key: String, now: Instant) -> Option<u64> {
         if let Some(told) = self.told.get_mut(&key) {
             if now.saturating_duration_since(told.at) < TELL_AGAIN {
                 told.held_back += 1;
@@ -71,6 +79,9 @@ mod tests {
         assert_eq!(repeats.tell("took 12 s", now), Some(0));
         assert_eq!(repeats.tell("took 97 s", now), None);
         assert_eq!(repeats.tell("took long", now), Some(0));
+        assert_eq!(repeats.tell_exactly("x.py:3", now), Some(0));
+        assert_eq!(repeats.tell_exactly("x.py:4", now), Some(0));
+        assert_eq!(repeats.tell_exactly("x.py:3", now), None);
     }
 
     #[test]

@@ -9,14 +9,14 @@ const RUNS_A_JOB: &str = "pythond/guard.py\"";
 /// Heads the thread that a signal of its own has come to.
 const CRASHED: &str = "Current thread ";
 
-/// A file of the script by its path below its root's folder, others by their full path.
+/// A file of the unit by its path below its root's folder, others by their full path.
 pub(super) fn name_of(file: &Path, spec: &WorkerSpec) -> String {
     let short = spec.roots.iter().find_map(|root| file.strip_prefix(root.parent()?).ok());
     short.unwrap_or(file).display().to_string()
 }
 
 /// The innermost frame of the user's own code (`mytest/x.py:31 in query`): of the thread that crashed, else of one that runs a job, rather
-/// one of the script that is `suspected`, else of any.
+/// one of the unit that is `suspected`, else of any.
 pub(super) fn user_frame(dump: &str, spec: &WorkerSpec, suspected: Option<&Path>) -> Option<String> {
     let suspected = suspected.map(|script| format!("File \"{}\"", script.display()));
     let rank = |thread: &&str| match thread.contains(RUNS_A_JOB) {
@@ -35,7 +35,8 @@ fn frame(line: &str, spec: &WorkerSpec) -> Option<String> {
     let (file, rest) = rest.split_once("\", line ")?;
     let (number, function) = rest.split_once(" in ")?;
     let file = Path::new(file);
-    let is_user = file == spec.script || spec.roots.iter().any(|root| file.starts_with(root));
+    let is_user =
+        spec.units.iter().any(|unit| file == unit.file) || spec.roots.iter().any(|root| file.starts_with(root));
     is_user.then(|| format!("{}:{number} in {function}", name_of(file, spec)))
 }
 
@@ -80,7 +81,11 @@ Thread 0x00007f2 (most recent call first):
 
     #[test]
     fn of_several_jobs_the_one_that_crashed_is_told_and_else_the_one_that_is_suspected() {
-        let spec = |script: &str| WorkerSpec { script: script.into(), roots: vec!["/d".into()], ..spec_of_nothing() };
+        let spec = |script: &str| {
+            let mut spec = WorkerSpec { roots: vec!["/d".into()], ..spec_of_nothing() };
+            spec.units[0].file = script.into();
+            spec
+        };
         let thread = |head: &str, script: &str| {
             format!(
                 "{head} (most recent call first):\n  File \"{script}\", line 3 in act\n  File \"/c/pythond/guard.py\", line 55 in run\n"

@@ -1,4 +1,4 @@
-//! Which version of its files a script runs, which one was refused, and which one is kept for bad times.
+//! Which version of its files a unit runs, which one was refused, and which one is kept for bad times.
 //!
 //! A version that cannot be loaded never takes the place of one that can. Before a worker is ended for a new version somebody tries that
 //! in a throw-away worker; what fails there is noted as the [`Refusal`]. Where a worker has to start all the same (it died, the agent was
@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::basics::{Stamp, stamp};
 use super::plan::{Refusal, Wanted};
-use super::{Stamp, stamp};
-use crate::worker::control::Loaded;
+use crate::dialect::Finder;
 use crate::worker::files::{Look, Part, Print, Sum};
-use crate::worker::lastgood::{self, Kept};
+use crate::worker::frames::{Folder, Loaded, Settings as SettingsFile};
+use crate::worker::lastgood::{self, Kept, Told};
 use crate::worker::process::find_program;
-use crate::worker::{Collectors, WorkerSpec};
+use crate::worker::{UnitSpec, WorkerSpec};
 
 #[derive(Default)]
 pub(super) struct Version {
@@ -28,8 +29,10 @@ pub(super) struct Version {
     before: Before,
     /// What the last worker has loaded.
     loaded: BTreeMap<PathBuf, Loaded>,
+    /// The folders that the last worker has looked into.
+    looked: BTreeMap<PathBuf, Sum>,
     pub heard_hello: bool,
-    /// The last worker has loaded its script.
+    /// The last worker has loaded its unit.
     pub is_ready: bool,
     /// The next start is one of the copies, whatever lies on disk.
     falls_back: bool,
@@ -46,6 +49,8 @@ pub(super) struct Before {
     kept: Option<Kept>,
     /// What is kept is not what lies on disk.
     kept_differs: bool,
+    /// Of a lister: what it has told of those whose last version is kept.
+    told: Vec<Told>,
     /// The copies are started.
     pub uses_kept: bool,
 }
@@ -55,16 +60,15 @@ impl Before {
     pub fn look(ask: &Ask, last_good: &Path) -> Self {
         let Ask { spec, home, refusal, falls_back } = ask;
         let mut look = Look::default();
-        let mut parts: Vec<Part> = spec.scripts().into_iter().map(|script| Part::File(script.path)).collect();
+        let reads = spec.units.iter().flat_map(|unit| std::iter::once(&unit.file).chain(&unit.reads));
+        let mut parts: Vec<Part> = reads.map(|file| Part::File(file.clone())).collect();
         parts.extend(spec.roots.iter().cloned().map(Part::Names));
         parts.extend(data_of(spec, home.as_deref()));
         let print = look.print(&parts);
-        let of = match &spec.collectors {
-            Collectors::One { of, .. } => Some(of),
-            Collectors::All | Collectors::Told | Collectors::Several(_) => None,
-        };
-        // A class that has not run alone yet has what its script had.
-        let kept = lastgood::find(last_good, &spec.id).or_else(|| lastgood::find(last_good, of?));
+        // A unit that has not run alone yet has what its lister had, where that one loads the same file.
+        let loads_file = spec.dialect.facts().finder == Finder::Names;
+        let of_lister = || lastgood::find(last_good, spec.told_by().filter(|_| loads_file)?);
+        let kept = lastgood::find(last_good, &spec.id).or_else(of_lister);
         let files = kept.iter().flat_map(|kept| &kept.files);
         let mut files = files.map(|(file, sum)| (Part::File(file.clone()), *sum));
         let kept_differs = files.any(|(part, sum)| look.at(&part) != Some(sum));
@@ -76,6 +80,7 @@ impl Before {
             uses_kept: kept.is_some() && (*falls_back || still_refused),
             kept,
             kept_differs,
+            told: if spec.lists() { lastgood::told_by(last_good, &spec.id) } else { Vec::new() },
         }
     }
 }
@@ -94,8 +99,8 @@ pub(super) fn interpreter(spec: &WorkerSpec) -> Option<PathBuf> {
 }
 
 fn data_of(spec: &WorkerSpec, home: Option<&Path>) -> Vec<Part> {
-    let scripts = if home.is_some() { spec.scripts() } else { Vec::new() };
-    scripts.iter().filter_map(|script| script.path.parent()).map(|dir| Part::Data(dir.to_owned())).collect()
+    let units: &[UnitSpec] = if home.is_some() { &spec.units } else { &[] };
+    units.iter().filter_map(|unit| unit.file.parent()).map(|dir| Part::Data(dir.to_owned())).collect()
 }
 
 impl Version {
@@ -108,6 +113,7 @@ impl Version {
         // Until that look is done.
         self.before.print = now.unwrap_or_else(|| self.print());
         self.loaded.clear();
+        self.looked.clear();
         (self.heard_hello, self.is_ready) = (false, false);
         self.lives_in.clone_from(&self.home);
         Ask {
@@ -126,8 +132,20 @@ impl Version {
         self.loaded.extend(files.into_iter().map(|loaded| (loaded.file.clone(), loaded)));
     }
 
+    /// Settings files that it has read, and folders that it has looked into.
+    pub fn reads(&mut self, files: Vec<SettingsFile>, folders: Vec<Folder>) {
+        let as_loaded =
+            |read: SettingsFile| Loaded { file: read.file, sum: read.sum, name: String::new(), package: false };
+        self.loads(files.into_iter().map(as_loaded).collect());
+        self.looked.extend(folders.into_iter().map(|looked| (looked.folder, looked.sum)));
+    }
+
     pub fn interpreter(&self) -> Option<PathBuf> {
         self.before.interpreter.clone()
+    }
+
+    pub fn told_before(&self) -> &[Told] {
+        &self.before.told
     }
 
     /// The copies that run in place of the files on disk.
@@ -135,13 +153,13 @@ impl Version {
         self.before.kept.as_ref().filter(|_| self.before.uses_kept)
     }
 
-    /// Says whether one of several scripts was loaded in the last good version, so that one that cannot be is to be refused.
+    /// Says whether one of several units was loaded in the last good version, so that one that cannot be is to be refused.
     pub fn must_load(&self, script: &Path) -> bool {
         let kept = self.before.kept.as_ref().filter(|_| !self.before.uses_kept);
         kept.is_some_and(|kept| kept.files.contains_key(script) && !kept.unloaded.iter().any(|path| path == script))
     }
 
-    /// The worker has loaded its script; gives the files to keep, if they are on disk as they run.
+    /// The worker has loaded its unit; gives the files to keep, if they are on disk as they run.
     pub fn ready(&mut self) {
         self.is_ready = true;
         match self.runs_kept() {
@@ -165,11 +183,12 @@ impl Version {
         let loaded = self.loaded.values().map(|loaded| (Part::File(loaded.file.clone()), Some(loaded.sum)));
         let before = self.before.print.iter().filter(|(part, _)| match part {
             // What it has loaded is known exactly.
-            Part::File(_) | Part::Names(_) => !self.is_ready,
+            Part::File(_) | Part::Names(_) | Part::Entries(_) => !self.is_ready,
             Part::Data(_) => true,
         });
         let mut print: Print = before.map(|(part, sum)| (part.clone(), *sum)).collect();
         print.extend(loaded);
+        print.extend(self.looked.iter().map(|(folder, sum)| (Part::Entries(folder.clone()), Some(*sum))));
         print
     }
 
@@ -180,7 +199,7 @@ impl Version {
     }
 
     /// The version on disk could not be loaded: says whether the last good one is to be started instead.
-    /// `of` is the script at fault, of several.
+    /// `of` is the unit at fault, of several.
     pub fn falls_back(&mut self, spec: &WorkerSpec, of: Option<String>, why: &str) -> bool {
         if self.before.uses_kept {
             // Both fail; the next attempt is for what lies on disk.
@@ -206,7 +225,7 @@ impl Version {
         true
     }
 
-    /// What is wrong with the version on disk, and which one runs; `None` for a script that is not at fault.
+    /// What is wrong with the version on disk, and which one runs; `None` for a unit that is not at fault.
     pub fn trouble(&self, id: &str) -> Option<String> {
         let refusal = self.refusal.as_ref().filter(|refusal| refusal.of.as_ref().is_none_or(|of| of == id))?;
         let copies = if self.before.uses_kept { ", from its copy" } else { "" };

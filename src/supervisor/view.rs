@@ -1,27 +1,37 @@
-//! A script as the status shows it.
+//! A unit as the status shows it.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::worker::process::Way;
+use serde::{Deserialize, Serialize};
 
-/// A snapshot of one script.
+use super::standing::UnitState;
+use crate::dialect::Dialect;
+use crate::worker::process::Way;
+use crate::worker::{UnitSpec, WorkerSpec};
+
+/// A snapshot of one unit.
 #[derive(Debug, Clone)]
-pub struct WorkerView {
+pub struct UnitView {
     pub id: String,
+    /// What is shown beside the id; empty where there is no more to say.
+    pub title: String,
     pub input: String,
-    pub script: PathBuf,
-    /// All scripts of its input run in its process.
+    pub dialect: Dialect,
+    /// The file that it comes from, and the line in it; 0: unknown, or all of it.
+    pub file: PathBuf,
+    pub line: u32,
+    /// It comes with stock settings: that it waits is not worth a warning.
+    pub quiet: bool,
+    /// Other units run in its process, too.
     pub shares_process: bool,
-    /// `starting ok running failing refused silent helper hung crashed load-error stopping stopped ended unkillable`.
-    pub state: &'static str,
+    pub state: UnitState,
     pub since: Instant,
     /// What happened, in plain words; `None` when all is well.
     pub why: Option<String>,
     /// The version on disk is not what runs, and why; part of `why` too.
     pub refused: Option<String>,
-    /// What comes next, and when.
-    pub next: Option<(&'static str, Instant)>,
+    pub next: Option<Coming>,
     pub pid: Option<u32>,
     pub restarts: u64,
     pub runs_ok: u64,
@@ -33,9 +43,11 @@ pub struct WorkerView {
     pub points_refused: u64,
     pub last_refusal: Option<String>,
     pub last_error: Option<LastError>,
-    /// What is odd in the script although it runs.
+    /// What is odd in it although it runs.
     pub warnings: Vec<String>,
-    /// The last lines the script wrote.
+    /// Those that are not among them.
+    pub more_warnings: u64,
+    /// The last lines that its process wrote.
     pub last_words: Vec<String>,
     /// The Python stack of the last hang or crash.
     pub stack: Option<String>,
@@ -51,6 +63,77 @@ pub struct WorkerView {
     pub start_took: Option<Duration>,
 }
 
+impl UnitView {
+    /// A unit that has no worker.
+    pub fn without_worker(unit: UnitSpec, of: &WorkerSpec, state: UnitState, since: Instant) -> Self {
+        Self {
+            id: unit.id,
+            title: unit.title,
+            input: of.input.clone(),
+            dialect: of.dialect,
+            file: unit.file,
+            line: unit.line,
+            quiet: unit.quiet,
+            shares_process: false,
+            state,
+            since,
+            why: None,
+            refused: None,
+            next: None,
+            pid: None,
+            restarts: 0,
+            runs_ok: 0,
+            runs_failed: 0,
+            skipped_ticks: 0,
+            last_run: None,
+            jobs: Vec::new(),
+            points_accepted: 0,
+            points_refused: 0,
+            last_refusal: None,
+            last_error: None,
+            warnings: Vec::new(),
+            more_warnings: 0,
+            last_words: Vec::new(),
+            stack: None,
+            output_dropped: 0,
+            frames_lost: 0,
+            memory: None,
+            recycled: (0, None),
+            way: None,
+            start_took: None,
+        }
+    }
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Coming {
+    /// `run`, `restart`, `next try` …
+    pub what: &'static str,
+    /// `None`: not by itself.
+    pub at: Option<Instant>,
+    /// A change of the unit's files brings it at once.
+    pub at_change: bool,
+}
+
+impl Coming {
+    pub const CHANGE: &str = "next try when its file changes";
+
+    pub fn at(what: &'static str, at: Instant) -> Self {
+        Self { what, at: Some(at), at_change: false }
+    }
+
+    /// In words: `within` is how long until then, `None` where it does not come by itself.
+    pub fn tell(what: &str, within: Option<&str>, at_change: bool) -> String {
+        match (within, at_change) {
+            (Some(within), true) => format!("{what} in {within}, or when its file changes"),
+            (Some(within), false) => format!("{what} in {within}"),
+            (None, true) => format!("{what} when its file changes"),
+            (None, false) => what.to_owned(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub struct LastRun {
     pub at: Instant,
@@ -59,13 +142,62 @@ pub struct LastRun {
     pub ok: bool,
 }
 
-/// One collector class.
+/// How it is with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    /// Has not run in this life of its worker.
+    Starting,
+    Ok,
+    /// Its last run raised.
+    Failing,
+    /// Points of its last run were refused.
+    Refused,
+    /// Its check did not go well; it is checked again, by itself or when somebody asks.
+    Waiting,
+}
+
+impl JobState {
+    /// Says whether nobody has to look.
+    pub fn is_well(self) -> bool {
+        matches!(self, Self::Starting | Self::Ok)
+    }
+
+    /// What comes next of such a job.
+    pub fn comes_next(self) -> &'static str {
+        if self == Self::Waiting { "check" } else { "run" }
+    }
+}
+
+impl std::fmt::Display for JobState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Starting => "starting",
+            Self::Ok => "ok",
+            Self::Failing => "failing",
+            Self::Refused => "refused",
+            Self::Waiting => "waiting",
+        })
+    }
+}
+
+/// One schedule of a unit.
 #[derive(Debug, Clone)]
 pub struct JobView {
-    pub name: String,
-    pub class: String,
+    pub key: String,
+    /// What is shown beside the key; empty where there is no more to say.
+    pub title: String,
     /// Seconds.
-    pub interval: f64,
+    pub every: f64,
+    pub state: JobState,
+    pub is_running: bool,
+    pub why: Option<String>,
+    /// Its next run, or its next check.
+    pub next: Option<Instant>,
+    pub last_run: Option<LastRun>,
+    pub runs_ok: u64,
+    pub runs_failed: u64,
+    pub points: u64,
 }
 
 #[derive(Debug, Clone)]

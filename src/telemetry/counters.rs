@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::panics::Panics;
@@ -39,8 +40,8 @@ pub struct BySinkAndInput {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ByScript {
-    pub script: String,
+pub struct ByUnit {
+    pub unit: String,
     /// `ok`, `failed`, `crashed` …
     pub result: String,
 }
@@ -55,14 +56,19 @@ pub struct Counters {
     pub points_accepted: Family<ByInput, Counter>,
     pub points_refused: Family<ByInput, Counter>,
     pub repairs: Family<ByReason, Counter>,
+    pub rows: Counter,
+    pub readings_without_value: Family<ByReason, Counter>,
+    pub series: Gauge,
+    pub series_forgotten: Counter,
+    pub series_evicted: Counter,
     pub sink_delivered: Family<BySink, Counter>,
     pub sink_retries: Family<BySink, Counter>,
     pub sink_dead: Family<BySink, Counter>,
     pub sink_dropped_fields: Family<BySinkAndReason, Counter>,
     pub sink_lost: Family<BySinkAndInput, Counter>,
-    pub runs: Family<ByScript, Counter>,
-    pub worker_ends: Family<ByScript, Counter>,
-    pub output_dropped_lines: Family<ByScript, Counter>,
+    pub runs: Family<ByUnit, Counter>,
+    pub worker_ends: Family<ByUnit, Counter>,
+    pub output_dropped_lines: Family<ByUnit, Counter>,
     pub log_lines_lost: Counter,
     /// Shown as gauges, together with those of the sinks.
     pub panics: Panics,
@@ -93,6 +99,23 @@ impl Counters {
             self.points_refused.clone(),
         );
         registry.register("repairs", "Points changed to fit, by kind of repair", self.repairs.clone());
+        registry.register("rows", "Rows that workers sent", self.rows.clone());
+        registry.register(
+            "readings_without_value",
+            "Readings of rows that gave no value, by reason; none is a failure",
+            self.readings_without_value.clone(),
+        );
+        registry.register("series", "Series of rows whose last value is remembered", self.series.clone());
+        registry.register(
+            "series_forgotten",
+            "Series not seen for ten of their intervals",
+            self.series_forgotten.clone(),
+        );
+        registry.register(
+            "series_evicted",
+            "Series forgotten because there were more than [series] max",
+            self.series_evicted.clone(),
+        );
         registry.register("sink_delivered_points", "Points a sink has taken", self.sink_delivered.clone());
         registry.register("sink_retries", "Requests that had to be sent again", self.sink_retries.clone());
         registry.register(

@@ -52,8 +52,13 @@ enum Order {
 impl ScriptLogs {
     /// Starts the writer thread; the files and their directory are made at the first line.
     pub fn open(dir: PathBuf, counters: Counters) -> Self {
+        Self::open_for(dir, None, counters)
+    }
+
+    /// The same where a group may read the files besides their owner.
+    pub fn open_for(dir: PathBuf, group: Option<u32>, counters: Counters) -> Self {
         let (orders, inbox) = sync_channel(WAITING);
-        let writer = Writer { dir, files: BTreeMap::new(), counters: counters.clone() };
+        let writer = Writer { dir, group, files: BTreeMap::new(), counters: counters.clone() };
         let started = std::thread::Builder::new().name("script-logs".to_owned()).spawn(move || writer.run(&inbox));
         if let Err(error) = started {
             // Every line is counted as lost from now on, since nobody holds the other end.
@@ -143,6 +148,7 @@ fn start_of(text: &str, bytes: usize) -> &str {
 
 struct Writer {
     dir: PathBuf,
+    group: Option<u32>,
     files: BTreeMap<String, LogFile>,
     counters: Counters,
 }
@@ -167,7 +173,7 @@ impl Writer {
             _ => (name, entry(&time, text)),
         };
         let path = self.dir.join(&name);
-        if !self.files.entry(name).or_insert_with(|| LogFile::new(path)).append(&entry) {
+        if !self.files.entry(name).or_insert_with(|| LogFile::new(path, self.group)).append(&entry) {
             self.counters.log_lines_lost.inc();
         }
     }
@@ -176,6 +182,7 @@ impl Writer {
 /// One file with its older ones `.1` to `.10`.
 struct LogFile {
     path: PathBuf,
+    group: Option<u32>,
     open: Option<File>,
     /// Entries lost since the file could last be written; the first one is said, and the end.
     lost: u64,
@@ -184,8 +191,8 @@ struct LogFile {
 }
 
 impl LogFile {
-    fn new(path: PathBuf) -> Self {
-        Self { path, open: None, lost: 0, torn: false }
+    fn new(path: PathBuf, group: Option<u32>) -> Self {
+        Self { path, group, open: None, lost: 0, torn: false }
     }
 
     /// Appends an entry; false when it is lost.
@@ -230,7 +237,7 @@ impl LogFile {
     fn current(&mut self) -> io::Result<&mut File> {
         let file = match self.open.take() {
             Some(file) if is_at(&file, &self.path) => file,
-            _ => open_for_append(&self.path)?,
+            _ => open_for_append(&self.path, self.group)?,
         };
         Ok(self.open.insert(file))
     }
@@ -243,9 +250,9 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn open_for_append(path: &Path) -> io::Result<File> {
+fn open_for_append(path: &Path, group: Option<u32>) -> io::Result<File> {
     let open = || OpenOptions::new().append(true).create(true).open(path);
-    match open() {
+    let file = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(dir) = path.parent() {
                 std::fs::create_dir_all(dir)?;
@@ -253,7 +260,11 @@ fn open_for_append(path: &Path) -> io::Result<File> {
             open()
         }
         other => other,
+    }?;
+    if let Err(error) = platform::keep_file_private(&file, group) {
+        tracing::warn!(target: "agent", "the rights of {} stay as they are: {error}", path.display());
     }
+    Ok(file)
 }
 
 /// Makes `.1` of the file, `.2` of `.1` and so on; the eleventh goes.

@@ -98,12 +98,12 @@ mod tests {
         let listening = UnixDatagram::bind(&path).unwrap();
         let manager = ServiceManager::connect(path.as_os_str(), None).unwrap();
         manager.ready();
-        manager.status("3 scripts\nwell");
+        manager.status("3 units\nwell");
         manager.alive();
         manager.reloading();
         manager.stopping();
         let words: Vec<String> = (0..5).map(|_| heard(&listening)).collect();
-        assert_eq!(words[..3], ["READY=1", "STATUS=3 scripts well", "WATCHDOG=1"]);
+        assert_eq!(words[..3], ["READY=1", "STATUS=3 units well", "WATCHDOG=1"]);
         assert!(words[3].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{}", words[3]);
         assert!(words[3].rsplit('=').next().unwrap().parse::<u64>().unwrap() > 0);
         assert_eq!(words[4], "STOPPING=1");

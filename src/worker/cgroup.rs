@@ -12,9 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::launch::file_name;
-use super::process::end_process;
-use super::sys;
+use super::file_name;
+use super::sys::{self, kill_if, parent_of};
 
 const SUBGROUP: &str = "agent";
 /// Processes and threads of one worker with all it starts.
@@ -84,7 +83,7 @@ impl Groups {
         self.dir.as_ref().err().map(String::as_str)
     }
 
-    /// Makes the group of a script's next worker; what is left of the one before is ended. Blocks.
+    /// Makes the group of a unit's next worker; what is left of the one before is ended. Blocks.
     pub fn make(&self, id: &str, memory_max: Option<u64>) -> Option<Group> {
         let dir = self.dir.as_ref().ok()?.join(file_name(id));
         let mut group = Group { dir, keeps_memory: false };
@@ -97,7 +96,7 @@ impl Groups {
             }
             if let Some(bytes) = memory_max.filter(|_| self.memory) {
                 write(&group.dir.join("memory.max"), &bytes.to_string())?;
-                // The script with all it has started, not whichever part of it asked last; unknown before Linux 4.19.
+                // The unit with all it has started, not whichever part of it asked last; unknown before Linux 4.19.
                 let _ = write(&group.dir.join("memory.oom.group"), "1");
                 group.keeps_memory = true;
             }
@@ -139,7 +138,7 @@ impl Group {
         // Before Linux 5.14 one by one; who forks meanwhile is met in the next round of whoever waits for the end.
         let is_in = |pid: u32| members(&self.dir).contains(&pid);
         for pid in &killed {
-            end_process(*pid, is_in);
+            kill_if(*pid, is_in);
         }
         killed
     }
@@ -166,6 +165,32 @@ impl Group {
     }
 }
 
+/// Kills whatever is in the groups of this run directory, without waiting; true while something is.
+pub fn kill_all(run_dir: &Path) -> bool {
+    let Ok(ours) = own_group() else { return false };
+    let all = ours.join(name_of(run_dir));
+    if !all.exists() || is_empty(&all) {
+        return false;
+    }
+    // With all groups below it, also those that a script has made.
+    if write(&all.join("cgroup.kill"), "1").is_err() {
+        for dir in folders_in(&all) {
+            Group { dir, keeps_memory: false }.kill();
+        }
+    }
+    true
+}
+
+/// Removes the groups of this run directory that are empty.
+pub fn remove_all(run_dir: &Path) {
+    let Ok(ours) = own_group() else { return };
+    let all = ours.join(name_of(run_dir));
+    for dir in folders_in(&all) {
+        remove(&dir);
+    }
+    remove(&all);
+}
+
 /// Ends what an earlier agent on this run directory has left in its groups. Blocks.
 pub fn sweep(run_dir: &Path) {
     let Ok(ours) = own_group() else { return };
@@ -173,14 +198,21 @@ pub fn sweep(run_dir: &Path) {
 }
 
 fn sweep_below(dir: &Path) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for dir in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+    if !dir.exists() {
+        return;
+    }
+    for dir in folders_in(dir) {
         if !is_empty(&dir) {
             tracing::warn!(target: "worker", "ending what an earlier agent left in {}: {:?}", dir.display(), members(&dir));
         }
         Group { dir, keeps_memory: false }.end();
     }
     remove(dir);
+}
+
+fn folders_in(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// The group below which we may make others.
@@ -229,11 +261,15 @@ fn enable(ours: &Path, controller: &str) -> io::Result<()> {
     let control = ours.join("cgroup.subtree_control");
     let word = format!("+{controller}");
     let Err(error) = write(&control, &word) else { return Ok(()) };
-    if members(ours) != [std::process::id()] {
+    // Our own children step aside with us: at a start that is the guard alone.
+    let all = members(ours);
+    if !all.iter().all(|pid| *pid == std::process::id() || parent_of(*pid) == Some(std::process::id())) {
         return Err(error);
     }
     make(&ours.join(SUBGROUP))?;
-    write(&ours.join(SUBGROUP).join("cgroup.procs"), &std::process::id().to_string())?;
+    for pid in all {
+        write(&ours.join(SUBGROUP).join("cgroup.procs"), &pid.to_string())?;
+    }
     write(&control, &word)
 }
 
@@ -334,7 +370,7 @@ mod tests {
         assert!(!group.dir.exists());
         child.wait().unwrap();
         for pid in pids {
-            assert!(!matches!(super::super::process::state(pid), Some('R' | 'S' | 'D')), "{pid} runs");
+            assert!(!matches!(sys::state(pid), Some('R' | 'S' | 'D')), "{pid} runs");
         }
         groups.close();
     }

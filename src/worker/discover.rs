@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
-use super::{Collectors, WorkerSpec};
+use super::{Duty, UnitSpec, WorkerSpec};
+use crate::code::Code;
 use crate::config::diagnostic::Place;
-use crate::config::{Diagnostic, Input, Isolation, Severity};
+use crate::config::{Diagnostic, Input, Severity};
+use crate::dialect::{Dialect, Each, Finder};
 use crate::platform;
 
 /// A Python source file is not larger.
@@ -27,15 +29,19 @@ pub struct Discovered {
 pub fn scripts(inputs: &[Input]) -> Discovered {
     let mut found = Discovered::default();
     for input in inputs {
+        if input.dialect.facts().finder == Finder::Lister {
+            found.specs.push(lister(input));
+            continue;
+        }
         let mut of_input = Vec::new();
         for dir in &input.dirs {
             let before = of_input.len();
-            look(dir, &mut of_input, &mut found.problems);
+            look(dir, input, &mut of_input, &mut found.problems);
             if of_input.len() == before && !found.problems.iter().any(|problem| concerns(problem, dir)) {
                 found.problems.push(problem(
                     dir,
                     Severity::Warning,
-                    "PD0204",
+                    Code::NothingToRun,
                     "holds no script: a file ending in .py that is no test".to_owned(),
                 ));
             }
@@ -57,7 +63,7 @@ pub fn scripts(inputs: &[Input]) -> Discovered {
 
 /// Puts the scripts of an input that has one process for all of them into one spec, where the first of them stood.
 fn gathered(specs: Vec<WorkerSpec>, inputs: &[Input]) -> Vec<WorkerSpec> {
-    let shares = |name: &str| inputs.iter().any(|input| input.name == name && input.isolation == Isolation::Input);
+    let shares = |name: &str| inputs.iter().any(|input| input.name == name && input.isolation.each == Each::Input);
     let mut gathered: Vec<WorkerSpec> = Vec::new();
     for spec in specs {
         if !shares(&spec.input) {
@@ -65,10 +71,9 @@ fn gathered(specs: Vec<WorkerSpec>, inputs: &[Input]) -> Vec<WorkerSpec> {
             continue;
         }
         let id = format!("[{}]", spec.input);
-        let more = spec.scripts();
-        match gathered.iter_mut().find(|one| one.id == id).map(|one| &mut one.collectors) {
-            Some(Collectors::Several(scripts)) => scripts.extend(more),
-            _ => gathered.push(WorkerSpec { id, collectors: Collectors::Several(more), ..spec }),
+        match gathered.iter_mut().find(|one| one.id == id) {
+            Some(worker) => worker.units.extend(spec.units),
+            None => gathered.push(WorkerSpec { id, shares: true, ..spec }),
         }
     }
     gathered
@@ -82,27 +87,35 @@ struct Script {
     id: String,
 }
 
-fn look(entry: &Path, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
+fn look(entry: &Path, input: &Input, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
     match fs::metadata(entry) {
-        Ok(meta) if meta.is_dir() => look_in(entry, entry, 0, found, problems),
+        Ok(meta) if meta.is_dir() => look_in((entry, input), entry, 0, found, problems),
         Ok(meta) => {
             let root = entry.parent().unwrap_or(Path::new("/"));
             // Named by the user: taken even if it looks like a test.
             if let Some(stem) = stem(entry)
                 && is_sound(entry, &meta, problems)
             {
-                found.push(script(entry, root, None, stem));
+                found.push(script(entry, root, &input.bases, None, stem));
             }
         }
-        Err(error) => problems.push(problem(entry, Severity::Error, "PD0106", format!("cannot be read: {error}"))),
+        Err(error) => {
+            problems.push(problem(entry, Severity::Error, Code::NoSuchPath, format!("cannot be read: {error}")))
+        }
     }
 }
 
-fn look_in(root: &Path, dir: &Path, depth: usize, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
+fn look_in(
+    (root, input): (&Path, &Input),
+    dir: &Path,
+    depth: usize,
+    found: &mut Vec<Script>,
+    problems: &mut Vec<Diagnostic>,
+) {
     let mut entries: Vec<PathBuf> = match fs::read_dir(dir) {
         Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
         Err(error) => {
-            problems.push(problem(dir, Severity::Error, "PD0106", format!("cannot be read: {error}")));
+            problems.push(problem(dir, Severity::Error, Code::NoSuchPath, format!("cannot be read: {error}")));
             return;
         }
     };
@@ -110,7 +123,12 @@ fn look_in(root: &Path, dir: &Path, depth: usize, found: &mut Vec<Script>, probl
     for path in entries {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("py")) {
-                problems.push(problem(&path, Severity::Error, "PD0203", "has a name that is no UTF-8".to_owned()));
+                problems.push(problem(
+                    &path,
+                    Severity::Error,
+                    Code::LoadFailed,
+                    "has a name that is no UTF-8".to_owned(),
+                ));
             }
             continue;
         };
@@ -120,21 +138,23 @@ fn look_in(root: &Path, dir: &Path, depth: usize, found: &mut Vec<Script>, probl
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => {
                 if depth == 0 && name != "core" {
-                    look_in(root, &path, 1, found, problems);
+                    look_in((root, input), &path, 1, found, problems);
                 }
             }
             Ok(meta) => {
-                if let Some(stem) = stem(&path).filter(|_| is_script_name(name))
+                if let Some(other) = Dialect::of_file(name).filter(|dialect| *dialect != input.dialect) {
+                    problems.push(of_another(&path, other));
+                } else if let Some(stem) = stem(&path).filter(|_| is_script_name(name))
                     && is_sound(&path, &meta, problems)
                 {
                     let folder = (depth == 1)
                         .then(|| dir.file_name().and_then(|name| name.to_str()).unwrap_or(""))
                         .map(str::to_owned);
-                    found.push(script(&path, root, folder, stem));
+                    found.push(script(&path, root, &input.bases, folder, stem));
                 }
             }
             Err(error) if is_script_name(name) => {
-                problems.push(problem(&path, Severity::Error, "PD0203", format!("cannot be read: {error}")));
+                problems.push(problem(&path, Severity::Error, Code::LoadFailed, format!("cannot be read: {error}")));
             }
             Err(_) => {}
         }
@@ -169,28 +189,42 @@ fn is_sound(path: &Path, meta: &Metadata, problems: &mut Vec<Diagnostic>) -> boo
     } else {
         return true;
     };
-    problems.push(problem(path, Severity::Error, "PD0203", why));
+    problems.push(problem(path, Severity::Error, Code::LoadFailed, why));
     false
 }
 
-fn script(path: &Path, root: &Path, folder: Option<String>, stem: String) -> Script {
+fn script(path: &Path, root: &Path, bases: &[PathBuf], folder: Option<String>, stem: String) -> Script {
     let module = folder.map_or_else(|| stem.clone(), |folder| format!("{folder}.{stem}"));
-    Script { id: id(path, root, &module), path: path.to_owned(), root: root.to_owned(), module }
+    Script { id: id(path, root, bases, &module), path: path.to_owned(), root: root.to_owned(), module }
 }
 
-/// The path below `python.d` with dots; elsewhere the folder's name and the module.
-fn id(path: &Path, root: &Path, module: &str) -> String {
-    let components: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
-    match components.iter().rposition(|part| *part == "python.d") {
-        Some(at) if components.len() > at + 1 => {
-            let inside = components[at + 1..].join(".");
-            inside[..inside.len() - ".py".len()].to_owned()
-        }
-        _ => match root.file_name().and_then(|name| name.to_str()) {
+/// The path below the `python.d` that it was found in, with dots; elsewhere the folder's name and the module.
+fn id(path: &Path, root: &Path, bases: &[PathBuf], module: &str) -> String {
+    let inside = bases.iter().find_map(|base| path.strip_prefix(base).ok()).map(|inside| inside.with_extension(""));
+    match inside {
+        Some(inside) => inside.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("."),
+        None => match root.file_name().and_then(|name| name.to_str()) {
             Some(folder) => format!("{folder}.{module}"),
             None => module.to_owned(),
         },
     }
+}
+
+fn of_another(path: &Path, dialect: Dialect) -> Diagnostic {
+    let facts = dialect.facts();
+    let what = format!("is a file of {}; put its folder under [[inputs.{}]]", facts.folder, facts.table);
+    problem(path, Severity::Warning, Code::OtherDialect, what)
+}
+
+/// The worker that tells the units of an input.
+fn lister(input: &Input) -> WorkerSpec {
+    let script = Script {
+        id: input.name.clone(),
+        path: input.base.clone(),
+        root: input.base.clone(),
+        module: input.dialect.facts().folder.to_owned(),
+    };
+    WorkerSpec { roots: Vec::new(), ..spec(input, script, &[]) }
 }
 
 fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
@@ -198,14 +232,17 @@ fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
     let mut own_first = vec![script.root.clone()];
     own_first.extend(roots.iter().filter(|root| **root != script.root).cloned());
     WorkerSpec {
-        id: script.id,
+        id: script.id.clone(),
         input: input.name.clone(),
-        script: script.path,
-        collectors: match input.isolation {
-            Isolation::Class => Collectors::Told,
-            Isolation::Script | Isolation::Input => Collectors::All,
+        duty: match input.isolation.each {
+            Each::Told => Duty::List,
+            Each::Found | Each::Input => Duty::Run,
         },
-        module: script.module,
+        dialect: input.dialect,
+        isolation: input.isolation.word,
+        settings: input.settings.clone(),
+        units: vec![UnitSpec::of_file(script.id, script.path, script.root, script.module)],
+        shares: false,
         roots: own_first,
         cmd: input.cmd.clone(),
         envs: input.envs.clone(),
@@ -232,7 +269,7 @@ fn make_unique(specs: &mut [WorkerSpec]) {
     }
     // A file that is named like a class of another script.
     let of_classes: Vec<String> =
-        specs.iter().filter(|spec| spec.collectors == Collectors::Told).map(|spec| format!("{}:", spec.id)).collect();
+        specs.iter().filter(|spec| spec.lists()).map(|spec| format!("{}:", spec.id)).collect();
     let mut taken: HashMap<String, usize> = HashMap::new();
     for spec in specs {
         if counts[&spec.id] > 1 || of_classes.iter().any(|start| spec.id.starts_with(start)) {
@@ -243,6 +280,7 @@ fn make_unique(specs: &mut [WorkerSpec]) {
         if *times > 1 {
             spec.id = format!("{}~{times}", spec.id);
         }
+        spec.units[0].id.clone_from(&spec.id);
     }
 }
 
@@ -260,7 +298,7 @@ fn concerns(problem: &Diagnostic, dir: &Path) -> bool {
     problem.place.as_ref().is_some_and(|place| place.file.starts_with(dir))
 }
 
-fn problem(path: &Path, severity: Severity, code: &'static str, message: String) -> Diagnostic {
+fn problem(path: &Path, severity: Severity, code: Code, message: String) -> Diagnostic {
     Diagnostic {
         code,
         severity,
@@ -278,6 +316,11 @@ mod tests {
 
     use super::*;
 
+    fn isolation(each: Each) -> crate::dialect::Isolation {
+        let words = Dialect::Datakit.facts().isolation;
+        words.iter().map(|(_, isolation)| *isolation).find(|isolation| isolation.each == each).unwrap()
+    }
+
     /// Makes the files below a `python.d` and finds the scripts of one input over `dirs`: `(id, module)` and the problems.
     fn found(files: &[&str], dirs: &[&str]) -> (Vec<(String, String)>, Vec<String>) {
         let root = tempfile::tempdir().unwrap();
@@ -293,7 +336,7 @@ mod tests {
             ..Input::plain("in", "python3", base.clone())
         };
         let found = scripts(&[input]);
-        let names = found.specs.iter().map(|spec| (spec.id.clone(), spec.module.clone())).collect();
+        let names = found.specs.iter().map(|spec| (spec.id.clone(), spec.first().module.clone())).collect();
         (names, found.problems.iter().map(|problem| problem.message.clone()).collect())
     }
 
@@ -373,19 +416,22 @@ mod tests {
         }
         let shared = Input {
             dirs: vec![base.join("a"), base.join("b")],
-            isolation: Isolation::Input,
+            isolation: isolation(Each::Input),
             ..Input::plain("in", "python3", base.clone())
         };
         let found = scripts(&[shared, Input::plain("other", "python3", base.join("c"))]).specs;
         let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
         assert_eq!(ids, ["[in]", "c.z"]);
         let inside: Vec<(String, String)> =
-            found[0].scripts().into_iter().map(|script| (script.id, script.module)).collect();
+            found[0].units.iter().map(|unit| (unit.id.clone(), unit.module.clone())).collect();
         assert_eq!(inside, pairs(&[("a.x", "x"), ("a.y", "y"), ("b.x", "x")]));
         let alone = found[0].clone().apart();
         assert_eq!(alone[2].id, "b.x");
-        assert_eq!((&alone[2].script, &alone[2].roots), (&base.join("b/x.py"), &vec![base.join("b"), base.join("a")]));
-        assert!(alone.iter().all(|spec| spec.collectors == Collectors::All));
+        assert_eq!(
+            (&alone[2].first().file, &alone[2].roots),
+            (&base.join("b/x.py"), &vec![base.join("b"), base.join("a")])
+        );
+        assert!(alone.iter().all(|spec| spec.duty == Duty::Run && !spec.shares));
     }
 
     #[test]
@@ -396,13 +442,10 @@ mod tests {
         for file in ["a.py", "a:C.py"] {
             fs::write(base.join(file), "").unwrap();
         }
-        let by_class = Input { isolation: Isolation::Class, ..Input::plain("in", "python3", base) };
+        let by_class = Input { isolation: isolation(Each::Told), ..Input::plain("in", "python3", base) };
         let found = scripts(&[by_class]).specs;
         let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
         assert_eq!(ids, ["my.a", "my.a:C@in"]);
-        let class = found[0].of_class("C");
-        assert_eq!(class.id, "my.a:C");
-        assert_eq!(class.collectors, Collectors::One { class: "C".to_owned(), of: "my.a".to_owned() });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a script consists of on disk, as hashes: the only thing that decides whether it changed. Times of change lie.
+//! What a unit consists of on disk, as hashes: the only thing that decides whether it changed. Times of change lie.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,18 +14,20 @@ use sha2::{Digest, Sha256};
 #[serde(try_from = "String", into = "String")]
 pub struct Sum(u128);
 
-/// One thing that a script depends on.
+/// One thing that a unit depends on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// The bytes of a file.
     File(PathBuf),
     /// The names of the Python files below a folder: a module that was missing may have come.
     Names(PathBuf),
+    /// The names in a folder: what settings lie there.
+    Entries(PathBuf),
     /// All that lies below a folder of an exported tree besides Python code and texts for people.
     Data(PathBuf),
 }
 
-/// The parts of a script with their hashes; `None`: not there, or not to be read.
+/// The parts of a unit with their hashes; `None`: not there, or not to be read.
 pub type Print = BTreeMap<Part, Option<Sum>>;
 
 /// Folders below a root in which modules are looked for.
@@ -89,7 +91,7 @@ impl TryFrom<String> for Sum {
 impl Part {
     pub fn path(&self) -> &Path {
         match self {
-            Self::File(path) | Self::Names(path) | Self::Data(path) => path,
+            Self::File(path) | Self::Names(path) | Self::Entries(path) | Self::Data(path) => path,
         }
     }
 
@@ -101,6 +103,7 @@ impl Part {
         match self {
             Self::File(path) => Self::File(moved(path)),
             Self::Names(path) => Self::Names(moved(path)),
+            Self::Entries(path) => Self::Entries(moved(path)),
             Self::Data(path) => Self::Data(moved(path)),
         }
     }
@@ -111,7 +114,7 @@ pub fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
     path.strip_prefix(from).map_or_else(|_| path.to_owned(), |inside| to.join(inside))
 }
 
-/// Looks at parts; each is read once, however many scripts share it.
+/// Looks at parts; each is read once, however many units share it.
 #[derive(Debug, Default)]
 pub struct Look {
     seen: HashMap<Part, Option<Sum>>,
@@ -126,6 +129,7 @@ impl Look {
         let sum = match part {
             Part::File(path) => Sum::of_file(path).ok(),
             Part::Names(dir) => names(dir),
+            Part::Entries(dir) => entries(dir),
             Part::Data(dir) => data(dir),
         };
         self.seen.insert(part.clone(), sum);
@@ -146,6 +150,20 @@ fn names(dir: &Path) -> Option<Sum> {
     Some(Sum::of(&list))
 }
 
+/// As a worker tells it: the names in their order, each with a NUL behind it; a folder that is not there is an empty one.
+fn entries(dir: &Path) -> Option<Sum> {
+    let found = match fs::read_dir(dir) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(Sum::of(b"")),
+        Err(_) => return None,
+    };
+    let mut names: Vec<Vec<u8>> =
+        found.flatten().map(|entry| entry.file_name().as_encoded_bytes().to_owned()).collect();
+    names.retain(|name| !name.starts_with(b".") && name != b"__pycache__");
+    names.sort();
+    Some(Sum::of(&names.iter().flat_map(|name| [name.as_slice(), b"\0"].concat()).collect::<Vec<u8>>()))
+}
+
 fn data(dir: &Path) -> Option<Sum> {
     let mut found = walk(dir, usize::MAX, &is_data).ok()?;
     found.sort();
@@ -159,7 +177,7 @@ fn data(dir: &Path) -> Option<Sum> {
     Some(Sum::of(&list))
 }
 
-/// Not code, which is known by what a script loads, and not for people.
+/// Not code, which is known by what a unit loads, and not for people.
 fn is_data(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let is_text = ["readme", "license", "changelog"].iter().any(|start| lower.starts_with(start));

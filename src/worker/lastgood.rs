@@ -1,4 +1,4 @@
-//! The last version of each script that could be loaded: `data/last-good/<script>/`, copies of its files and a manifest.
+//! The last version of each unit that could be loaded: `data/last-good/<unit>/`, copies of its files and a manifest.
 //!
 //! A file that is saved broken overwrites the one that runs, so the copies are made while a version is loaded. The manifest is replaced
 //! by rename after its copies are there, and a copy is used only if its bytes have the hash that the worker told; so a kill half-way
@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::WorkerSpec;
-use super::control::Loaded;
 use super::files::Sum;
+use super::frames::Loaded;
+use super::{UnitSpec, WorkerSpec};
 use crate::platform;
 
 /// A version that can be run.
@@ -27,8 +27,25 @@ pub struct Kept {
     pub script: PathBuf,
     pub roots: Vec<PathBuf>,
     pub files: BTreeMap<PathBuf, Sum>,
-    /// Scripts of it, of several in one process, that could not be loaded.
+    /// Units of it, of several in one process, that could not be loaded.
     pub unloaded: Vec<PathBuf>,
+    told: Option<Told>,
+}
+
+/// The units of a worker, as a lister has told them: what it runs when their settings have a mistake and no lister can tell them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    by: String,
+    pub units: Vec<UnitSpec>,
+    /// The name of the process that they share; empty: one has its own.
+    pub process: String,
+}
+
+impl Told {
+    fn of(spec: &WorkerSpec) -> Option<Self> {
+        let by = spec.told_by()?.to_owned();
+        Some(Self { by, units: spec.units.clone(), process: spec.process().to_owned() })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +58,8 @@ struct Manifest {
     files: Vec<Copy>,
     #[serde(default)]
     unloaded: Vec<PathBuf>,
+    #[serde(default)]
+    told: Option<Told>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,7 +75,7 @@ const MANIFEST: &str = "manifest.json";
 /// A file name that needs no hash to be one.
 const PLAIN: usize = 120;
 
-/// Keeps the files of a script as they were loaded; does nothing where just that is kept already. Blocks.
+/// Keeps the files of a unit as they were loaded; does nothing where just that is kept already. Blocks.
 ///
 /// # Errors
 /// When one of the files is no longer as it was loaded (`InvalidData`), or the disk says no; then what was kept before stays.
@@ -71,18 +90,26 @@ pub fn save(
     let folder = dir.join(folder_name(id));
     let files: BTreeMap<PathBuf, Sum> = loaded.iter().map(|one| (one.file.clone(), one.sum)).collect();
     let before = find(dir, id);
-    let is_same = |before: &&Kept| before.files == files && before.roots == spec.roots && before.unloaded == unloaded;
-    if let Some(before) = before.as_ref().filter(is_same) {
+    let told = Told::of(spec);
+    let is_same = |before: &&Kept| {
+        before.files == files && before.roots == spec.roots && before.unloaded == unloaded && before.told == told
+    };
+    let readers = Readers::of(spec);
+    if let Some(before) = before.as_ref().filter(is_same)
+        && readers.have(&before.manifest)
+    {
         return Ok(before.clone());
     }
     fs::create_dir_all(&folder)?;
-    let copies = loaded.iter().map(|one| copy(&folder, one)).collect::<io::Result<Vec<_>>>()?;
+    readers.let_into(dir)?;
+    readers.let_into(&folder)?;
+    let copies = loaded.iter().map(|one| copy(&folder, one, readers)).collect::<io::Result<Vec<_>>>()?;
     // A version that only loads more than it did is the same version.
     let grew = before.filter(|before| before.files.iter().all(|(file, sum)| files.get(file) == Some(sum)));
     let since = grew.map_or(now, |before| before.since);
     let seconds = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let names: BTreeSet<String> = copies.iter().map(|copy| copy.copy.clone()).collect();
-    let (script, roots) = (spec.script.clone(), spec.roots.clone());
+    let (script, roots) = (spec.first().file.clone(), spec.roots.clone());
     let unloaded = unloaded.to_vec();
     let manifest = Manifest {
         id: id.to_owned(),
@@ -91,19 +118,23 @@ pub fn save(
         roots: roots.clone(),
         files: copies,
         unloaded: unloaded.clone(),
+        told: told.clone(),
     };
     let text = serde_json::to_vec_pretty(&manifest).map_err(io::Error::other)?;
-    replace(&folder.join(MANIFEST), &text, platform::readable_by_all)?;
+    replace(&folder.join(MANIFEST), &text, |new| match readers {
+        Readers::Owner => Ok(()),
+        Readers::OtherUser => platform::readable_by_all(new),
+    })?;
     for entry in fs::read_dir(&folder)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != MANIFEST && !names.contains(&name) {
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded })
+    Ok(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded, told })
 }
 
-/// Finds the version that is kept of a script, if every byte of it is as it was. Blocks.
+/// Finds the version that is kept of a unit, if every byte of it is as it was. Blocks.
 pub fn find(dir: &Path, id: &str) -> Option<Kept> {
     let folder = dir.join(folder_name(id));
     let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
@@ -113,13 +144,21 @@ pub fn find(dir: &Path, id: &str) -> Option<Kept> {
     if manifest.id != id || !manifest.files.iter().all(is_whole) {
         return None;
     }
-    let (script, roots, unloaded) = (manifest.script, manifest.roots, manifest.unloaded);
-    let files = manifest.files.into_iter().map(|copy| (copy.file, copy.sum)).collect();
-    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(manifest.since);
-    Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded })
+    let Manifest { since, script, roots, files, unloaded, told, .. } = manifest;
+    let files = files.into_iter().map(|copy| (copy.file, copy.sum)).collect();
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
+    Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded, told })
 }
 
-/// Forgets what is kept of a script. Blocks.
+/// What a lister has told of the workers whose last version is kept. Blocks.
+pub fn told_by(dir: &Path, lister: &str) -> Vec<Told> {
+    let folders = fs::read_dir(dir).into_iter().flatten().flatten();
+    let manifests = folders.filter_map(|folder| fs::read(folder.path().join(MANIFEST)).ok());
+    let told = manifests.filter_map(|text| serde_json::from_slice::<Manifest>(&text).ok()?.told);
+    told.filter(|told| told.by == lister).collect()
+}
+
+/// Forgets what is kept of a unit. Blocks.
 ///
 /// # Errors
 /// What the disk says.
@@ -130,13 +169,41 @@ pub fn forget(dir: &Path, id: &str) -> io::Result<()> {
     }
 }
 
-fn copy(folder: &Path, loaded: &Loaded) -> io::Result<Copy> {
+/// Who reads what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    Owner,
+    /// The script runs as somebody else, who then may read the copies as it may the files.
+    OtherUser,
+}
+
+impl Readers {
+    fn of(spec: &WorkerSpec) -> Self {
+        if spec.user.is_some() { Self::OtherUser } else { Self::Owner }
+    }
+
+    fn let_into(self, folder: &Path) -> io::Result<()> {
+        match self {
+            Self::Owner => Ok(()),
+            Self::OtherUser => platform::open_to_all(folder),
+        }
+    }
+
+    /// Says whether a manifest that is there is for them.
+    fn have(self, manifest: &Path) -> bool {
+        let is_open = fs::metadata(manifest).is_ok_and(|meta| platform::mode_if_open_to_all(&meta).is_some());
+        is_open == (self == Self::OtherUser)
+    }
+}
+
+fn copy(folder: &Path, loaded: &Loaded, readers: Readers) -> io::Result<Copy> {
     let base = loaded.file.file_name().unwrap_or_default().to_string_lossy();
     let name: String =
         base.chars().filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter)).collect();
     let name = format!("{}-{}", loaded.sum, &name[name.len().saturating_sub(PLAIN)..]);
     let path = folder.join(&name);
-    if !Sum::of_file(&path).is_ok_and(|sum| sum == loaded.sum) {
+    let is_there = Sum::of_file(&path).is_ok_and(|sum| sum == loaded.sum);
+    if !is_there || readers == Readers::OtherUser {
         let bytes = fs::read(&loaded.file)?;
         if Sum::of(&bytes) != loaded.sum {
             return Err(io::Error::new(
@@ -144,7 +211,10 @@ fn copy(folder: &Path, loaded: &Loaded) -> io::Result<Copy> {
                 format!("{} is no longer as it was loaded", loaded.file.display()),
             ));
         }
-        replace(&path, &bytes, |new| platform::readable_like(new, &loaded.file))?;
+        replace(&path, &bytes, |new| match readers {
+            Readers::Owner => Ok(()),
+            Readers::OtherUser => platform::readable_like(new, &loaded.file),
+        })?;
     }
     let Loaded { file, sum, name: module, package } = loaded.clone();
     Ok(Copy { file, sum, name: module, package, copy: name })
@@ -160,7 +230,7 @@ fn replace(path: &Path, bytes: &[u8], open_up: impl FnOnce(&Path) -> io::Result<
     fs::rename(&temporary, path)
 }
 
-/// The script's name where that can be a folder's, with a hash behind it otherwise.
+/// The unit's name where that can be a folder's, with a hash behind it otherwise.
 fn folder_name(id: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-@~".contains(letter);
     if id.len() <= PLAIN && !id.starts_with('.') && id.chars().all(is_plain) {

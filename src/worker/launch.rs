@@ -5,15 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::WorkerSpec;
-use super::control::Channel;
 use super::lock::Lock;
-use super::process::{Death, Leash, Pipe};
+use crate::dialect::Dialect;
 use crate::platform;
-
-/// In the environment of a worker and of everything it starts: whose run directory. The programs that the agent starts have it too.
-pub const RUN_COOKIE: &str = "PYTHOND_RUN";
-/// A file name may have 255 bytes.
-const LONGEST_NAME: usize = 200;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -28,18 +22,7 @@ pub struct Launch {
     pub lock: Option<Arc<Lock>>,
     /// The interpreter as written in the settings.
     pub cmd: String,
-}
-
-/// A process with its descriptors watched.
-pub struct Parts {
-    pub pid: u32,
-    pub way: Way,
-    pub death: Death,
-    pub leash: Leash,
-    pub channel: Channel,
-    pub stdout: Pipe,
-    pub stderr: Pipe,
-    pub trace: Pipe,
+    pub dialect: Dialect,
 }
 
 impl Launch {
@@ -52,6 +35,7 @@ impl Launch {
             envs: spec.envs.clone(),
             lock: None,
             cmd: spec.cmd.clone(),
+            dialect: spec.dialect,
         }
     }
 }
@@ -120,43 +104,5 @@ fn why_not(cmd: &str) -> String {
         Err(error) => format!("the interpreter `{cmd}` cannot be used: {error}"),
         Ok(meta) if meta.is_dir() => format!("the interpreter `{cmd}` is a directory"),
         Ok(_) => format!("the interpreter `{cmd}` is not executable"),
-    }
-}
-
-/// The name of a script as that of a file or folder.
-pub(super) fn file_name(id: &str) -> String {
-    let plain: String = id.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
-    let is_whole = plain == id && id.len() <= LONGEST_NAME && !id.starts_with('.');
-    if is_whole {
-        return plain;
-    }
-    let mut end = plain.len().min(LONGEST_NAME);
-    while !plain.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("_{}-{:08x}", &plain[..end], crc32c::crc32c(id.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_script_has_a_file_of_its_own() {
-        assert_eq!(file_name("my.a@one~2"), "my.a@one~2");
-        let odd = [
-            "a/b",
-            "a_b",
-            ".",
-            "..",
-            ".hid",
-            "a\nb",
-            &"x".repeat(300),
-            &format!("{}y", "x".repeat(299)),
-            &"é".repeat(200),
-        ];
-        let names: std::collections::BTreeSet<String> = odd.iter().map(|id| file_name(id)).collect();
-        assert_eq!(names.len(), odd.len());
-        assert!(names.iter().all(|name| name.len() < 240 && !name.contains('/') && !name.starts_with('.')));
     }
 }

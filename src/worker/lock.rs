@@ -1,9 +1,9 @@
-//! One lock per script that its worker and all that it starts inherit: while it is held, something of an earlier life is alive.
+//! One lock per unit that its worker and all that it starts inherit: while it is held, something of an earlier life is alive.
 //!
 //! The lock is that of an open file (`flock`), `data/run/workers/<id>.lock`. The agent takes it before a start, hands the descriptor to the
 //! worker and closes its own, so that only the worker's tree holds it; daemons that left session, group and environment behind still do,
 //! unless they closed all descriptors. `<id>.json` beside it says who the worker was. A lock that is still held at a start has its holders
-//! ended first: there are never two copies of a script.
+//! ended first: there are never two copies of a unit.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,15 +15,14 @@ use std::time::{Duration, Instant};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::launch::file_name;
-use super::process::end_process;
-use super::sys::{boot_id, holds, processes, start_time};
+use super::file_name;
+use super::sys::{boot_id, holds, kill_if, processes, start_time};
 
 /// How long the end of an earlier life is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The locks of all scripts of one run directory.
+/// The locks of all units of one run directory.
 #[derive(Debug, Clone)]
 pub struct Locks {
     dir: PathBuf,
@@ -31,7 +30,7 @@ pub struct Locks {
     why_not: Option<String>,
 }
 
-/// The lock of one script, held until this and every inherited copy of its descriptor are closed.
+/// The lock of one unit, held until this and every inherited copy of its descriptor are closed.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -48,7 +47,7 @@ struct Note {
     incarnation: u64,
 }
 
-/// Why a script cannot have its lock.
+/// Why a unit cannot have its lock.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     #[error(
@@ -83,7 +82,7 @@ impl Locks {
         self.why_not.as_deref()
     }
 
-    /// Takes the lock of a script for its next worker, after ending whoever holds it still; `None` where locks do not work. Blocks.
+    /// Takes the lock of a unit for its next worker, after ending whoever holds it still; `None` where locks do not work. Blocks.
     ///
     /// # Errors
     /// When a holder cannot be ended: then there must be no second copy.
@@ -123,7 +122,7 @@ impl AsFd for Lock {
     }
 }
 
-/// Ends everything of an earlier agent that holds a lock of this run directory, also of scripts that are no longer there. Blocks.
+/// Ends everything of an earlier agent that holds a lock of this run directory, also of units that are no longer there. Blocks.
 pub fn sweep(run_dir: &Path) {
     let dir = folder(run_dir);
     let Ok(entries) = std::fs::read_dir(&dir) else { return };
@@ -167,7 +166,7 @@ fn free(file: &File, path: &Path, note: &Path) -> Result<(), LockError> {
             tracing::warn!(target: "worker", "{name}: something of an earlier life still holds its lock and is ended: {holders:?}");
         }
         for pid in holders {
-            end_process(pid, |pid| holds(pid, file, path) || is_noted(pid, note));
+            kill_if(pid, |pid| holds(pid, file, path) || is_noted(pid, note));
         }
         std::thread::sleep(PAUSE);
     }
@@ -188,7 +187,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-fn folder(run_dir: &Path) -> PathBuf {
+/// The folder of the locks of a run directory.
+pub(super) fn folder(run_dir: &Path) -> PathBuf {
     run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned()).join("workers")
 }
 

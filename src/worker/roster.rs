@@ -13,7 +13,7 @@ pub struct Roster {
     members: Arc<RwLock<HashMap<String, Arc<Member>>>>,
 }
 
-/// One script as ingest sees it; it outlives the incarnations of its worker, so the counts do too.
+/// One unit as ingest sees it; it outlives the incarnations of its worker, so the counts do too.
 #[derive(Debug)]
 pub struct Member {
     pub id: String,
@@ -57,7 +57,7 @@ impl Member {
         Self::of(&spec.id, spec)
     }
 
-    /// One of several scripts of a process.
+    /// One of several units of a process.
     pub fn of(id: &str, spec: &WorkerSpec) -> Arc<Self> {
         Arc::new(Self {
             id: id.to_owned(),
@@ -71,7 +71,7 @@ impl Member {
         })
     }
 
-    /// The same script under another input, with the counts that it has.
+    /// The same unit under another input, with the counts that it has.
     pub fn renamed(&self, spec: &WorkerSpec) -> Arc<Self> {
         let member = Self::of(&self.id, spec);
         member.points_accepted.store(self.points_accepted(), Ordering::Relaxed);
@@ -117,7 +117,7 @@ impl Member {
         *self.refusal() = Some(text);
     }
 
-    /// Adds the place in the script to the last refusal, which only the worker knows.
+    /// Adds the place in the unit to the last refusal, which only the worker knows.
     pub fn refused_at(&self, place: &str) {
         if let Some(text) = self.refusal().as_mut()
             && !text.ends_with(place)

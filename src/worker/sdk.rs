@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::platform;
+
 #[derive(rust_embed::RustEmbed)]
 #[folder = "sdk-python/pythond"]
 #[include = "*.py"]
@@ -17,7 +19,16 @@ use std::path::{Path, PathBuf};
 #[include = "**/*.pyi"]
 struct Package;
 
+/// The dialects that are for tests only.
+#[cfg(debug_assertions)]
+#[derive(rust_embed::RustEmbed)]
+#[folder = "sdk-python/tests/dialects"]
+#[include = "**/*.py"]
+struct TestDialects;
+
 const LIST: &str = ".pythond-files";
+/// Says that the folder is gone soon, so that nothing is compiled ahead in it (`pythond/bytecode.py`).
+const TEMPORARY: &str = ".pythond-temporary";
 /// Scripts that are run by hand find the framework directly in `core`, as with DataKit.
 const FRAMEWORK: &str = "datakit_framework.py";
 const FRAMEWORK_IN_PACKAGE: &str = "dialects/datakit/shadow/datakit_framework.py";
@@ -27,7 +38,7 @@ const FRAMEWORK_IN_PACKAGE: &str = "dialects/datakit/shadow/datakit_framework.py
 /// # Errors
 /// When the directory cannot be written.
 pub fn write(core: &Path) -> io::Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(core)?;
+    make_folder(core)?;
     let ours = read_list(core)?;
     let files = carried();
     let mut aside = Vec::new();
@@ -55,10 +66,24 @@ pub fn write(core: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(aside)
 }
 
+/// The same into a folder that is gone soon.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn write_temporary(core: &Path) -> io::Result<()> {
+    write(core)?;
+    replace(&core.join(TEMPORARY), b"")
+}
+
 fn carried() -> BTreeMap<String, Vec<u8>> {
     let mut files: BTreeMap<String, Vec<u8>> = Package::iter()
         .filter_map(|name| Some((format!("pythond/{name}"), Package::get(&name)?.data.into_owned())))
         .collect();
+    #[cfg(debug_assertions)]
+    files
+        .extend(TestDialects::iter().filter_map(|name| {
+            Some((format!("pythond/dialects/{name}"), TestDialects::get(&name)?.data.into_owned()))
+        }));
     if let Some(framework) = Package::get(FRAMEWORK_IN_PACKAGE) {
         files.insert(FRAMEWORK.to_owned(), framework.data.into_owned());
     }
@@ -108,11 +133,27 @@ fn step_aside(path: &Path) -> io::Result<PathBuf> {
 /// Puts the file in place whole: a worker that starts meanwhile sees the old or the new text, never half of it.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let dir = path.parent().expect("a file in core has a directory");
-    std::fs::create_dir_all(dir)?;
+    make_folder(dir)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.new", std::process::id()));
     std::fs::write(&temporary, text)?;
+    // It is no secret, and scripts may run as other users.
+    platform::readable_by_all(Path::new(&temporary))?;
     std::fs::rename(&temporary, path)
+}
+
+/// Makes a folder that every user may enter and list, with those above it that are missing.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = dir.parent() {
+        make_folder(above)?;
+    }
+    match std::fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| platform::listable_by_all(dir)),
+    }
 }
 
 #[cfg(test)]

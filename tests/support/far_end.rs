@@ -144,10 +144,10 @@ impl FarEnd {
         self.shared.requests.lock().unwrap().iter().map(|(request, _)| request.clone()).collect()
     }
 
-    /// The requests that were answered with 2xx.
+    /// The requests that were answered with 204.
     pub fn accepted(&self) -> Vec<Request> {
         let requests = self.shared.requests.lock().unwrap();
-        let is_kept = |reply: &Reply| matches!(reply, Reply::Answer { status: 200..=299, .. });
+        let is_kept = |reply: &Reply| matches!(reply, Reply::Answer { status: 204, .. });
         requests.iter().filter(|(_, reply)| is_kept(reply)).map(|(request, _)| request.clone()).collect()
     }
 

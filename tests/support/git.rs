@@ -8,11 +8,70 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use pythond::config::repos::RepoUrl;
+pub use pythond::config::repos::Transport;
 use pythond::config::{GitRepos, Repo, Surroundings};
 use pythond::git::{self, Adopter, Adoption, Candidate, Handle, Held, View};
 
 /// Far more than anything takes, even on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes of each test, which takes the transport, one over libgit2 and one over the `git` program.
+#[allow(unused_macros)]
+macro_rules! over_both {
+    ($($name:ident),+ $(,)?) => {
+        mod over_libgit2 {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::git::Transport::Libgit2).await;
+            })+
+        }
+        mod over_system {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(super::git::Transport::System).await;
+            })+
+        }
+    };
+}
+
+/// The same for tests that are no futures.
+#[allow(unused_macros)]
+macro_rules! over_both_in_turn {
+    ($($name:ident),+ $(,)?) => {
+        mod over_libgit2 {
+            $(#[test]
+            fn $name() {
+                super::$name(super::git::Transport::Libgit2);
+            })+
+        }
+        mod over_system {
+            $(#[test]
+            fn $name() {
+                super::$name(super::git::Transport::System);
+            })+
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use {over_both, over_both_in_turn};
+
+/// A `PATH` for what is tested, its programs linked into a folder below `dir`; over libgit2 there is no `git` on it.
+pub fn path_for(transport: Transport, dir: &Path) -> String {
+    if transport == Transport::System {
+        return std::env::var("PATH").unwrap();
+    }
+    let bin = dir.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let python = Command::new("python3").args(["-c", "import sys; print(sys.executable, end='')"]).output().unwrap();
+    let python = PathBuf::from(String::from_utf8(python.stdout).unwrap());
+    let ssh = ["ssh", "ssh-keygen", "ssh-keyscan"].map(|name| (name, which::which(name).ok()));
+    for (name, program) in ssh.into_iter().chain([("python3", Some(python))]) {
+        if let Some(program) = program {
+            std::os::unix::fs::symlink(program, bin.join(name)).unwrap();
+        }
+    }
+    bin.display().to_string()
+}
 
 /// A repository with a work tree, from which others pull.
 pub struct Origin {
@@ -130,17 +189,24 @@ pub struct Side {
 }
 
 impl Side {
-    pub fn of(repos: Vec<Repo>) -> Self {
+    pub fn of(transport: Transport, repos: Vec<Repo>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // A home without settings or keys, as a service has it; the real one must not help.
-        let env = [("PATH", std::env::var("PATH").unwrap()), ("HOME", dir.path().join("home").display().to_string())];
+        let env = [("PATH", path_for(transport, dir.path())), ("HOME", dir.path().join("home").display().to_string())];
         let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let around = Surroundings { env, hostname: "testhost".to_owned() };
         let mut settings = GitRepos::default_in(dir.path(), &around);
         // Long enough that nothing is pulled unless it is asked for.
         settings.pull_interval = Duration::from_secs(24 * 3600);
-        settings.repos = repos;
+        settings.repos = repos.into_iter().map(|repo| Repo { transport, ..repo }).collect();
         Self { dir, settings }
+    }
+
+    /// The same with other repositories.
+    pub fn with(self, repos: Vec<Repo>) -> Self {
+        let transport = self.settings.repos[0].transport;
+        let repos = repos.into_iter().map(|repo| Repo { transport, ..repo }).collect();
+        Self { settings: GitRepos { repos, ..self.settings.clone() }, ..self }
     }
 
     pub fn folder(&self, name: &str) -> PathBuf {

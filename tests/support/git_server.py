@@ -1,8 +1,9 @@
 """An https server for git: `git http-backend` behind basic auth, and the ways in which a server can be wrong.
 
-Arguments: certificate, key, folder with repositories, file for the log. Prints its port, then serves until it is killed.
+Arguments: certificate, key (`-`: plain http), folder with repositories, file for the log. Prints its port, then serves until it is killed.
 `/NAME.git/...` wants the login of the file NAME.git/login where there is one; `/html/`, `/hang/`, `/status/503/` and
-`/away/URL` misbehave. The log has one line a request: method, path, login.
+`/away/URL` misbehave; `/cut/NAME.git/` breaks off in the middle of a pack, `/digest/` wants another kind of login, `/files/NAME.git/` hands
+out the files only. The log has one line a request: method, path, login.
 """
 
 import base64
@@ -20,6 +21,7 @@ LOCK = threading.Lock()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    is_cut = False
 
     def login(self) -> str:
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
@@ -47,10 +49,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif parts[0] == "away":
             target = open(os.path.join(ROOT, "away")).read().strip()
             self.plain(302, b"", {"Location": f"{target}/{'/'.join(parts[1:])}?{query}"})
+        elif parts[0] == "digest":
+            self.plain(401, b"", {"WWW-Authenticate": 'Digest realm="collectors", nonce="x"'})
+        elif parts[0] == "files":
+            self.files(os.path.join(ROOT, *parts[1:]))
+        elif parts[0] == "cut":
+            self.is_cut = self.command == "POST"
+            self.repository("/" + "/".join(parts[1:]), query, parts[1])
         else:
             self.repository(path, query, parts[0])
 
     do_POST = do_GET
+
+    def files(self, name: str) -> None:
+        try:
+            self.plain(200, open(name, "rb").read(), {"Content-Type": "text/plain"})
+        except OSError:
+            self.plain(404, b"", {})
 
     def repository(self, path: str, query: str, name: str) -> None:
         wanted = os.path.join(ROOT, name, "login")
@@ -76,6 +91,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         head, _, body = answer.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
         status = int(headers.pop("Status", "200 OK").split()[0])
+        if self.is_cut:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2])
+            self.close_connection = True
+            return
         self.plain(status, body, headers)
 
     def log_message(self, *_: object) -> None:
@@ -90,12 +113,14 @@ class Server(http.server.ThreadingHTTPServer):
 
     def finish_request(self, request: object, client_address: object) -> None:
         # The handshake belongs into the thread of the connection: one that hangs must not stop the others.
-        request = CONTEXT.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
+        if CERT != "-":
+            request = CONTEXT.wrap_socket(request, server_side=True)  # type: ignore[arg-type]
         super().finish_request(request, client_address)
 
 
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-CONTEXT.load_cert_chain(CERT, KEY)
+if CERT != "-":
+    CONTEXT.load_cert_chain(CERT, KEY)
 server = Server(("127.0.0.1", 0), Handler)
 print(server.server_address[1], flush=True)
 server.serve_forever()

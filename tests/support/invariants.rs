@@ -280,7 +280,7 @@ fn no_script_ran_twice(root: &Root) {
 
 fn accepted_points_are_there(root: &Root, status: &Value) {
     let accepted: u64 =
-        status["scripts"].as_array().unwrap().iter().map(|script| script["points_accepted"].as_u64().unwrap()).sum();
+        status["units"].as_array().unwrap().iter().map(|script| script["points_accepted"].as_u64().unwrap()).sum();
     let files = files_below(&root.path().join("data/points"));
     let there: usize = files.iter().map(|path| std::fs::read_to_string(path).unwrap().lines().count()).sum();
     assert!(there as u64 >= accepted, "I3: {accepted} points were accepted, {there} are in the files");
@@ -309,7 +309,7 @@ fn witness_missed_no_run(root: &Root) {
 }
 
 fn each_start_is_told_once(status: &Value, console: &str) {
-    for script in status["scripts"].as_array().unwrap() {
+    for script in status["units"].as_array().unwrap() {
         let id = script["id"].as_str().unwrap();
         let told: Vec<&str> = console.lines().filter(|line| line.contains(&format!(" {id}: started, pid "))).collect();
         let unique: BTreeSet<&str> = told.iter().map(|line| line.split(": started, ").nth(1).unwrap()).collect();
@@ -321,7 +321,7 @@ fn each_start_is_told_once(status: &Value, console: &str) {
 fn logs_are_bounded(root: &Root, status: &Value, console: &str) {
     assert!(!console.contains("panicked"), "{console}");
     assert!(console.len() < CONSOLE_BYTES, "I7: the console has {} bytes", console.len());
-    for script in status["scripts"].as_array().unwrap() {
+    for script in status["units"].as_array().unwrap() {
         let id = script["id"].as_str().unwrap();
         let lines = console.lines().filter(|line| line.contains(&format!(" {id}: "))).count() as u64;
         let most = 12 + 8 * (script["restarts"].as_u64().unwrap() + 1);
@@ -393,7 +393,7 @@ pub fn open_files(pid: u32) -> Vec<String> {
 }
 
 fn live_workers(agent: &Agent) -> usize {
-    agent.status()["scripts"].as_array().unwrap().iter().filter(|script| script["pid"].is_u64()).count()
+    agent.status()["units"].as_array().unwrap().iter().filter(|script| script["pid"].is_u64()).count()
 }
 
 /// Descriptors that no live worker accounts for.

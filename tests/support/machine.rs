@@ -30,13 +30,22 @@ pub fn part_of_a_vm<T>(what: &str, found: Option<T>) -> Option<T> {
     found
 }
 
+/// The folder of a case that was captured from another program; a missing one fails with `PYTHOND_REQUIRE_CASES=1`.
+pub fn case(name: &str, dir: PathBuf) -> Option<PathBuf> {
+    if !dir.is_dir() {
+        go_without("PYTHOND_REQUIRE_CASES", &format!("the case {name} is not there"));
+        return None;
+    }
+    Some(dir)
+}
+
 /// Where a program lies.
 pub fn find(program: &str) -> Option<PathBuf> {
     let places = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     which::which_in(program, Some(places), "/").ok()
 }
 
-fn go_without(required: &str, why: &str) {
+pub fn go_without(required: &str, why: &str) {
     assert!(std::env::var(required).as_deref() != Ok("1"), "{why}");
     // Not `eprintln`: the test harness keeps that to itself when a test passes.
     let test = std::thread::current().name().unwrap_or_default().to_owned();

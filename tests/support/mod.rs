@@ -14,6 +14,9 @@ use serde_json::Value;
 /// Far more than anything takes, even on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a program may run that ends by itself.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// Waits until `check` gives something; panics with `what` and the last state otherwise.
 pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
@@ -36,6 +39,8 @@ pub fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
 /// A root directory: `conf.d/`, `python.d/`, and a home for the logs.
 pub struct Root {
     dir: tempfile::TempDir,
+    /// The `PATH` of its commands, where it is not that of the test.
+    path: Option<String>,
 }
 
 impl Root {
@@ -45,9 +50,14 @@ impl Root {
         for folder in ["conf.d", "python.d", "home"] {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        let root = Self { dir };
+        let root = Self { dir, path: None };
         root.conf("agent.conf", "[http_api]\nlisten = \"127.0.0.1:0\"\n[global_tags]\nhost = \"testhost\"\n");
         root
+    }
+
+    /// The same with another `PATH` for its commands.
+    pub fn with_path(self, path: String) -> Self {
+        Self { path: Some(path), ..self }
     }
 
     pub fn path(&self) -> &Path {
@@ -100,6 +110,9 @@ impl Root {
             .env("HOME", self.path().join("home"))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
         command
     }
 
@@ -141,14 +154,83 @@ impl Root {
 
 /// Runs a command to its end: exit code (128 + signal), stdout, stderr.
 pub fn finished(command: &mut Command) -> (i32, String, String) {
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (code(output.status), text(output.stdout), text(output.stderr))
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let drain = |pipe: &mut dyn std::io::Read| {
+        let mut bytes = Vec::new();
+        // What a killed program leaves is no text perhaps, and read so far it is.
+        let _ = pipe.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (out, err) = (std::thread::spawn(move || drain(&mut out)), std::thread::spawn(move || drain(&mut err)));
+    let status = ended(&mut child);
+    (code(status), out.join().unwrap(), err.join().unwrap())
+}
+
+/// Waits for the end of a program; one that does not end is killed, and the test fails.
+pub fn ended(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if start.elapsed() > LONGEST {
+            child.kill().unwrap();
+            panic!("a program did not end within {LONGEST:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
+}
+
+/// Whatever an agent has written is its owner's alone, unless the settings give it to others.
+fn assert_private(root: &Path) {
+    let mut settings = files_below(&root.join("conf.d"));
+    settings.extend(
+        files_below(&root.join("gitrepos"))
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "conf")),
+    );
+    let gives = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().any(|line| {
+            ["user", "group"]
+                .iter()
+                .any(|key| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))
+        })
+    };
+    if settings.iter().any(gives) {
+        return;
+    }
+    let open: Vec<String> = ["data", "gitrepos"].iter().flat_map(|tree| open_to_others(&root.join(tree))).collect();
+    assert!(open.is_empty(), "others may use what the agent has written: {open:#?}");
+}
+
+/// What others may use of a tree, with its mode.
+pub fn open_to_others(path: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(meta) = std::fs::symlink_metadata(path) else { return Vec::new() };
+    let mut found = Vec::new();
+    if !meta.is_symlink() && meta.mode() & 0o077 != 0 {
+        found.push(format!("{:o} {}", meta.mode() & 0o7777, path.display()));
+    }
+    if meta.is_dir() {
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            found.extend(open_to_others(&entry.path()));
+        }
+    }
+    found
+}
+
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path()] })
+        .collect()
 }
 
 /// A running agent; killed with its workers when dropped.
@@ -157,6 +239,7 @@ pub struct Agent {
     root: PathBuf,
     socket: PathBuf,
     pub console: Arc<Mutex<String>>,
+    listener: Option<std::thread::JoinHandle<()>>,
     pub address: String,
 }
 
@@ -165,7 +248,7 @@ impl Agent {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let console = Arc::new(Mutex::new(String::new()));
         let (stderr, sink) = (child.stderr.take().unwrap(), Arc::clone(&console));
-        std::thread::spawn(move || {
+        let listener = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let Ok(line) = line else { return };
                 let mut text = sink.lock().unwrap();
@@ -173,8 +256,14 @@ impl Agent {
                 text.push('\n');
             }
         });
-        let mut agent =
-            Self { child, root: root.path().to_owned(), socket: root.socket(), console, address: String::new() };
+        let mut agent = Self {
+            child,
+            root: root.path().to_owned(),
+            socket: root.socket(),
+            console,
+            listener: Some(listener),
+            address: String::new(),
+        };
         let status = wait_for("the agent's first answer", || {
             if let Some(status) = agent.child.try_wait().unwrap() {
                 panic!("the agent ended with {status}:\n{}", agent.console());
@@ -205,15 +294,19 @@ impl Agent {
     /// The part of the status about one script.
     pub fn script(&self, id: &str) -> Value {
         let status = self.status();
-        let found = status["scripts"].as_array().unwrap().iter().find(|script| script["id"] == id).cloned();
+        let found = status["units"].as_array().unwrap().iter().find(|script| script["id"] == id).cloned();
         found.unwrap_or_else(|| panic!("no script {id} in {status:#}"))
     }
 
     /// Waits until the script's status fulfils `check`.
     pub fn wait_script(&self, id: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
         wait_for(&format!("{id}: {what}"), || {
-            let script = self.script(id);
-            if check(&script) { Ok(script) } else { Err(format!("{script:#}")) }
+            let status = self.status();
+            match status["units"].as_array().unwrap().iter().find(|script| script["id"] == id) {
+                Some(script) if check(script) => Ok(script.clone()),
+                // A unit that a lister tells comes after the agent's first answer.
+                found => Err(format!("{:#}", found.unwrap_or(&status))),
+            }
         })
     }
 
@@ -244,6 +337,13 @@ impl Agent {
         http::tcp(&self.address, "GET", path, &[], b"").unwrap()
     }
 
+    /// Kills the agent at once and leaves all else to its guard: nothing is tidied up here.
+    pub fn kill_only(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::forget(self);
+    }
+
     /// Kills the agent at once, as an out-of-memory killer would.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -254,11 +354,19 @@ impl Agent {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Waits for the end of an agent that was told to; its exit code and all that it said.
+    pub fn wait(mut self) -> (i32, String) {
+        let status = ended(&mut self.child);
+        let heard = self.listener.take().expect("it is taken once").join();
+        heard.expect("the console is only read");
+        (code(status), self.console())
+    }
+
     /// Ends the agent as a user does; its exit code and how long it took.
     pub fn stop(mut self) -> (i32, Duration) {
         let start = Instant::now();
         self.signal(rustix::process::Signal::TERM);
-        let status = self.child.wait().unwrap();
+        let status = ended(&mut self.child);
         (code(status), start.elapsed())
     }
 
@@ -276,6 +384,8 @@ impl Drop for Agent {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- console of the agent ---\n{}", self.console());
+        } else {
+            assert_private(&self.root);
         }
         pythond::worker::cgroup::sweep(&self.root.join("data/run"));
         for pid in Self::descendants(&self.root) {

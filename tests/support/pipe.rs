@@ -128,7 +128,7 @@ impl Pump<'_> {
     }
 
     pub async fn until_state(&self, state: State) {
-        self.until(state.as_str(), |report| report.state == state).await;
+        self.until(&state.to_string(), |report| report.state == state).await;
     }
 
     pub async fn until(&self, what: &str, is_so: impl Fn(&HealthReport) -> bool) {

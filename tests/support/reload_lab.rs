@@ -38,7 +38,7 @@ fn own_tail(points: &str, name: &str) -> String {
 /// The process of each script.
 pub fn pids(agent: &Agent) -> BTreeMap<String, u64> {
     let status = agent.status();
-    let scripts = status["scripts"].as_array().unwrap();
+    let scripts = status["units"].as_array().unwrap();
     scripts.iter().filter_map(|script| Some((text(&script["id"]), script["pid"].as_u64()?))).collect()
 }
 
@@ -46,7 +46,7 @@ pub fn pids(agent: &Agent) -> BTreeMap<String, u64> {
 pub fn all_run(agent: &Agent, count: usize) -> BTreeMap<String, u64> {
     wait_for(&format!("{count} scripts run"), || {
         let status = agent.status();
-        let scripts = status["scripts"].as_array().unwrap();
+        let scripts = status["units"].as_array().unwrap();
         let well = scripts.iter().filter(|script| script["runs_ok"].as_u64() > Some(0)).count();
         if well == count { Ok(()) } else { Err(format!("{well} of {} run", scripts.len())) }
     });
@@ -61,7 +61,7 @@ pub fn reload(root: &Root) -> (i32, Value) {
 
 /// What a reload says of one script: outcome and reason.
 pub fn outcome(reloaded: &Value, id: &str) -> (String, String) {
-    let scripts = reloaded["scripts"].as_array().unwrap();
+    let scripts = reloaded["units"].as_array().unwrap();
     let script = scripts.iter().find(|script| script["id"] == id).unwrap_or_else(|| panic!("no {id} in {reloaded:#}"));
     (text(&script["outcome"]), script["why"].as_str().unwrap_or_default().to_owned())
 }
@@ -72,7 +72,7 @@ pub fn text(value: &Value) -> String {
 
 /// Says whether the script is in the status.
 pub fn is_shown(agent: &Agent, id: &str) -> bool {
-    agent.status()["scripts"].as_array().unwrap().iter().any(|script| script["id"] == id)
+    agent.status()["units"].as_array().unwrap().iter().any(|script| script["id"] == id)
 }
 
 /// So many reloads the agent has told on its console.

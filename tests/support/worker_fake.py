@@ -21,7 +21,8 @@ def hello():
 
 
 def run(times):
-    send("ready", jobs=[{"i": 0, "name": "Fake", "class": "Fake", "interval": 0.1, "line": 1, "next_ms": 0}])
+    send("jobs", set=[{"i": 0, "u": 0, "key": "Fake", "title": "", "every": 0.1, "line": 1, "next_ms": 0}], gone=[])
+    send("ready")
     for k in range(1, times + 1):
         send("run", i=0, k=k)
         send("end", i=0, k=k, ms=1.0, ok=True, reports=1, points=1, refused=0, next_ms=100)
@@ -56,9 +57,58 @@ def other_version():
 
 def leaves():
     hello()
-    send("ready", jobs=[])
+    send("ready")
     send("bye", reason="done")
 
 
-mode = os.path.basename(os.path.dirname(json.loads(control.recv(65536))["script"]))
+def asked():
+    """Waits for a question for resources; returns what an answer repeats."""
+    while True:
+        frame = json.loads(control.recv(65536))
+        if frame["t"] == "resources":
+            return {"u": frame["u"], "ask": frame["ask"]}
+
+
+def loses_a_piece():
+    hello()
+    run(1)
+    question = asked()
+    send("resources", **question, k=0, columns=["A"], rows=[["a"]], last=False)
+    send("resources", **question, k=2, rows=[["c"]], last=True)
+    control.recv(65536)
+
+
+def has_no_end():
+    hello()
+    run(1)
+    send("resources", **asked(), k=0, columns=["A"], rows=[["a"], ["b"]], last=False)
+    control.recv(65536)
+
+
+def dies_when_asked():
+    hello()
+    run(1)
+    asked()
+    os._exit(3)
+
+
+def says_nothing():
+    hello()
+    run(1)
+    asked()
+    control.recv(65536)
+
+
+def answers_twice():
+    hello()
+    run(1)
+    question = asked()
+    send("resources", u=question["u"], ask=question["ask"] + 1, k=0, columns=["A"], rows=[["other"]], last=True)
+    send("resources", u=7, ask=question["ask"], k=0, columns=["A"], rows=[["other"]], last=True)
+    send("resources", **question, k=0, columns=["A"], rows=[["a"]], last=True)
+    send("resources", **question, k=0, columns=["A"], rows=[["again"]], last=True)
+    control.recv(65536)
+
+
+mode = os.path.basename(os.path.dirname(json.loads(control.recv(65536))["file"]))
 globals()[mode]()

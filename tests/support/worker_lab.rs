@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pythond::config::Input;
 use pythond::supervisor::plan::Wanted;
-use pythond::supervisor::{self, Handle, Limits, Settings, WorkerView, ZygoteSettings};
+use pythond::supervisor::{self, Handle, Limits, Settings, UnitView, ZygoteSettings};
 use pythond::telemetry::counters::Counters;
 use pythond::telemetry::files::ScriptLogs;
 use pythond::worker::roster::Roster;
@@ -125,9 +125,12 @@ impl Lab {
             run_dir: self.path().join("run"),
             socket: self.path().join("no.sock"),
             address: ([127, 0, 0, 1], 9).into(),
+            hostname: "web01".to_owned(),
+            state_dir: self.path().join("state"),
             last_good: self.path().join("last-good"),
             limits: self.limits.clone(),
             zygote: self.zygote.clone(),
+            no_guard: Some("only the agent has one".to_owned()),
         };
         let handle = supervisor::start(specs, settings, Roster::default(), logs.clone(), Counters::default()).unwrap();
         Running { handle, logs }
@@ -168,13 +171,13 @@ impl Drop for Lab {
 }
 
 impl Running {
-    pub async fn view(&self, id: &str) -> WorkerView {
+    pub async fn view(&self, id: &str) -> UnitView {
         let views = self.handle.snapshot().await;
-        views.into_iter().find(|view| view.id == id).unwrap_or_else(|| panic!("no script {id}"))
+        views.into_iter().find(|view| view.id == id).unwrap_or_else(|| panic!("no unit {id}"))
     }
 
     /// Waits until the script's view fulfils `check`.
-    pub async fn wait(&self, id: &str, what: &str, check: impl Fn(&WorkerView) -> bool) -> WorkerView {
+    pub async fn wait(&self, id: &str, what: &str, check: impl Fn(&UnitView) -> bool) -> UnitView {
         let start = Instant::now();
         loop {
             let view = self.view(id).await;

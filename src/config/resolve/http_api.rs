@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Reading, Section, Taken, set_texts};
+use crate::code::Code;
 use crate::config::HttpApi;
 use crate::config::raw::Node;
 use crate::config::section::{because_with_help, duration, filled_text, must_be, number, path, secret, size};
@@ -36,7 +37,7 @@ pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> HttpApi {
             let message =
                 format!("`listen` is `{}`, which other machines can reach; that needs `tokens`", listen.value);
             let help = "add `tokens = [\"${file:/etc/pythond/token}\"]`, or listen on 127.0.0.1";
-            reading.fault_with_help("PD0110", listen.span, message, help);
+            reading.fault_with_help(Code::WrongAddress, listen.span, message, help);
         }
     }
     api.tokens = tokens.map_or_else(Vec::new, |tokens| tokens.value.into_iter().map(|at| at.value).collect());
@@ -49,7 +50,7 @@ fn address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddr> {
     let text = text.trim();
     if text.starts_with('/') {
         return because_with_help(
-            "PD0103",
+            Code::WrongValue,
             "`listen` is a path; it must be an address and port",
             format!("write `socket = \"{text}\"`"),
         );
@@ -83,7 +84,7 @@ fn refuse_tls(table: &mut Section, reading: &mut Reading<'_>) {
     if let Some(entry) = table.take_refused("tls") {
         let help = "listen on 127.0.0.1 behind a proxy that speaks TLS";
         reading.fault_with_help(
-            "PD0103",
+            Code::WrongValue,
             entry.key_span,
             "this version has no TLS for its endpoint yet; `[http_api.tls]` must go",
             help,

@@ -1,16 +1,18 @@
-//! `[[inputs.pythond]]`: which scripts run, and how.
+//! `[[inputs.<dialect>]]`: which units run, and how.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DAY, Reading, Section, Taken, no_input, tags_of};
+use crate::code::Code;
 use crate::config::glob::Glob;
-use crate::config::raw::{Entry, Node, Value, as_list};
+use crate::config::raw::{Entry, Node, Span, Value, as_list};
 use crate::config::section::{
     At, Wrong, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, read_value, size,
-    text, word, yes_or_no,
+    text, text_with_secrets, word, yes_or_no,
 };
-use crate::config::{Input, Isolation, RepoRoot, Restart};
+use crate::config::{Input, RepoRoot, Restart};
+use crate::dialect::{Dialect, Facts, Finder, Key, Kind};
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;
@@ -27,22 +29,25 @@ const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Reads every input; those with a fault are left out.
 pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
-    let pythond = table.take("pythond");
+    let given: Vec<(Dialect, Entry)> =
+        Dialect::ALL.iter().filter_map(|dialect| Some((*dialect, table.take(dialect.facts().table)?))).collect();
     for other in table.take_rest() {
         foreign_input(&other, reading);
     }
-    let Some(Entry { node, .. }) = pythond else {
+    if given.is_empty() {
         reading.warnings.push(no_input());
-        return Vec::new();
-    };
+    }
     let mut names: Vec<At<String>> = Vec::new();
     let mut inputs = Vec::new();
-    for node in as_list(node.value, node.span) {
-        if let Some(section) = Section::open("[[inputs.pythond]]", node, reading) {
-            let faults_before = reading.faults.len();
-            let input = input(section, reading, &mut names);
-            if reading.faults.len() == faults_before {
-                inputs.extend(input);
+    for (dialect, entry) in given {
+        for node in as_list(entry.node.value, entry.node.span) {
+            let title = format!("[[inputs.{}]]", dialect.facts().table);
+            if let Some(section) = Section::open(&title, node, reading) {
+                let faults_before = reading.faults.len();
+                let input = input(dialect, section, reading, &mut names);
+                if reading.faults.len() == faults_before {
+                    inputs.extend(input);
+                }
             }
         }
     }
@@ -65,30 +70,59 @@ pub fn each_folder(python_d: &Path) -> Vec<Input> {
 
 fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
     let message = format!("unknown input `{}`; this agent runs Python collectors only", entry.key);
-    let help = match nearest(&entry.key, &["pythond"]) {
-        Some(_) => "write `[[inputs.pythond]]`",
-        None => "leave it to DataKit or another agent",
+    let tables: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.facts().table).collect();
+    let help = match nearest(&entry.key, &tables) {
+        Some(table) => format!("write `[[inputs.{table}]]`"),
+        None => "leave it to DataKit or another agent".to_owned(),
     };
-    reading.fault_with_help("PD0102", entry.key_span, message, help);
+    reading.fault_with_help(Code::UnknownKey, entry.key_span, message, help);
 }
 
-fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<String>>) -> Option<Input> {
+fn input(
+    dialect: Dialect,
+    mut section: Section,
+    reading: &mut Reading<'_>,
+    names: &mut Vec<At<String>>,
+) -> Option<Input> {
+    let facts = dialect.facts();
     let origin = section.origin(reading);
+    let span = section.span();
     let wanted = section.read(reading, "enabled", yes_or_no).is_none_or(|at| at.value);
     let enabled = when(&mut section, reading) && wanted;
-    let name = section.require(reading, "name", "\"my-inputs\"", name);
+    let is_found = facts.finder == Finder::Names;
+    let (name, cmd) = if is_found {
+        (
+            section.require(reading, "name", "\"my-inputs\"", name),
+            section.require(reading, "cmd", "\"python3\"", |node, reading| command(node, reading, enabled)),
+        )
+    } else {
+        let given = |text: &str| At { value: text.to_owned(), span };
+        let (has_name, has_cmd) = (section.has("name"), section.has("cmd"));
+        let name = section.read(reading, "name", name);
+        let cmd = section.read(reading, "cmd", |node, reading| command(node, reading, enabled));
+        let or =
+            |read: Option<At<String>>, is_given: bool, text: &str| read.or_else(|| (!is_given).then(|| given(text)));
+        (or(name, has_name, facts.table), or(cmd, has_cmd, "python3"))
+    };
     if let Some(name) = &name {
         check_unique(name, names, reading);
     }
-    let cmd = section.require(reading, "cmd", "\"python3\"", |node, reading| command(node, reading, enabled));
-    let dirs = dirs(&mut section, reading, enabled);
+    let bases = bases(span, reading);
+    let dirs = if is_found { dirs(&mut section, &bases, reading, enabled) } else { Some(Vec::new()) };
+    let mut settings = settings(facts, &mut section, &bases, reading, enabled);
+    // The agent's own, so a change of it concerns no unit.
+    let scan = facts.scan().and_then(|key| settings.as_object_mut()?.remove(key.name)?.as_f64());
     let plain = Input::plain(
         name.as_ref().map_or("", |name| &name.value),
         cmd.as_ref().map_or("", |cmd| &cmd.value),
         PathBuf::new(),
     );
-    let mut input = Input { enabled, origin, ..plain };
+    let scan = scan.map(Duration::from_secs_f64);
+    let mut input = Input { dialect, settings, scan, enabled, origin, ..plain };
+    input.isolation = facts.default_isolation();
     input.dirs = dirs.clone().unwrap_or_default();
+    input.base = own_base(span, reading);
+    input.bases = bases;
     if let Some(envs) = section.list(reading, "envs", env) {
         input.envs = envs.value.into_iter().map(|at| at.value).collect();
     }
@@ -104,14 +138,133 @@ fn input(mut section: Section, reading: &mut Reading<'_>, names: &mut Vec<At<Str
     section.set(reading, "nice", number(-20..=19), &mut input.nice);
     section.set(reading, "config", script_config, &mut input.config);
     manners(&mut section, reading, &mut input);
+    if facts.finder == Finder::Lister
+        && let Some(settings) = input.settings.as_object_mut()
+    {
+        // Whoever drives runs of its own ends them in time.
+        settings.insert("stop_grace".to_owned(), input.stop_grace.as_secs_f64().into());
+    }
     section.finish(reading);
     (name.is_some() && cmd.is_some() && dirs.is_some()).then_some(input)
 }
 
+/// The dialect's own keys as JSON, with their defaults.
+fn settings(
+    facts: &'static Facts,
+    section: &mut Section,
+    bases: &[PathBuf],
+    reading: &mut Reading<'_>,
+    enabled: bool,
+) -> serde_json::Value {
+    let mut settings = serde_json::Map::new();
+    if !facts.needs.is_empty() && !facts.needs.iter().any(|name| section.has(name)) {
+        let message = format!("`[[inputs.{}]]` needs {}", facts.table, one_of(facts.needs));
+        reading.fault(Code::MissingKey, section.span(), message);
+    }
+    for key in facts.keys {
+        let is_given = section.has(key.name);
+        // Asked for in any case, so that messages know the key.
+        let given = section.read(reading, key.name, |node, reading| own_key(key, node, bases, reading, enabled));
+        let default = || key.default_value().filter(|_| !is_given);
+        if let Some(value) = given.map(|given| given.value).or_else(default) {
+            settings.insert(key.name.to_owned(), value);
+        }
+    }
+    serde_json::Value::Object(settings)
+}
+
+fn own_key(
+    key: &'static Key,
+    node: &Node,
+    bases: &[PathBuf],
+    reading: &mut Reading<'_>,
+    enabled: bool,
+) -> Taken<serde_json::Value> {
+    let words_or = |words: &[&str], what: &str| {
+        let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+        format!("{what}{}", words.join(" or "))
+    };
+    Ok(match key.kind {
+        Kind::Text => filled_text(node, reading)?.into(),
+        Kind::Texts => texts(node, reading)?.into(),
+        Kind::Paths(endings) => match &node.value {
+            Value::List(nodes) => {
+                let mut paths = Vec::new();
+                for node in nodes {
+                    // One that has yet to come with a repository is not there yet.
+                    paths.extend(dir(node, bases, endings, reading, enabled)?);
+                }
+                paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().into()
+            }
+            _ => return must_be("a list of files or folders"),
+        },
+        Kind::Path(endings) => match dir(node, bases, endings, reading, enabled)? {
+            Some(path) => path.display().to_string().into(),
+            None => serde_json::Value::Null,
+        },
+        Kind::Flag => yes_or_no(node, reading)?.into(),
+        Kind::Duration => duration(Duration::from_millis(1)..=DAY)(node, reading)?.as_secs_f64().into(),
+        Kind::Scan => duration(Duration::from_secs(1)..=DAY)(node, reading)?.as_secs_f64().into(),
+        Kind::Number(least, most) => number(least..=most)(node, reading)?.into(),
+        Kind::Word(words) => match &node.value {
+            Value::Text(_) => {
+                let given = text(node, reading)?;
+                match words.contains(&given.as_str()) {
+                    true => given.into(),
+                    false => return must_be(words_or(words, "")),
+                }
+            }
+            _ => return must_be(words_or(words, "")),
+        },
+        Kind::FlagOr(words) => match &node.value {
+            Value::Bool(yes) => (*yes).into(),
+            Value::Text(_) => {
+                let given = text(node, reading)?;
+                match words.contains(&given.as_str()) {
+                    true => given.into(),
+                    false => return must_be(words_or(words, "true, false or ")),
+                }
+            }
+            _ => return must_be(words_or(words, "true, false or ")),
+        },
+        Kind::Table => script_config(node, reading)?,
+        Kind::Secrets => secrets(node, reading, enabled)?,
+    })
+}
+
+/// The folder that holds the secrets as files, or the secrets themselves.
+fn secrets(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<serde_json::Value> {
+    match &node.value {
+        Value::Text(_) => Ok(folder(node, reading, enabled)?.display().to_string().into()),
+        Value::Table(table) => {
+            let mut secrets = serde_json::Map::new();
+            for entry in &table.entries {
+                if !matches!(entry.node.value, Value::Text(_)) {
+                    return must_be("a table of texts, or a folder; a name with a dot or a colon stands in quotes");
+                }
+                secrets.insert(entry.key.clone(), text_with_secrets(&entry.node, reading)?.into());
+            }
+            Ok(secrets.into())
+        }
+        Value::Broken => Err(Wrong::Known),
+        _ => must_be("a folder such as \"secrets\", or a table of texts such as { \"name:site\" = \"${env:NAME}\" }"),
+    }
+}
+
+fn texts(node: &Node, reading: &mut Reading<'_>) -> Taken<Vec<String>> {
+    match &node.value {
+        Value::List(nodes) => nodes.iter().map(|node| filled_text(node, reading)).collect(),
+        _ => must_be("a list of texts"),
+    }
+}
+
+fn one_of(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+}
+
 /// How a worker behaves towards the machine, and when it is replaced.
 fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) {
-    let words = word(&[("script", Isolation::Script), ("class", Isolation::Class), ("input", Isolation::Input)]);
-    section.set(reading, "isolation", words, &mut input.isolation);
+    section.set(reading, "isolation", word(input.dialect.facts().isolation), &mut input.isolation);
     input.user = section.read(reading, "user", user).map(|at| at.value);
     let words = word(&[("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)]);
     section.set(reading, "restart", words, &mut input.restart);
@@ -119,7 +272,7 @@ fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) 
     input.max_runs = section.read(reading, "max_runs", number(1..=MOST_RUNS)).map(|at| at.value.unsigned_abs());
     input.umask = section.read(reading, "umask", umask).map(|at| at.value);
     let enabled = input.enabled;
-    input.cwd = section.read(reading, "cwd", |node, reading| cwd(node, reading, enabled)).map(|at| at.value);
+    input.cwd = section.read(reading, "cwd", |node, reading| folder(node, reading, enabled)).map(|at| at.value);
 }
 
 /// Whether the machine knows the user is seen by the worker, which can ask every source of users that there is.
@@ -143,14 +296,15 @@ fn umask(node: &Node, reading: &mut Reading<'_>) -> Taken<u32> {
     }
 }
 
-fn cwd(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
+/// A folder that is there, below the root or absolute.
+fn folder(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
     let text = filled_text(node, reading)?;
     let path = reading.path_below(reading.root, &text);
     if !enabled || path.is_dir() {
         return Ok(path);
     }
     because_with_help(
-        "PD0106",
+        Code::NoSuchPath,
         format!("the folder `{}` does not exist", path.display()),
         format!("mkdir -p {}", path.display()),
     )
@@ -191,32 +345,33 @@ fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Strin
     }
     if reading.is_elsewhere {
         let message = format!("the interpreter `{cmd}` is not on this machine; the scripts are checked with python3");
-        reading.warn("PD0107", node.span, message, "check on a host that has it, too");
+        reading.warn(Code::NoInterpreter, node.span, message, "check on a host that has it, too");
         return Ok("python3".to_owned());
     }
     if path.is_absolute() {
         let state = if path.exists() { "is not a program that can be run" } else { "does not exist" };
-        return because("PD0107", format!("the interpreter `{cmd}` {state}"));
+        return because(Code::NoInterpreter, format!("the interpreter `{cmd}` {state}"));
     }
     let help = match cmd.split_whitespace().next() {
         Some(first) if first != cmd => format!("`cmd` takes no arguments; write `cmd = \"{first}\"`"),
         _ => "install it, or give its absolute path".to_owned(),
     };
-    because_with_help("PD0107", format!("the interpreter `{cmd}` is not on PATH; searched {search}"), help)
+    because_with_help(Code::NoInterpreter, format!("the interpreter `{cmd}` is not on PATH; searched {search}"), help)
 }
 
 /// The folders and files, each once.
-fn dirs(section: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<Vec<PathBuf>> {
+fn dirs(section: &mut Section, bases: &[PathBuf], reading: &mut Reading<'_>, enabled: bool) -> Option<Vec<PathBuf>> {
     const EXAMPLE: &str = "[\"mytest\"]";
     let before = section.require(reading, "dirs", EXAMPLE, |node, _| match &node.value {
         Value::List(nodes) if nodes.is_empty() => {
-            because("PD0103", "`dirs` is empty; name at least one folder below python.d")
+            because(Code::WrongValue, "`dirs` is empty; name at least one folder below python.d")
         }
         Value::List(nodes) => Ok(nodes.clone()),
         _ => must_be(format!("a list of folders below python.d such as {EXAMPLE}")),
     })?;
     let given = before.value.len();
-    let read = |node: &Node| read_value(reading, "dirs", node, |node, reading| dir(node, reading, enabled));
+    let read =
+        |node: &Node| read_value(reading, "dirs", node, |node, reading| dir(node, bases, &[".py"], reading, enabled));
     let found: Vec<Option<PathBuf>> = before.value.iter().filter_map(read).map(|at| at.value).collect();
     let mut dirs: Vec<PathBuf> = Vec::new();
     for dir in found.iter().flatten() {
@@ -228,15 +383,27 @@ fn dirs(section: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Opti
 }
 
 /// A folder or file; `None` while it may come with a repository that was never fetched.
-fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Option<PathBuf>> {
+fn dir(
+    node: &Node,
+    bases: &[PathBuf],
+    endings: &[&str],
+    reading: &mut Reading<'_>,
+    enabled: bool,
+) -> Taken<Option<PathBuf>> {
     let entry = filled_text(node, reading)?;
-    let places = places(&entry, node, reading);
+    let places = places(&entry, bases, reading);
     let local = reading.path_below(&reading.root.join("python.d"), &entry);
     if places.iter().any(|(base, path)| path.starts_with(base.join("core"))) {
-        return because("PD0106", format!("`{entry}` holds the agent's own Python code and is no place for scripts"));
+        return because(
+            Code::NoSuchPath,
+            format!("`{entry}` holds the agent's own Python code and is no place for scripts"),
+        );
     }
-    let usable =
-        |path: &Path| path.is_dir() || (path.is_file() && path.extension().is_some_and(|ending| ending == "py"));
+    let has_ending = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        endings.is_empty() || endings.iter().any(|ending| name.ends_with(ending))
+    };
+    let usable = |path: &Path| path.is_dir() || path.is_file() && has_ending(path);
     if let Some((_, path)) = places.iter().find(|(_, path)| usable(path)) {
         return Ok(Some(path.clone()));
     }
@@ -244,38 +411,53 @@ fn dir(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Option<Pa
         return Ok(Some(local));
     }
     if let Some((_, path)) = places.iter().find(|(_, path)| path.exists()) {
-        return because("PD0106", format!("`{}` is neither a folder nor a `.py` file", path.display()));
+        let what = one_of(endings);
+        return because(Code::NoSuchPath, format!("`{}` is neither a folder nor a {what} file", path.display()));
     }
     let searched: Vec<String> = places.iter().map(|(_, path)| path.display().to_string()).collect();
-    let message = format!("the folder `{entry}` does not exist; looked for {}", searched.join(" and "));
+    let is_file = endings.is_empty() && Path::new(&entry).extension().is_some();
+    let what = if is_file { "file" } else { "folder" };
+    let message = format!("the {what} `{entry}` does not exist; looked for {}", searched.join(" and "));
     if reading.is_elsewhere && Path::new(&entry).is_absolute() {
-        reading.warn("PD0106", node.span, message, "check on a host that has it, too");
+        reading.warn(Code::NoSuchPath, node.span, message, "check on a host that has it, too");
         return Ok(None);
     }
     if !reading.pending.is_empty() && !Path::new(&entry).is_absolute() {
         let help = format!("it may come with {}, which was not fetched yet", listed_names(&reading.pending));
-        reading.warn("PD0106", node.span, message, help);
+        reading.warn(Code::NoSuchPath, node.span, message, help);
         return Ok(None);
     }
     let help = match places.iter().find_map(|(_, path)| in_other_case(path)) {
         Some(name) => format!("there is `{name}`; upper and lower case differ"),
+        None if is_file => return because(Code::NoSuchPath, message),
         None => format!("mkdir -p {}", local.display()),
     };
-    because_with_help("PD0106", message, help)
+    because_with_help(Code::NoSuchPath, message, help)
 }
 
-/// Where an entry may lie, in order: the repository that the block stands in, the other repositories, the local `python.d`;
-/// each with the folder that a relative entry starts from.
-fn places(entry: &str, node: &Node, reading: &Reading<'_>) -> Vec<(PathBuf, PathBuf)> {
-    let file = reading.files.path(node.span);
+/// Where a relative entry starts from, in order: the repository that the block stands in, the other repositories, the local `python.d`.
+fn bases(span: Span, reading: &Reading<'_>) -> Vec<PathBuf> {
+    let file = reading.files.path(span);
     let (own, others): (Vec<&RepoRoot>, Vec<&RepoRoot>) =
         reading.repos.iter().partition(|repo| file.starts_with(&repo.dir));
     let repos = own.into_iter().chain(others).map(|repo| repo.dir.join("python.d"));
+    repos.chain([reading.root.join("python.d")]).collect()
+}
+
+/// That of the tree in which the block stands.
+fn own_base(span: Span, reading: &Reading<'_>) -> PathBuf {
+    let file = reading.files.path(span);
+    let tree = reading.repos.iter().find(|repo| file.starts_with(&repo.dir));
+    tree.map_or(reading.root, |repo| repo.dir.as_path()).join("python.d")
+}
+
+/// Where an entry may lie, each with the folder that it starts from.
+fn places(entry: &str, bases: &[PathBuf], reading: &Reading<'_>) -> Vec<(PathBuf, PathBuf)> {
     let mut places: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for base in repos.chain([reading.root.join("python.d")]) {
-        let path = reading.path_below(&base, entry);
+    for base in bases {
+        let path = reading.path_below(base, entry);
         if !places.iter().any(|(_, known)| *known == path) {
-            places.push((base, path));
+            places.push((base.clone(), path));
         }
     }
     places
@@ -351,7 +533,7 @@ fn script_config(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Va
 
 fn as_json(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Value> {
     use serde_json::Value as Json;
-    let no_json = |what: String| because("PD0103", format!("{what}, which a script cannot be given"));
+    let no_json = |what: String| because(Code::WrongValue, format!("{what}, which a script cannot be given"));
     Ok(match &node.value {
         Value::Text(_) => Json::String(text(node, reading)?),
         Value::Integer(number) => match i64::try_from(*number) {

@@ -17,19 +17,23 @@ use super::listing;
 use super::quantity::show_size;
 use super::raw::{Entry, Files, Node, Table, Value};
 use super::section::{
-    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, size, word, yes_or_no,
+    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, number, size, word,
+    yes_or_no,
 };
 use super::{
     AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Repo, RepoRoot,
-    Surroundings, Sync, Workers, Zygote,
+    Series, Surroundings, Sync, Workers, Zygote,
 };
+use crate::code::Code;
+use crate::platform;
 
 /// The tables of the vocabulary.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "inputs",
     "workers",
     "http_api",
     "ingest",
+    "series",
     "events",
     "buffer",
     "logging",
@@ -41,6 +45,8 @@ const TABLES: [&str; 11] = [
 
 /// Beneath this a segment of the buffer could not be closed and freed in time.
 const SMALLEST_BUFFER: u64 = 16 << 20;
+/// One hundred million take 8 GB.
+const SERIES: std::ops::RangeInclusive<usize> = 1..=100_000_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads and checks the settings below `root`.
@@ -141,6 +147,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     let workers_table = open("workers", reading);
     let http_api = open("http_api", reading);
     let ingest_table = open("ingest", reading);
+    let series_table = open("series", reading);
     let events_table = open("events", reading);
     let buffer_table = open("buffer", reading);
     let logging_table = open("logging", reading);
@@ -155,6 +162,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
         workers: workers(workers_table, reading),
         http_api: http_api::read(http_api, reading),
         ingest: ingest(ingest_table, reading),
+        series: series(series_table, reading),
         events: events(events_table, reading),
         buffer: buffer(buffer_table, reading),
         logging: logging(logging_table, reading),
@@ -169,7 +177,7 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
 
 fn no_input() -> Diagnostic {
     Diagnostic::warning(
-        "PD0104",
+        Code::MissingKey,
         "no `[[inputs.pythond]]` in any file: reports over HTTP are taken, but no script runs",
     )
     .with_help("add `[[inputs.pythond]]` with `name`, `cmd` and `dirs`")
@@ -184,7 +192,7 @@ fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
     }
     let what =
         if is_table { format!("unknown table `[{}]`", entry.key) } else { format!("unknown key `{}`", entry.key) };
-    let mut fault = Diagnostic::error("PD0102", what);
+    let mut fault = Diagnostic::error(Code::UnknownKey, what);
     let mut place = reading.files.place(entry.key_span);
     if let Some(known) = nearest(&entry.key, &TABLES) {
         place = place.with_label(format!("did you mean `{known}`?"));
@@ -216,6 +224,15 @@ fn ingest(table: Option<Section>, reading: &mut Reading<'_>) -> Ingest {
     ingest
 }
 
+fn series(table: Option<Section>, reading: &mut Reading<'_>) -> Series {
+    let mut series = Series::default();
+    if let Some(mut table) = table {
+        table.set(reading, "max", number(SERIES), &mut series.max);
+        table.finish(reading);
+    }
+    series
+}
+
 fn events(table: Option<Section>, reading: &mut Reading<'_>) -> Events {
     let mut events = Events::default();
     if let Some(mut table) = table {
@@ -243,6 +260,7 @@ fn buffer(table: Option<Section>, reading: &mut Reading<'_>) -> Buffer {
         let words = word(&[("refuse", AtCap::Refuse), ("drop_oldest", AtCap::DropOldest)]);
         table.set(reading, "at_cap", words, &mut buffer.at_cap);
         table.set(reading, "sync", word(&[("group", Sync::Group), ("interval", Sync::Interval)]), &mut buffer.sync);
+        buffer.group = table.read(reading, "group", group).map(|at| at.value);
         table.finish(reading);
     }
     buffer
@@ -260,6 +278,7 @@ fn logging(table: Option<Section>, reading: &mut Reading<'_>) -> Logging {
         ]);
         table.set(reading, "level", words, &mut logging.level);
         table.set(reading, "dir", directory, &mut logging.dir);
+        logging.group = table.read(reading, "group", group).map(|at| at.value);
         table.finish(reading);
     }
     logging
@@ -286,7 +305,7 @@ fn tags_of(entries: Vec<Entry>, reading: &mut Reading<'_>) -> BTreeMap<String, S
     let mut tags = BTreeMap::new();
     for Entry { key, key_span, node } in entries {
         if key.trim().is_empty() {
-            reading.fault("PD0103", key_span, "the name of a tag is empty");
+            reading.fault(Code::WrongValue, key_span, "the name of a tag is empty");
         } else if let Some(at) = section::read_value(reading, &key, &node, tag_value) {
             tags.insert(key, at.value);
         }
@@ -312,11 +331,20 @@ fn set_texts(table: &mut Section, reading: &mut Reading<'_>, key: &'static str, 
     }
 }
 
+/// A group of this machine, by name or number.
+fn group(node: &Node, reading: &mut Reading<'_>) -> Taken<u32> {
+    let name = filled_text(node, reading)?;
+    match platform::group_number(&name) {
+        Some(number) => Ok(number),
+        None => because(Code::WrongValue, format!("there is no group `{name}` on this machine")),
+    }
+}
+
 /// A directory that is there or can be made.
 fn directory(node: &Node, reading: &mut Reading<'_>) -> Taken<std::path::PathBuf> {
     let path = section::path(node, reading)?;
     if path.exists() && !path.is_dir() {
-        return because("PD0103", format!("`{}` is a file; it must be a directory", path.display()));
+        return because(Code::WrongValue, format!("`{}` is a file; it must be a directory", path.display()));
     }
     Ok(path)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::sinks::certificates;
 use super::{DAY, Reading, Section, Taken};
+use crate::code::Code;
 use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, as_list};
 use crate::config::repos::{A_REPO_URL, GitRepos, Repo, RepoUrl, Scheme, Transport, UrlLogin};
@@ -53,7 +54,7 @@ fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, readin
                 repo.url.as_str(),
                 repo.origin.line
             );
-            reading.faults.push(crate::config::Diagnostic::error("PD0105", message).at(
+            reading.faults.push(crate::config::Diagnostic::error(Code::GivenTwice, message).at(
                 crate::config::diagnostic::Place {
                     file: first.origin.file.clone(),
                     line: first.origin.line,
@@ -105,7 +106,8 @@ fn repo(
         table.take("ca_file");
         None
     };
-    table.set(reading, "transport", transport, &mut repo.transport);
+    let transports = word(&[("libgit2", Transport::Libgit2), ("system", Transport::System)]);
+    table.set(reading, "transport", transports, &mut repo.transport);
     let username = table.read(reading, "username", section::text_with_secrets);
     let password = table.read(reading, "password", secret);
     let token = table.read(reading, "token", secret);
@@ -119,13 +121,13 @@ fn repo(
         && rev.value.is_some()
     {
         let message = format!("`rev` is given besides `branch = \"{branch}\"`; one of them must go");
-        reading.fault("PD0103", rev.span, message);
+        reading.fault(Code::WrongValue, rev.span, message);
     }
     repo.rev = optional(rev);
     let in_url = url.as_ref().and_then(|at| at.value.1.clone());
     repo.login = login(in_url, username, password, token, reading);
     if let (Some(ca_file), true) = (&ca_file, repo.url.scheme != Scheme::Https) {
-        reading.fault("PD0103", ca_file.span, "`ca_file` has a meaning for https:// only; it must go");
+        reading.fault(Code::WrongValue, ca_file.span, "`ca_file` has a meaning for https:// only; it must go");
     }
     repo.ca_file = ca_file.map(|at| at.value);
     let name_span = name.as_ref().map(|at| at.span);
@@ -141,7 +143,7 @@ fn repo(
     }
     if enable.is_none() && url.is_some() {
         let message = "this repository is not used, since `enable` is missing";
-        reading.warn("PD0104", span, message, "add `enable = true`");
+        reading.warn(Code::MissingKey, span, message, "add `enable = true`");
     }
     (is_enabled && url.is_some() && reading.faults.len() == faults_before).then_some((repo, name_span))
 }
@@ -163,7 +165,7 @@ fn url(table: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<
         }
         if text.trim().to_ascii_lowercase().starts_with("git://") {
             let message = "`url` starts with git://, which neither encrypts nor names the server";
-            return because_with_help("PD0103", message, "use https:// or ssh://");
+            return because_with_help(Code::WrongValue, message, "use https:// or ssh://");
         }
         let text = match text.trim().strip_prefix("~/") {
             Some(_) => reading.path_below(reading.root, text.trim()).display().to_string(),
@@ -179,11 +181,11 @@ fn url(table: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<
     let (url, login) = at.value?;
     if enabled && login.as_ref().is_some_and(|(_, password)| password.is_some()) {
         let help = "use `username` and `password = \"${file:/etc/pythond/git.password}\"`";
-        reading.warn("PD0109", at.span, "`url` holds a password", help);
+        reading.warn(Code::ExposedSecret, at.span, "`url` holds a password", help);
     }
     if enabled && url.scheme == Scheme::Http {
         let message = "`url` starts with http://: whoever sits between can read and change the scripts";
-        reading.warn("PD0109", at.span, message, "use https:// or ssh://");
+        reading.warn(Code::ExposedSecret, at.span, message, "use https:// or ssh://");
     }
     Some(At { value: (url, login), span: at.span })
 }
@@ -197,7 +199,7 @@ fn login(
 ) -> Option<(String, Secret)> {
     let (url_user, url_password) = in_url.map_or((None, None), |(user, password)| (Some(user), password));
     if let (Some(password), Some(_)) = (&password, &token) {
-        reading.fault("PD0103", password.span, "`password` is given besides `token`; one of them must go");
+        reading.fault(Code::WrongValue, password.span, "`password` is given besides `token`; one of them must go");
     }
     let is_token = token.is_some();
     let user = username.as_ref().map(|at| at.value.clone()).or(url_user).filter(|user| !user.trim().is_empty());
@@ -208,7 +210,7 @@ fn login(
         (None, Some(secret)) => Some((TOKEN_USER.to_owned(), secret)),
         (Some(user), None) => {
             if let Some(username) = username {
-                reading.fault("PD0104", username.span, "`username` is given without `password` or `token`");
+                reading.fault(Code::MissingKey, username.span, "`username` is given without `password` or `token`");
                 None
             } else {
                 // `https://TOKEN@host/…`: the token stands where the user should.
@@ -266,19 +268,8 @@ fn optional_path(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<PathBuf
 fn optional_secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<Secret>> {
     let text = section::text_with_secrets(node, reading)?;
     if text.contains(['\n', '\r', '\0']) {
-        return because("PD0103", "the secret has more than one line");
+        return because(Code::WrongValue, "the secret has more than one line");
     }
+    reading.warn_of_open_secret(node);
     Ok((!text.is_empty()).then(|| Secret::new(text)))
-}
-
-fn transport(node: &Node, reading: &mut Reading<'_>) -> Taken<Transport> {
-    let given = word(&[("system", Some(Transport::System)), ("libgit2", None)])(node, reading)?;
-    match given {
-        Some(transport) => Ok(transport),
-        None => because_with_help(
-            "PD0103",
-            "this build holds no libgit2",
-            "write `transport = \"system\"`, which runs the `git` program, or remove the line",
-        ),
-    }
 }

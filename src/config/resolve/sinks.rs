@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::{Reading, Section, Taken, directory, tags_of};
+use crate::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::glob::Glob;
 use crate::config::quantity::Secret;
@@ -62,7 +63,7 @@ fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
     if reading.files.is_in_broken_line(entry.key_span) {
         return;
     }
-    let fault = Diagnostic::error("PD0102", format!("unknown kind of sink `{}`", entry.key));
+    let fault = Diagnostic::error(Code::UnknownKey, format!("unknown kind of sink `{}`", entry.key));
     let mut place = reading.files.place(entry.key_span);
     if let Some(known) = nearest(&entry.key, &KINDS) {
         place = place.with_label(format!("did you mean `{known}`?"));
@@ -74,7 +75,7 @@ fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
 fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<String>, Section)> {
     let Value::Table(table) = entry.node.value else {
         reading.fault(
-            "PD0103",
+            Code::WrongValue,
             entry.node.span,
             format!("`sinks.{kind}` must be a table with a name: `[sinks.{kind}.main]`"),
         );
@@ -84,7 +85,7 @@ fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<S
     for Entry { key, key_span, node } in table.entries {
         if !matches!(node.value, Value::Table(_)) {
             let message = format!("`{key}` stands in `[sinks.{kind}]`; a sink needs a name: `[sinks.{kind}.main]`");
-            reading.fault("PD0103", key_span, message);
+            reading.fault(Code::WrongValue, key_span, message);
             break;
         }
         let name = At { value: key, span: key_span };
@@ -99,10 +100,10 @@ fn check_name(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Read
     if name.value.is_empty() || name.value.len() > 100 || name.value.starts_with('.') || !name.value.chars().all(plain)
     {
         let message = format!("the sink is called `{}`; a name has letters, digits, `_`, `-` and `.`", name.value);
-        reading.fault("PD0103", name.span, message);
+        reading.fault(Code::WrongValue, name.span, message);
     } else if name.value == INGEST {
         reading.fault(
-            "PD0103",
+            Code::WrongValue,
             name.span,
             "a sink cannot be called `ingest`; the agent keeps what it refused under that name",
         );
@@ -144,14 +145,18 @@ fn sink(kind: &str, name: &str, mut section: Section, reading: &mut Reading<'_>)
     let faults_before = reading.faults.len();
     if let Some(categories) = section.list(reading, "categories", category) {
         if categories.value.is_empty() && reading.faults.len() == faults_before {
-            reading.fault("PD0103", categories.span, "`categories` holds no category; leave it out to take all");
+            reading.fault(
+                Code::WrongValue,
+                categories.span,
+                "`categories` holds no category; leave it out to take all",
+            );
         }
         sink.categories = Some(categories.value.into_iter().map(|at| at.value).collect());
     }
     let faults_before = reading.faults.len();
     if let Some(globs) = section.list(reading, "measurements", filled_text) {
         if globs.value.is_empty() && reading.faults.len() == faults_before {
-            reading.fault("PD0103", globs.span, "`measurements` holds no pattern; leave it out to take all");
+            reading.fault(Code::WrongValue, globs.span, "`measurements` holds no pattern; leave it out to take all");
         }
         sink.measurements = Some(globs.value.into_iter().map(|at| Glob::new(at.value)).collect());
     }
@@ -169,9 +174,11 @@ fn category(node: &Node, reading: &mut Reading<'_>) -> Taken<Category> {
     match (Category::from_name(&name), nearest(&name, &names)) {
         (Some(category), _) => Ok(category),
         (None, Some(near)) => {
-            because_with_help("PD0103", format!("unknown category `{name}`"), format!("did you mean `{near}`?"))
+            because_with_help(Code::WrongValue, format!("unknown category `{name}`"), format!("did you mean `{near}`?"))
         }
-        (None, None) => because("PD0103", format!("unknown category `{name}`; the categories are {}", listed(&names))),
+        (None, None) => {
+            because(Code::WrongValue, format!("unknown category `{name}`; the categories are {}", listed(&names)))
+        }
     }
 }
 
@@ -195,11 +202,12 @@ fn dataway_url(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
     let url = http_url(&text)?;
     if !url.query_pairs().any(|(key, value)| key == "token" && !value.is_empty()) {
         return because_with_help(
-            "PD0110",
+            Code::WrongAddress,
             "`url` has no token",
             "end it with `?token=…`, or `?token=${file:/etc/pythond/dataway.token}`",
         );
     }
+    reading.warn_of_open_secret(node);
     Ok(Secret::new(text.trim()))
 }
 
@@ -214,11 +222,11 @@ fn influxdb_url(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
     let text = text_with_secrets(node, reading)?;
     let url = http_url(&text)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return because("PD0110", "`url` holds a login; it belongs into `username` and `password`");
+        return because(Code::WrongAddress, "`url` holds a login; it belongs into `username` and `password`");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return because_with_help(
-            "PD0110",
+            Code::WrongAddress,
             "`url` has a `?` or `#`; it must end before",
             "the database, bucket and token have keys of their own",
         );
@@ -232,7 +240,7 @@ fn http_url(text: &str) -> Taken<Url> {
         Ok(url) => url,
         Err(error) => {
             return because_with_help(
-                "PD0110",
+                Code::WrongAddress,
                 format!("`url` is no URL: {error}"),
                 "write it as `http://host:port` or `https://host`",
             );
@@ -240,7 +248,7 @@ fn http_url(text: &str) -> Taken<Url> {
     };
     if !["http", "https"].contains(&url.scheme()) {
         return because(
-            "PD0110",
+            Code::WrongAddress,
             format!("`url` starts with `{}:`; it must start with http:// or https://", url.scheme()),
         );
     }
@@ -256,7 +264,7 @@ fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>
         && url.trim_start().to_ascii_lowercase().starts_with("http:")
     {
         reading.fault(
-            "PD0103",
+            Code::WrongValue,
             ca_file.span,
             "`ca_file` has no meaning for `http://`; it must go, or `url` must start with https://",
         );
@@ -268,8 +276,10 @@ pub(super) fn certificates(node: &Node, reading: &mut Reading<'_>) -> Taken<Path
     let path = path(node, reading)?;
     match std::fs::read_to_string(&path) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(path),
-        Ok(_) => because("PD0103", format!("`{}` holds no certificate in PEM form", path.display())),
-        Err(error) => because("PD0103", format!("could not read the certificates in `{}`: {error}", path.display())),
+        Ok(_) => because(Code::WrongValue, format!("`{}` holds no certificate in PEM form", path.display())),
+        Err(error) => {
+            because(Code::WrongValue, format!("could not read the certificates in `{}`: {error}", path.display()))
+        }
     }
 }
 
@@ -372,7 +382,7 @@ fn refuse_foreign_keys(section: &mut Section, reading: &mut Reading<'_>, version
             } else {
                 format!("add `version = \"{}\"`, or remove it", homes[0])
             };
-            reading.fault_with_help("PD0103", entry.key_span, message, help);
+            reading.fault_with_help(Code::WrongValue, entry.key_span, message, help);
         }
     }
 }
@@ -405,11 +415,11 @@ fn password_login(
     match (username, password) {
         (Some(username), Some(password)) => Some((username.value, password.value)),
         (Some(username), None) => {
-            reading.fault("PD0104", username.span, "`username` is given without `password`");
+            reading.fault(Code::MissingKey, username.span, "`username` is given without `password`");
             None
         }
         (None, Some(password)) => {
-            reading.fault("PD0104", password.span, "`password` is given without `username`");
+            reading.fault(Code::MissingKey, password.span, "`password` is given without `username`");
             None
         }
         (None, None) => None,
@@ -430,7 +440,7 @@ fn password_or_token(section: &mut Section, reading: &mut Reading<'_>) -> Login 
         (login, None) => login,
         (login, Some(token)) => {
             reading.fault(
-                "PD0103",
+                Code::WrongValue,
                 token.span,
                 "`token` is given besides `username` and `password`; one of them must go",
             );
@@ -479,7 +489,12 @@ fn questdb(section: &mut Section, reading: &mut Reading<'_>) -> Option<QuestdbSi
     for key in ["gzip", "ca_file", "username", "password", "token"] {
         if let Some(entry) = section.take(key) {
             let message = format!("`{key}` has no meaning for `transport = \"tcp\"`");
-            reading.fault_with_help("PD0103", entry.key_span, message, "remove it, or use `transport = \"http\"`");
+            reading.fault_with_help(
+                Code::WrongValue,
+                entry.key_span,
+                message,
+                "remove it, or use `transport = \"http\"`",
+            );
         }
     }
     let read = |node: &Node, reading: &mut Reading<'_>| host_and_port(node, reading, "tcp", 9009);
@@ -511,7 +526,7 @@ fn socket(section: &mut Section, reading: &mut Reading<'_>) -> Option<SocketSink
 fn socket_address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddress> {
     let text = filled_text(node, reading)?;
     if let Some(why) = platform::NO_UNIX_SOCKETS.filter(|_| text.trim().starts_with("unix")) {
-        return because("PD0103", why);
+        return because(Code::WrongValue, why);
     }
     match text.trim().split_once("://") {
         Some(("tcp", rest)) => Ok(SocketAddress::Tcp(with_port(rest, None)?)),
@@ -535,7 +550,7 @@ fn host_and_port(node: &Node, reading: &mut Reading<'_>, scheme: &str, port: u16
 
 fn with_port(text: &str, default: Option<u16>) -> Taken<String> {
     if text.contains(['@', '/', '?', '#']) {
-        return because("PD0110", "`url` must be a scheme, a host and a port; a login has keys of its own");
+        return because(Code::WrongAddress, "`url` must be a scheme, a host and a port; a login has keys of its own");
     }
     let (host, port) = match text.rsplit_once(':') {
         // A colon within brackets belongs to an IPv6 address.
@@ -544,7 +559,7 @@ fn with_port(text: &str, default: Option<u16>) -> Taken<String> {
     };
     match port {
         Some(port) if !host.is_empty() && port > 0 => Ok(format!("{host}:{port}")),
-        _ => because("PD0110", "`url` must end with a host and a port, such as `10.0.0.5:8094`"),
+        _ => because(Code::WrongAddress, "`url` must end with a host and a port, such as `10.0.0.5:8094`"),
     }
 }
 

@@ -1,4 +1,4 @@
-// Shows /api/v1/status and asks again every two seconds. Texts of scripts are only ever set as text, never as HTML.
+// Shows /api/v1/status and asks again every two seconds. Texts of user code are only ever set as text, never as HTML.
 
 const $ = (id) => document.getElementById(id);
 const open = new Set();
@@ -32,7 +32,7 @@ function bytes(count) {
   return `${step === 0 ? count : count.toFixed(1)} ${units[step]}`;
 }
 
-const looks = { ok: "ok", running: "ok", helper: "ok", ended: "ok", starting: "odd", stopping: "odd", stopped: "odd" };
+const looks = { ok: "ok", running: "ok", helper: "ok", ended: "ok", starting: "odd", stopping: "odd", stopped: "odd", waiting: "odd", off: "soft" };
 
 function row(cells) {
   const made = element("tr");
@@ -40,38 +40,57 @@ function row(cells) {
   return made;
 }
 
-function scriptRows(script) {
-  const run = script.last_run;
-  const next = script.next ? `${script.next} ${ahead(script.next_in_s)}` : "";
+// Nobody has to look at those: they are off, or stock settings that found nothing to collect.
+function isHidden(unit) {
+  return unit.state === "off" || (unit.quiet && unit.state === "waiting");
+}
+
+function counted(count, word) {
+  return `${count} ${word}${count === 1 ? "" : "s"}`;
+}
+
+function lastRun(run) {
+  if (!run) return "none yet";
+  return `${duration(run.ago_s)}${run.ago_s < 1 ? "" : " ago"}${run.ok ? "" : ", failed"}`;
+}
+
+function unitRows(unit) {
+  const run = unit.last_run;
+  const next = unit.next ? [unit.next, ahead(unit.next_in_s)].filter(Boolean).join(" ") +
+    (unit.next_at_change ? `${unit.next_in_s === null ? "" : ", or"} when its file changes` : "") : "";
+  const warnings = unit.warnings.length + unit.more_warnings;
   const rows = [row([
-    [script.id],
-    [`● ${script.state}`, script.why && looks[script.state] ? "odd" : looks[script.state] ?? "bad"],
-    [run ? `${duration(run.ago_s)}${run.ago_s < 1 ? "" : " ago"}${run.ok ? "" : ", failed"}` : "none yet"],
+    [unit.title ? `${unit.id} (${unit.title})` : unit.id],
+    [`● ${unit.state}${warnings ? `, ${counted(warnings, "warning")}` : ""}`, isHidden(unit) ? "soft" : (unit.why || warnings) && looks[unit.state] ? "odd" : looks[unit.state] ?? "bad"],
+    [lastRun(run)],
     [run ? `${run.ms.toFixed(1)} ms` : "", "n"],
-    [script.points_accepted, "n"],
-    [script.points_refused, "n"],
-    [script.runs_failed, "n"],
-    [script.restarts, "n"],
-    [bytes(script.memory_bytes), "n"],
+    [unit.points_accepted, "n"],
+    [unit.points_refused, "n"],
+    [unit.runs_failed, "n"],
+    [unit.restarts, "n"],
+    [bytes(unit.memory_bytes), "n"],
     [next],
   ])];
-  const more = detail(script);
+  const more = detail(unit);
   if (more) rows.push(more);
+  rows.push(...jobRows(unit));
   return rows;
 }
 
-function detail(script) {
+function detail(unit) {
   const parts = [];
-  if (script.why) parts.push(element("div", script.why));
-  if (script.last_refusal && !script.why?.includes(script.last_refusal)) parts.push(element("div", `last refused point: ${script.last_refusal}`));
-  if (script.output_dropped && !script.why?.includes("output")) parts.push(element("div", `${script.output_dropped} lines of output over the rate limit were dropped`));
+  if (unit.why) parts.push(element("div", unit.why));
+  parts.push(...unit.warnings.filter((warning) => warning !== unit.why).map((warning) => element("div", `warning: ${warning}`)));
+  if (unit.more_warnings) parts.push(element("div", `and ${counted(unit.more_warnings, "more warning")}`));
+  if (unit.last_refusal && !unit.why?.includes(unit.last_refusal)) parts.push(element("div", `last refused point: ${unit.last_refusal}`));
+  if (unit.output_dropped && !unit.why?.includes("output")) parts.push(element("div", `${unit.output_dropped} lines of output over the rate limit were dropped`));
   for (const [title, text] of [
-    ["traceback", script.last_error?.traceback],
-    ["stack where it hung or died", script.stack],
-    ["last output", script.why && script.last_words.length ? script.last_words.join("\n") : null],
+    ["traceback", unit.last_error?.traceback],
+    ["stack where it hung or died", unit.stack],
+    ["last output", unit.why && unit.last_words.length ? unit.last_words.join("\n") : null],
   ]) {
     if (!text) continue;
-    const key = `${script.id} ${title}`;
+    const key = `${unit.id} ${title}`;
     const box = element("details");
     box.open = open.has(key);
     box.addEventListener("toggle", () => (box.open ? open.add(key) : open.delete(key)));
@@ -87,6 +106,29 @@ function detail(script) {
   return made;
 }
 
+// The jobs of a unit that has several; of one that has a single job the unit's own row says all.
+function jobRows(unit) {
+  if (unit.jobs.length < 2) return [];
+  return unit.jobs.flatMap((job) => {
+    const run = job.last_run;
+    const state = job.is_running ? "running" : job.state;
+    const next = job.next_in_s === null ? "" : `${job.state === "waiting" ? "check" : "run"} ${ahead(job.next_in_s)}`;
+    const made = row([
+      [job.title && job.title !== job.key ? `${job.key} (${job.title})` : job.key, "job"],
+      [`● ${state}, every ${job.every_s} s`, looks[state] ?? "bad"],
+      [lastRun(run)],
+      [run ? `${run.ms.toFixed(1)} ms` : "", "n"],
+      [job.points, "n"],
+      [""],
+      [job.runs_failed, "n"],
+      [""],
+      [""],
+      [next],
+    ]);
+    return job.why && !unit.why?.includes(job.why) ? [made, noteRow([job.why], 10, "why of-job")] : [made];
+  });
+}
+
 function sinkRows(sink) {
   const rows = [row([
     [`${sink.name} (${sink.kind})`],
@@ -98,19 +140,26 @@ function sinkRows(sink) {
     [sink.dead, "n"],
     [ahead(sink.next_in_s)],
   ])];
-  const notes = [sink.why, sink.skipped ? `${sink.skipped} points were skipped` : null,
-    ...Object.entries(sink.dropped_fields).map(([why, count]) => `${count} fields were not sent (${why})`)].filter(Boolean);
+  const notes = [sink.why, sink.skipped ? `${were(sink.skipped)} skipped` : null,
+    sink.dead ? `${were(sink.dead)} refused for good, kept in data/dead/${sink.name}` : null,
+    ...sink.refused.map((of) => `${counted(of.points, "point")} of ${of.source}, the last ${duration(of.ago_s)} ago: ${of.why}`),
+    ...Object.entries(sink.dropped_fields).map(([why, fields]) => `${fields} ${fields === 1 ? "field was" : "fields were"} not sent (${why})`)].filter(Boolean);
   if (notes.length) rows.push(noteRow(notes, 8));
   return rows;
 }
 
-function noteRow(notes, columns) {
+function noteRow(notes, columns, look = "why") {
   const cell = element("td");
   cell.colSpan = columns;
   cell.append(...notes.map((note) => element("div", note)));
-  const made = element("tr", null, "why");
+  const made = element("tr", null, look);
   made.append(cell);
   return made;
+}
+
+// `1 point was`, `3 points were`
+function were(points) {
+  return `${counted(points, "point")} ${points === 1 ? "was" : "were"}`;
 }
 
 function shortCommit(commit) {
@@ -118,7 +167,7 @@ function shortCommit(commit) {
 }
 
 function repoRows(repo) {
-  const held = repo.held.map((script) => `${script.script} keeps its version: ${script.why}`);
+  const held = repo.held.map((held) => `${held.unit} keeps its version of before, if there is one: ${held.why}`);
   const refused = repo.refused ? [`${shortCommit(repo.refused.commit)} was refused: ${repo.refused.why.join("; ")}`] : [];
   const fault = repo.fault ? [`${repo.fault.message} [${repo.fault.code}]`, ...repo.fault.notes, ...(repo.fault.help ? [repo.fault.help] : [])] : [];
   const notes = [...fault, ...refused, ...held, ...repo.notes];
@@ -136,29 +185,43 @@ function repoRows(repo) {
 }
 
 function show(status) {
-  const well = status.scripts.filter((script) => !script.why && (looks[script.state] ?? "bad") !== "bad").length;
+  const listed = status.units.filter((unit) => !isHidden(unit));
+  const well = listed.filter((unit) => !unit.why && ["ok", "odd"].includes(looks[unit.state])).length;
+  const warned = listed.filter((unit) => unit.warnings.length + unit.more_warnings).length;
   $("summary").textContent =
-    `${status.host} · version ${status.version} · up ${duration(status.uptime_s)} · ${status.scripts.length} scripts, ${well} well · ` +
+    `${status.host} · version ${status.version} · up ${duration(status.uptime_s)} · ${listed.length} units, ${well} well` +
+    `${warned ? `, ${warned} with warnings` : ""} · ` +
     `buffer ${bytes(status.buffer.bytes)} of ${bytes(status.buffer.max_bytes)}`;
-  $("scripts").replaceChildren(...status.scripts.flatMap(scriptRows));
+  const hidden = status.units.filter(isHidden);
+  const off = hidden.filter((unit) => unit.state === "off").length;
+  $("units").replaceChildren(...listed.flatMap(unitRows));
+  $("hidden-section").hidden = hidden.length === 0;
+  $("hidden-summary").textContent = [
+    hidden.length - off ? `${hidden.length - off} of stock settings found nothing to collect` : "",
+    off ? `${off} off` : "",
+  ].filter(Boolean).join(", ");
+  $("hidden").replaceChildren(...hidden.map((unit) => row([[unit.id], [`● ${unit.state}`, "soft"], [unit.why, "wide"]])));
   $("sinks").replaceChildren(...status.sinks.flatMap(sinkRows));
   $("repos-section").hidden = status.repos.length === 0;
   $("repos").replaceChildren(...status.repos.flatMap(repoRows));
   const buffer = status.buffer;
   $("buffer").textContent =
-    `${bytes(buffer.bytes)} of ${bytes(buffer.max_bytes)} in ${buffer.segments} ${buffer.segments === 1 ? "segment" : "segments"}` +
+    `${bytes(buffer.bytes)} of ${bytes(buffer.max_bytes)} in ${counted(buffer.segments, "segment")}` +
     (buffer.oldest_s ? `, the oldest undelivered point is ${duration(buffer.oldest_s)} old` : ", nothing waits") +
     (buffer.set_aside_bytes ? `; ${bytes(buffer.set_aside_bytes)} of damaged data set aside` : "") +
     (buffer.poisoned ? `; no longer written: ${buffer.poisoned}` : "");
+  const refusing = buffer.refusing;
   const problems = [
+    ...(refusing ? [`reports are refused for ${duration(refusing.since_s)}, ${refusing.reports} so far: ${refusing.why}; ${refusing.help}`] : []),
     ...status.problems,
     ...(status.needs_restart || []).map((name) => `${name} changed: it takes effect when the agent is started again`),
     ...((status.reload && status.reload.outcome.faults) || []).map(
       (fault) => `the settings have a fault, those of before are in force: ${fault.file || ""}:${fault.line}: ${fault.message}`,
     ),
     ...Object.entries(status.panics).map(([task, count]) => `a defect in the agent: ${task} panicked ${count}×; it goes on, and the log says where`),
-    ...status.dead_letters.filter((dead) => dead.points).map((dead) => `${dead.points} points in the dead-letter file of ${dead.who}` +
+    ...status.dead_letters.filter((dead) => dead.points).map((dead) => `${counted(dead.points, "point")} in the dead-letter file of ${dead.who}` +
       (dead.dropped ? `, ${dead.dropped} older ones deleted at its cap` : "")),
+    ...status.repaired.map((repaired) => `points to ${repaired.input}: ${repaired.text} (${duration(repaired.ago_s)} ago, ${repaired.times}×)`),
     ...status.last_errors.map((error) => `${error.input}: ${error.text} (${duration(error.ago_s)} ago, ${error.times}×)`),
   ];
   $("problems-section").hidden = problems.length === 0;

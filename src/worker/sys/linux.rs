@@ -1,21 +1,25 @@
 //! Linux: datagrams over SEQPACKET, pidfds, and `/proc`.
 
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::Context;
 
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, WaitId, WaitIdOptions, WaitIdStatus};
+use sha2::{Digest, Sha256};
 use tokio::io::ReadBuf;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixDatagram;
 
 use crate::worker::scratch;
+
+pub use rustix::process::Signal;
 
 /// Why no worker can be started here.
 pub const NO_WORKERS: Option<&str> = None;
@@ -63,6 +67,9 @@ pub type Control = OwnedFd;
 pub fn control_pair() -> io::Result<(Control, Control)> {
     Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
+
+/// The agent's end of what a worker writes to.
+pub type Pipe = tokio::net::unix::pipe::Receiver;
 
 /// Makes a pipe: the end to read from and the end to write to.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -172,6 +179,20 @@ fn raw(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).expect("a process has a positive number")
 }
 
+/// This program, whatever has become of its file.
+///
+/// # Errors
+/// Never.
+pub fn this_program() -> io::Result<PathBuf> {
+    Ok(PathBuf::from("/proc/self/exe"))
+}
+
+/// Gives this process a name for people, in place of that of its file.
+pub fn call_this_process(name: &CStr) {
+    // Without it `ps` still shows its arguments.
+    let _ = rustix::thread::set_name(name);
+}
+
 // --- other processes ---
 
 /// Kills a process that is no child of ours if it is still the one that was meant: its number could have gone to another meanwhile.
@@ -252,6 +273,55 @@ pub fn environment_has(pid: u32, entry: &[u8]) -> bool {
         .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|there| there == entry))
 }
 
+/// What a process and all that it starts carry, whatever they do to their environment, session and descriptors: a hard limit that only
+/// this run directory has. Real-time priority is never limited by it, for it is some ten thousand years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(u64);
+
+/// The mark of what belongs to this run directory; `None` where that is not there.
+pub fn mark_of(run_dir: &Path) -> Option<Mark> {
+    let run_dir = run_dir.canonicalize().ok()?;
+    let meta = std::fs::metadata(&run_dir).ok()?;
+    let mut hash = Sha256::new_with_prefix(run_dir.as_os_str().as_encoded_bytes());
+    // A container may have another folder of the same name.
+    hash.update(meta.dev().to_ne_bytes());
+    hash.update(meta.ino().to_ne_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    let number = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    Some(Mark(1 << 61 | number >> 3))
+}
+
+/// Has this process carry a mark; only system calls, for a child that was just forked.
+///
+/// # Errors
+/// When this process may have less real time than that, and no right to more.
+pub fn carry(mark: Mark) -> io::Result<()> {
+    let now = rustix::process::getrlimit(Resource::Rttime);
+    let current = now.current.map_or(mark.0, |current| current.min(mark.0));
+    Ok(rustix::process::setrlimit(Resource::Rttime, Rlimit { current: Some(current), maximum: Some(mark.0) })?)
+}
+
+/// Whether a process carries a mark. Everybody may look at this, other than at an environment.
+pub fn carries(pid: u32, mark: Mark) -> bool {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let hard = limits.lines().find_map(|line| line.strip_prefix("Max realtime timeout")?.split_whitespace().nth(1));
+    hard.is_some_and(|hard| hard.parse() == Ok(mark.0))
+}
+
+/// Whether a process has a lock open of those in this folder, and not only its file: somebody may just look at it.
+pub fn holds_one_in(pid: u32, dir: &Path) -> bool {
+    let is_lock = |link: &Path| link.parent() == Some(dir) && link.extension().is_some_and(|end| end == "lock");
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries.flatten().any(|entry| {
+        std::fs::read_link(entry.path()).is_ok_and(|link| is_lock(&link)) && has_lock(pid, &entry.file_name())
+    })
+}
+
+fn has_lock(pid: u32, fd: &OsStr) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", fd.display()))
+        .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+}
+
 /// Whether a process has this lock open, and not only the file: somebody may just look at it.
 pub fn holds(pid: u32, file: &File, path: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
@@ -260,12 +330,46 @@ pub fn holds(pid: u32, file: &File, path: &Path) -> bool {
         // The link first: it costs no look at the disk, which may hang.
         std::fs::read_link(entry.path()).is_ok_and(|link| link == path)
             && std::fs::metadata(entry.path()).is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()))
-            && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().display()))
-                .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+            && has_lock(pid, &entry.file_name())
     })
 }
 
 /// Names the life of the machine in which start times can be compared.
 pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_is_inherited_by_what_changes_all_else() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mark, of_other) = (mark_of(dir.path()).unwrap(), mark_of(other.path()).unwrap());
+        assert_ne!(mark, of_other);
+        assert_eq!(mark_of(&dir.path().join("nowhere")), None);
+        let mut command = Command::new("setsid");
+        command.args(["sh", "-c", "exec env -i sleep 1000"]);
+        // SAFETY: `carry` makes system calls only.
+        #[expect(unsafe_code, reason = "a child is prepared between fork and exec")]
+        unsafe {
+            command.pre_exec(move || carry(mark));
+        }
+        let mut child = command.spawn().unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let is_sleep =
+            |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| text.starts_with(b"sleep"));
+        while !is_sleep(child.id()) {
+            assert!(std::time::Instant::now() < until);
+        }
+        assert!(carries(child.id(), mark) && !carries(child.id(), of_other));
+        assert!(!carries(std::process::id(), mark), "whoever starts it is not marked");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!carries(child.id(), mark));
+    }
 }

@@ -4,24 +4,27 @@
 //! until it is reaped, and a process that is none is looked at in the moment before it is killed. Never run on macOS; its tests, and the
 //! workers of a build with `--cfg pythond_as_macos`, run on Linux.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitIdStatus};
 use sysinfo::{ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 use tokio::io::ReadBuf;
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::worker::scratch;
+
+pub use rustix::process::Signal;
 
 const ONLY_LINUX: &str = "only Linux has it";
 
@@ -78,6 +81,9 @@ pub fn control_pair() -> io::Result<(Control, Control)> {
     }
     Ok((ours, theirs))
 }
+
+/// The agent's end of what a worker writes to.
+pub type Pipe = tokio::net::unix::pipe::Receiver;
 
 /// Makes a pipe: the end to read from and the end to write to.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -248,6 +254,17 @@ fn raw(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).expect("a process has a positive number")
 }
 
+/// This program, as it was called.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn this_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// Does nothing: a process has the name of its file here, and its arguments say the rest.
+pub fn call_this_process(_: &CStr) {}
+
 // --- other processes ---
 
 /// Kills a process that is no child of ours if it is still the one that was meant. Its number could go to another between the look and
@@ -330,6 +347,30 @@ pub fn environment_entry(pid: u32, prefix: &[u8]) -> Arc<[u8]> {
 pub fn environment_has(pid: u32, entry: &[u8]) -> bool {
     let has = |process: &sysinfo::Process| process.environ().iter().any(|there| there.as_bytes() == entry);
     about(pid, nothing().with_environ(UpdateKind::Always), has).unwrap_or(false)
+}
+
+/// There is no limit here by which a process could be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {}
+
+/// None.
+pub fn mark_of(_: &Path) -> Option<Mark> {
+    None
+}
+
+/// # Errors
+/// Never comes to it.
+pub fn carry(mark: Mark) -> io::Result<()> {
+    match mark {}
+}
+
+pub fn carries(_: u32, mark: Mark) -> bool {
+    match mark {}
+}
+
+/// Who has a lock open cannot be told here.
+pub fn holds_one_in(_: u32, _: &Path) -> bool {
+    false
 }
 
 /// Who has a lock open cannot be told here; its last holder is known by the note beside it.

@@ -31,6 +31,9 @@ pub fn no_process_scan() -> Option<String> {
 #[derive(Debug, Clone, Copy)]
 pub enum Control {}
 
+/// The agent's end of what a worker writes to: nothing comes.
+pub type Pipe = tokio::io::Empty;
+
 /// The agent's end of a control socket at work: there is none.
 pub struct Frames(Control);
 
@@ -52,4 +55,35 @@ impl Frames {
     pub async fn receive<T>(&self, _: impl FnMut(&[u8]) -> Option<T>) -> io::Result<Option<T>> {
         match self.0 {}
     }
+}
+
+// --- other processes ---
+
+/// What a worker elsewhere can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signal(i32);
+
+impl Signal {
+    pub const KILL: Self = Self(9);
+    pub const TERM: Self = Self(15);
+    pub const USR2: Self = Self(12);
+
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+/// Other processes are not looked at, and not ended.
+pub fn kill_if(_: u32, _: impl Fn(u32) -> bool) -> bool {
+    false
+}
+
+/// Resident memory of a process: not known.
+pub fn memory(_: u32) -> Option<u64> {
+    None
+}
+
+/// The state of a process: not known.
+pub fn state(_: u32) -> Option<char> {
+    None
 }

@@ -32,7 +32,7 @@ from time import sleep as _sleep
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from logging.handlers import RotatingFileHandler  # noqa: F401 (see `__getattr__`)
-    from typing import Any
+    from typing import Any, Callable
 
     from pythond.dialects.datakit import Link
 
@@ -48,6 +48,7 @@ _LOG_FILES = 10
 # Made here and not where they are used: a function of `re` takes a worker's first run 60 KB of its own memory.
 _MUST_BE_QUOTED = re.compile(r"(?!%[0-9A-Fa-f]{2})[^A-Za-z0-9._~-]", re.DOTALL)
 _WRITE_PATH = re.compile(r"/v1/write/([^/?#]+)")
+_PRECISION = re.compile(r"[?&]precision=([^&#]*)")
 _URL = re.compile(r"(https?|http\+unix)://(\[[^\]/]*\]|[^:/?#]+)(?::(\d*))?(/?.*)", re.DOTALL)
 _UNSENDABLE = re.compile(r"[^!-~]")
 
@@ -435,8 +436,8 @@ def _percent(found: re.Match[str]) -> str:
 def _encoded(owner: Any, url: str, data: Any) -> tuple[bytes | None, int]:
     """Writes a value as JSON; returns the bytes, or None, and the number of points in them.
 
-    What has no JSON form is said: the number that is NaN or infinite is left out of its point, the point with anything
-    else is refused, and the other points of the list are sent.
+    What has no JSON form is brought into one where that is sensible, else left out of its point, and said either way.
+    A point of which no field is left is refused, and the other points of the list are sent.
     """
     try:
         return json.dumps(data, allow_nan=False).encode("ascii"), len(data) if isinstance(data, (list, tuple)) else 1
@@ -444,57 +445,319 @@ def _encoded(owner: Any, url: str, data: Any) -> tuple[bytes | None, int]:
         reason = _short(error)
     category = _category(url)
     if not isinstance(data, (list, tuple)):
-        _refused(owner, category, 1, 0, f"{type(data).__name__} has no JSON form: {reason}")
-        return None, 0
+        try:
+            return json.dumps(_plain(data), allow_nan=False).encode("ascii"), 1
+        except Exception:
+            _refused(owner, category, 1, 0, f"{type(data).__name__} has no JSON form: {reason}")
+            return None, 0
     kept: list[str] = []
     for index, point in enumerate(data):
         try:
             kept.append(json.dumps(point, allow_nan=False))
+            continue
         except Exception as error:
-            name = point.get("measurement") if isinstance(point, dict) else None
-            label = f"point {index} (`{name}`)" if name else f"point {index}"
-            text = _repaired(point, f"`{name}`")
-            if text is None:
-                _refused(owner, category, 1, 0, f"{label} {_culprit(point)}has no JSON form: {_short(error)}")
-            else:
-                kept.append(text)
+            name, reason = "", _short(error)
+        try:
+            mender = _Mender(owner, url, point)
+            name = mender.name
+            kept.append(json.dumps(mender.mended(), allow_nan=False))
+            continue
+        except _NoForm as error:
+            reason = str(error)
+        except Exception as error:
+            reason = f"has no JSON form: {_short(error)}"
+        label = f"point {index} (`{name}`)" if name else f"point {index}"
+        if _worker is not None:
+            _worker.unfit(owner, category, f"{label} {reason}")
+        else:
+            _refused(owner, category, 1, 0, f"{label} {reason}")
     return (f"[{', '.join(kept)}]".encode("ascii"), len(kept)) if kept else (None, 0)
 
 
-def _repaired(point: Any, label: str) -> str | None:
-    """Writes a point without those of its fields that are NaN or infinite; None if that is not what is wrong."""
-    if not isinstance(point, dict) or not isinstance(point.get("fields"), dict):
-        return None
-    fields = point["fields"]
-    wrong = [key for key, value in fields.items() if _is_no_number(value)]
-    if not wrong or len(wrong) == len(fields):
-        return None
-    try:
-        text = json.dumps(
-            {**point, "fields": {key: value for key, value in fields.items() if key not in wrong}}, allow_nan=False
-        )
-    except Exception:
-        return None
-    for key in wrong:
-        why = f"field `{key}` of {label} is {fields[key]!r:.60}, which JSON has no number for; the field was left out"
-        mylog(why) if _worker is None else _worker.left_out(why)
-    return text
+class _NoForm(Exception):
+    """A value has no form that can be sent; the text goes on where the name of the value ends: `is nan, …`."""
 
 
-def _is_no_number(value: Any) -> bool:
-    return isinstance(value, float) and (value != value or value in (float("inf"), float("-inf")))
+class _WrongKey(_NoForm):
+    """A key is no text, nor anything that can be taken for one."""
 
 
-def _culprit(point: Any) -> str:
-    """Names the part of a point that has no JSON form, for the reader of the log."""
-    for part in ("tags", "fields"):
-        values = point.get(part) if isinstance(point, dict) else None
-        for key, value in values.items() if isinstance(values, dict) else ():
+class _Mender:
+    """Brings one point into a form that JSON has, and says of each key what was done."""
+
+    def __init__(self, owner: Any, url: str, point: Any) -> None:
+        if not _is_table(point):
+            raise _NoForm(f"has no JSON form: it is of type {_kind(point)}; it must be a dict")
+        self._owner = owner
+        self._precision = _precision(url)
+        self._point = {key: point[key] for key in point.keys()}  # noqa: SIM118 (rows of databases iterate over values)
+        self.name = _as_text(self._point.get("measurement"))
+
+    def mended(self) -> dict[Any, Any]:
+        """Returns the point. Raises `_NoForm` where no field of it is left."""
+        point = dict(self._point)
+        for part, value in self._point.items():
+            if part == "fields" and _is_table(value):
+                point[part] = self._fields(value)
+            elif part == "tags" and _is_table(value):
+                point[part] = self._table("tag", value, _tag)
+            elif part == "time":
+                point[part] = self._time(value)
+            elif part == "measurement" and not _is_json(value):
+                point[part] = self.name
+                _changed(
+                    self._owner, part, "", f"measurement `{self.name}` is of type {_kind(value)} and was taken as text"
+                )
+            elif not _is_json(value):
+                del point[part]  # a key that nobody knows
+        return point
+
+    def _fields(self, fields: Any) -> dict[str, Any]:
+        kept = self._table("field", fields, _plain)
+        if fields.keys() and all(value is None for value in kept.values()):
+            raise _NoForm("has no field left; it must have at least one with a value")
+        return kept
+
+    def _table(self, part: str, values: Any, form: Callable[[Any], Any]) -> dict[str, Any]:
+        kept: dict[str, Any] = {}
+        for key in values.keys():  # noqa: SIM118
+            value = values[key]
             try:
-                json.dumps({key: value}, allow_nan=False)
-            except Exception:
-                return f"field `{key}` " if part == "fields" else f"tag `{key}` "
-    return ""
+                name = _key(key)
+            except _NoForm as error:
+                text = f"the key {_shown(key)} of a {part} of `{self.name}` {error}; the {part} was left out"
+                _left_out(self._owner, part, _shown(key), text)
+                continue
+            try:
+                kept[name] = form(value)
+            except _NoForm as error:
+                _left_out(self._owner, part, name, f"{part} `{name}` of `{self.name}` {error}; the {part} was left out")
+                continue
+            if not _is_json(value):
+                what = f"is of type {_kind(value)} and was sent as {_told(kept[name])}"
+                _changed(self._owner, part, name, f"{part} `{name}` of `{self.name}` {what}")
+        return kept
+
+    def _time(self, value: Any) -> Any:
+        if _is_json(value):
+            return value
+        try:
+            time = _time(value, self._precision)
+        except _NoForm as error:
+            _left_out(self._owner, "time", "", f"the time of `{self.name}` {error}; that of the arrival is taken")
+            return None
+        _changed(
+            self._owner, "time", "", f"the time of `{self.name}` is of type {_kind(value)} and was sent as a number"
+        )
+        return time
+
+
+def _changed(owner: Any, part: str, key: str, text: str) -> None:
+    if _worker is None:
+        _say_once(part, key, text)
+    else:
+        _worker.changed(owner, part, key, text)
+
+
+def _left_out(owner: Any, part: str, key: str, text: str) -> None:
+    if _worker is None:
+        _say_once(part, key, text)
+    else:
+        _worker.left_out(owner, part, key, text)
+
+
+def _say_once(part: str, key: str, text: str) -> None:
+    """Writes to the log of this file alone what the agent's worker says elsewhere: once for each line and key."""
+    place = _place()
+    what = (place, part, key)
+    if what not in _said and len(_said) < _MOST_SAID:
+        _said.add(what)
+        mylog("%s%s", text, place)
+
+
+_said: set[tuple[str, str, str]] = set()
+_MOST_SAID = 1000
+# Of lists and tables within each other; the agent takes no more than 127.
+_DEEPEST = 100
+# In nanoseconds.
+_PRECISIONS = {"n": 1, "u": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+        return True
+    except Exception:
+        return False
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (hasattr(value, "keys") and hasattr(value, "__getitem__"))
+
+
+def _plain(value: Any, holders: tuple[int, ...] = ()) -> Any:
+    """Returns a value in a form that JSON has: numbers as numbers, what reads like text as text. Raises `_NoForm`."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    try:
+        if isinstance(value, (int, float)):
+            _finite(float(value), value)
+            return value
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return bytes(value).decode("utf-8", "replace")
+        if isinstance(value, (list, tuple, set, frozenset)) or _is_table(value):
+            return _plain_within(value, holders)
+        return _plain_object(value, holders)
+    except _NoForm:
+        raise
+    except OverflowError as error:
+        raise _NoForm("is larger than any number that a point can hold") from error
+    except Exception as error:  # raised by the object itself
+        raise _NoForm(
+            f"is of type {_kind(value)} and cannot be read: {type(error).__name__}: {_short(error)}"
+        ) from error
+
+
+def _plain_within(value: Any, holders: tuple[int, ...]) -> Any:
+    """Returns a list or a table; what has no form in it becomes null, so that the others keep their places."""
+    if id(value) in holders:
+        raise _NoForm("holds itself")
+    if len(holders) >= _DEEPEST:
+        raise _NoForm(f"is nested deeper than {_DEEPEST} levels")
+    inner = (*holders, id(value))
+
+    def one(part: Any) -> Any:
+        try:
+            return _plain(part, inner)
+        except _NoForm:
+            if isinstance(part, (list, tuple, set, frozenset)) or _is_table(part):
+                raise
+            return None
+
+    if not _is_table(value):
+        return [one(part) for part in value]
+    try:
+        return {_key(key): one(value[key]) for key in value.keys()}  # noqa: SIM118
+    except _WrongKey as error:
+        raise _NoForm(f"has a key that {error}") from error
+
+
+def _plain_object(value: Any, holders: tuple[int, ...]) -> Any:
+    import enum
+
+    cls = type(value)
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, holders)
+    if hasattr(cls, "dtype") and hasattr(cls, "tolist"):  # numpy: its own way says what it is
+        plain = value.tolist()
+        if plain is value:
+            raise _NoForm(f"is of type {_kind(value)}, which no point can hold")
+        return _plain(plain, holders)
+    if hasattr(cls, "__len__") and hasattr(cls, "__iter__"):
+        return _plain_within([*value], holders)
+    if hasattr(cls, "__index__"):
+        return int(value.__index__())
+    if hasattr(cls, "__float__") and not isinstance(value, complex):  # which has it on old Pythons, and raises
+        return _finite(float(value), value)
+    if hasattr(cls, "isoformat"):
+        return str(value.isoformat())
+    if hasattr(cls, "total_seconds"):
+        return _finite(float(value.total_seconds()), value)
+    if hasattr(cls, "__fspath__"):
+        return _plain(value.__fspath__(), holders)
+    if isinstance(value, BaseException):
+        return f"{_kind(value)}: {value}"
+    # A class that says how it reads: a UUID, an address.
+    if any("__str__" in vars(base) for base in cls.__mro__[:-1]):
+        return str(value)
+    raise _NoForm(f"is of type {_kind(value)}, which no point can hold")
+
+
+def _finite(number: float, value: Any) -> float:
+    if number != number or number in (float("inf"), float("-inf")):
+        raise _NoForm(f"is {_shown(value)}, which no point can hold")
+    return number
+
+
+def _tag(value: Any) -> Any:
+    """Returns the value of a tag, which is text. Raises `_NoForm`."""
+    if isinstance(value, str):
+        return value
+    import enum
+
+    if value is None or isinstance(value, (int, float)):
+        return _plain(value)  # the agent takes numbers as text, and says so
+    while isinstance(value, enum.Enum):
+        value = value.value
+    plain = _plain(value)
+    if not isinstance(plain, (int, float)):
+        return plain
+    # As exact as it is: the `1.50` of a Decimal is no 1.5.
+    return str(plain if hasattr(type(value), "tolist") else value)
+
+
+def _key(key: Any) -> str:
+    """Returns a key as JSON has it. Raises `_NoForm`."""
+    if isinstance(key, str):
+        return key
+    try:
+        plain = _plain(key)
+    except _NoForm as error:
+        raise _WrongKey(str(error)) from error
+    if isinstance(plain, (list, dict)):
+        raise _WrongKey(f"is of type {_kind(key)}; it must be text")
+    return plain if isinstance(plain, str) else str(json.dumps(plain))
+
+
+def _time(value: Any, precision: int) -> Any:
+    """Returns a time as a number: a `datetime` without a zone is local. Raises `_NoForm`."""
+    import datetime
+
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        value = datetime.datetime(value.year, value.month, value.day)
+    if not isinstance(value, datetime.datetime):
+        return _plain(value)
+    try:
+        since = value.astimezone(datetime.timezone.utc) - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+        ns = (since.days * 86400 + since.seconds) * 10**9 + since.microseconds * 1000
+    except Exception as error:
+        raise _NoForm(f"is {_shown(value)}, which is no moment: {_short(error)}") from error
+    return ns // precision if ns % precision == 0 else ns / precision
+
+
+def _precision(url: str) -> int:
+    found = _PRECISION.search(url)
+    return _PRECISIONS.get(found.group(1), 1) if found else 1
+
+
+def _as_text(value: Any) -> str:
+    """Returns a measurement as text, an empty one where there is none."""
+    if value is None:
+        return ""
+    try:
+        plain = _plain(value)
+    except _NoForm:
+        plain = _shown(value)
+    return plain if isinstance(plain, str) else str(plain)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.60}"
+    except Exception:
+        return f"a {_kind(value)}"
+
+
+def _told(plain: Any) -> str:
+    if isinstance(plain, str):
+        return f"text: `{plain:.60}`"
+    if isinstance(plain, (list, dict)):
+        return "JSON text, with null for what has no form"
+    return json.dumps(plain) if plain is None or isinstance(plain, bool) else f"the number {plain!r:.60}"
 
 
 def _short(error: BaseException) -> str:
@@ -525,7 +788,8 @@ def _send(owner: Any, method: str, url: str, body: bytes, points: int, content_t
         headers = {"Content-Type": content_type} if content_type else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        status, text = _deliver(target, method, path, body, headers, _budget(owner))
+        status, text, repaired = _deliver(target, method, path, body, headers, _budget(owner))
+        _tell_repaired(owner, repaired)
         if not 200 <= status < 300:
             _refused(owner, category, 0, status, text, f"{method} {url}: ")
     return text if status else ""
@@ -569,25 +833,35 @@ def _budget(owner: Any) -> float:
     return seconds if 0 < seconds < float("inf") else _DEFAULT_BUDGET
 
 
+def _tell_repaired(owner: Any, header: str) -> None:
+    """Says what another agent of ours has changed in what it took."""
+    try:
+        for one in json.loads(header or "[]"):
+            _changed(owner, str(one["kind"]), str(one["key"]), str(one["what"]))
+    except (ValueError, KeyError, TypeError):
+        return  # of another version
+
+
 def _deliver(
     target: tuple[str, str, int], method: str, path: str, body: bytes, headers: dict[str, str], budget: float
-) -> tuple[int, str]:
+) -> tuple[int, str, str]:
     """Sends a request over the network, again while the receiver is down or busy; returns status and text, or 0 and
-    the reason. The rule is that of `pythond.client`, which this file must do without."""
+    the reason, and what the receiver says that it changed. The rule is that of `pythond.client`, which this file must
+    do without."""
     deadline = _monotonic() + budget
     tries = 0
     while True:
-        status, text, retry_after = _once(target, method, path, body, headers)
+        status, text, retry_after, repaired = _once(target, method, path, body, headers)
         pause = retry_after if retry_after is not None else min(0.1 * 2.0 ** min(tries, 16), 5.0)
         if status not in (0, 429, 503) or _monotonic() + pause > deadline:
-            return status, text
+            return status, text, repaired
         _sleep(pause)
         tries += 1
 
 
 def _once(
     target: tuple[str, str, int], method: str, path: str, body: bytes, headers: dict[str, str]
-) -> tuple[int, str, float | None]:
+) -> tuple[int, str, float | None, str]:
     """Sends a request once, over the connection that this thread keeps to the target."""
     from http.client import HTTPException
 
@@ -607,13 +881,14 @@ def _once(
             after = answer.getheader("Retry-After") or ""
             if answer.will_close:
                 connections.pop(target).close()
-            return answer.status, text, float(after) if after.isdigit() else None
+            repaired = answer.getheader("X-Pythond-Repaired") or ""
+            return answer.status, text, float(after) if after.isdigit() else None, repaired
         except (OSError, HTTPException, ValueError) as error:
             if target in connections:
                 connections.pop(target).close()
             # The receiver may close a kept connection at any time; a new one tells.
             if not reused or isinstance(error, TimeoutError):
-                return 0, f"not delivered: {type(error).__name__}: {error}", None
+                return 0, f"not delivered: {type(error).__name__}: {error}", None, ""
 
 
 def _connect(target: tuple[str, str, int]) -> Any:

@@ -1,0 +1,1 @@
+"""The package that netdata's python.d modules import, written anew for pythond."""

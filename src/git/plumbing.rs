@@ -1,0 +1,139 @@
+//! What a pull needs of git: the seam behind which the `git` program and libgit2 stand.
+//!
+//! `store` decides what to ask for and when a store is given up, `export` what becomes of a tree. Neither knows who does the work.
+
+use std::fs;
+use std::path::Path;
+
+use super::fault::{Asked, Failure};
+use super::libgit2::{self, Libgit2};
+use super::store::Commit;
+use super::system::{self, System};
+use crate::code::Code;
+use crate::config::repos::Transport;
+use crate::config::{Diagnostic, quantity};
+
+/// What stands for all branches at a fetch.
+pub const ALL_BRANCHES: &str = "refs/heads/*";
+/// Bytes of all paths of a commit that are listed; those of a hundred thousand files fit.
+pub const LISTING: usize = 64 << 20;
+/// A store may hold this many times what one commit may.
+const STORE_FACTOR: u64 = 8;
+
+/// One store and the server that it is filled from.
+pub trait Plumbing {
+    /// The server. Nothing is sent before it is asked for something.
+    fn server(&self) -> Result<Box<dyn Server + '_>, Failure>;
+
+    /// The commit that a name or an id stands for; a store that has none is damaged.
+    fn commit_id(&self, name: &str) -> Result<String, Failure>;
+
+    fn commit(&self, id: &str) -> Result<Commit, Failure>;
+
+    /// Everything in the tree of a commit but its folders, or in one folder of it; `None`: there is no such folder.
+    fn tree(&self, commit: &str, subdir: Option<&str>) -> Result<Option<Vec<TreeEntry>>, Failure>;
+
+    fn blobs(&self) -> Result<Box<dyn Blobs + '_>, Failure>;
+
+    /// Says whether `before` is no ancestor of `id`. True only when it is certain: where the fetched history does not reach far enough,
+    /// nobody knows.
+    fn is_rewritten(&self, before: &str, id: &str) -> bool;
+
+    /// Puts the packs together and drops what nothing leads to. That it fails costs nothing but space.
+    fn gather(&self);
+}
+
+/// A server as far as a pull speaks with it.
+pub trait Server {
+    /// Those of these refs that there are, as `(id, name)`; `^{}` behind the name of a tag stands for what it points to.
+    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, Failure>;
+
+    /// The names of all branches, without `refs/heads/`.
+    fn branches(&mut self) -> Result<Vec<String>, Failure>;
+
+    /// Fetches a ref, a commit or [`ALL_BRANCHES`] into a ref of the store; a depth of 0 is the whole history.
+    fn fetch(&mut self, source: &str, target: &str, depth: u32) -> Result<(), NotFetched>;
+}
+
+/// Why a fetch brought nothing.
+pub enum NotFetched {
+    /// The server does not hand out this source, or not with this depth.
+    Unavailable(Failure),
+    Failed(Failure),
+}
+
+impl From<Failure> for NotFetched {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// A line of a tree, as it stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeEntry {
+    pub mode: u32,
+    pub id: String,
+    /// Bytes of a file or link; 0 for others.
+    pub size: u64,
+    /// From the root of what was listed.
+    pub path: Vec<u8>,
+}
+
+/// What takes the bytes of a file, and may be unable to.
+pub type Take<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>;
+
+/// The contents of files.
+pub trait Blobs {
+    /// Hands out a blob in pieces.
+    ///
+    /// # Errors
+    /// What `take` says; and a damaged store, also where the blob has another size.
+    fn copy(&mut self, id: &str, size: u64, take: Take<'_>) -> Result<(), Failure>;
+}
+
+/// Makes an empty bare store.
+///
+/// # Errors
+/// What is wrong with the disk or with the program.
+pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
+    match asked.repo.transport {
+        Transport::Libgit2 => libgit2::init(asked, path),
+        Transport::System => system::init(asked, path),
+    }
+}
+
+/// Opens a store: the only list of transports.
+///
+/// # Errors
+/// The store is damaged.
+pub fn open<'a>(asked: &'a Asked<'a>, path: &Path) -> Result<Box<dyn Plumbing + 'a>, Failure> {
+    match asked.repo.transport {
+        Transport::Libgit2 => Ok(Box::new(Libgit2::open(asked, path)?)),
+        Transport::System => Ok(Box::new(System::new(asked, path))),
+    }
+}
+
+/// A commit whose list of files has no end in sight.
+pub fn endless(commit: &str) -> Failure {
+    let commit = commit.get(..7).unwrap_or(commit);
+    let message = format!("commit {commit} cannot be used: the list of its files is too long");
+    Failure::fault(Diagnostic::error(Code::CommitTooLarge, message))
+}
+
+/// Says why a store of so many bytes must not grow any more.
+pub fn too_large(asked: &Asked<'_>, bytes: u64) -> Option<String> {
+    let most = asked.repo.max_size.saturating_mul(STORE_FACTOR);
+    (bytes > most).then(|| {
+        format!(
+            "`{}` is too large: its store grew beyond {}, which is {STORE_FACTOR} times `max_size`",
+            asked.repo.url.as_str(),
+            quantity::show_size(most)
+        )
+    })
+}
+
+/// Bytes of all packs of a store, half-written ones too.
+pub fn pack_bytes(store: &Path) -> u64 {
+    let entries = fs::read_dir(store.join("objects/pack")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+}

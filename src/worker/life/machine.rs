@@ -1,0 +1,447 @@
+//! The machine itself: which input leads where, and what it orders.
+
+use std::time::{Duration, Instant};
+
+use super::breaker::{Breaker, Delay};
+use super::chance::Chance;
+use super::jobs::{Jobs, Pace};
+use super::limits::{Limits, in_words};
+use super::recycling::Recycling;
+use super::states::{Failure, Fault, Input, Order, State, Step};
+use super::stops::{self, ASK_MORE, AfterStop};
+use crate::config::Restart;
+
+/// The life of one worker, over all its incarnations.
+#[derive(Debug)]
+pub struct Life {
+    pub(super) limits: Limits,
+    pub(super) state: State,
+    pub(super) since: Instant,
+    /// When the present state ends by itself.
+    pub(super) deadline: Option<Instant>,
+    pub(super) jobs: Jobs,
+    pub(super) last_activity: Instant,
+    /// When this incarnation was ready.
+    ready_at: Option<Instant>,
+    had_good_run: bool,
+    /// The order to start it has brought a process.
+    is_spawned: bool,
+    pub(super) recycling: Recycling,
+    slowest_spawn: Duration,
+    slowest_load: Duration,
+    /// What ended or will end this incarnation, if it is known before the end.
+    pub(super) cause: Option<Failure>,
+    fatal_is_permanent: bool,
+    pub(super) after_stop: AfterStop,
+    /// The last failure; stands until a run goes well.
+    pub(super) failure: Option<Failure>,
+    breaker: Breaker,
+    pub(super) restarts: u64,
+    chance: Chance,
+}
+
+impl Life {
+    /// A worker that has not run yet; `seed` spreads the backoff of several.
+    pub fn new(limits: Limits, seed: u64, now: Instant) -> Self {
+        Self {
+            limits,
+            state: State::Waiting,
+            since: now,
+            deadline: None,
+            jobs: Jobs::default(),
+            last_activity: now,
+            ready_at: None,
+            had_good_run: false,
+            is_spawned: false,
+            recycling: Recycling::default(),
+            slowest_spawn: Duration::ZERO,
+            slowest_load: Duration::ZERO,
+            cause: None,
+            fatal_is_permanent: false,
+            after_stop: AfterStop::Fail,
+            failure: None,
+            breaker: Breaker::new(now),
+            restarts: 0,
+            chance: Chance::new(seed),
+        }
+    }
+
+    /// Adds to the failure what became known after it, such as the place of a hang.
+    pub fn explain(&mut self, more: &str) {
+        if let Some(failure) = self.cause.as_mut().or(self.failure.as_mut()) {
+            failure.why.push_str(more);
+        }
+    }
+
+    /// Applies other limits from the next step on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Shortens the steps of a stop, also of one under way, so that all of them fit into `within`.
+    pub fn hurry(&mut self, within: Duration, now: Instant) {
+        let under_way = match self.state {
+            State::Stopping(step) => Some(step),
+            _ => None,
+        };
+        if let Some(longest) = stops::hurry(&mut self.limits, within, under_way) {
+            self.deadline = self.deadline.map(|deadline| deadline.min(now + longest));
+        }
+    }
+
+    /// Takes what happened and says what is to be done.
+    pub fn step(&mut self, now: Instant, input: Input) -> Vec<Order> {
+        match input {
+            Input::Slot if self.state == State::Waiting => self.begin(now),
+            Input::Spawned if self.state == State::Spawning => {
+                self.is_spawned = true;
+                let limit = self.limits.spawn.max(self.slowest_spawn.saturating_mul(3));
+                self.enter(State::Spawning, now, Some(now + limit))
+            }
+            // It was given up before it was there.
+            Input::Spawned if !self.is_spawned && self.has_process() => {
+                self.is_spawned = true;
+                self.go_to(Step::Kill, now)
+            }
+            Input::NotSpawned { why, permanent } => {
+                self.cause = Some(Failure { fault: Fault::NotStarted, why });
+                self.fatal_is_permanent = permanent;
+                self.over(now)
+            }
+            Input::Hello if self.state == State::Spawning => {
+                self.last_activity = now;
+                self.slowest_spawn = self.slowest_spawn.max(now.saturating_duration_since(self.since));
+                let limit = self.limits.load.max(self.slowest_load.saturating_mul(3));
+                self.enter(State::Loading, now, Some(now + limit))
+            }
+            Input::Ready if self.state == State::Loading => self.ready(now),
+            Input::Jobs { set, gone } if self.has_process() => self.jobs_changed(set, &gone, now),
+            Input::JobWaits(job) => {
+                self.jobs.waits(job, true);
+                self.without_due_jobs(now)
+            }
+            Input::Rest(until) if self.state == State::Idle && !self.jobs.is_due() => {
+                self.after_stop = AfterStop::Rest(until);
+                self.go_to(Step::Ask, now)
+            }
+            Input::JobReady(job) => {
+                self.jobs.waits(job, false);
+                self.last_activity = self.last_activity.max(now);
+                Vec::new()
+            }
+            Input::NextRun(job, after) => {
+                self.jobs.next_run(job, now.checked_add(after));
+                Vec::new()
+            }
+            Input::RunBegan(job) => self.run_began_at(job, now),
+            Input::RunEnded { job, ok } => self.run_ended(job, ok, now),
+            Input::Activity => {
+                self.last_activity = self.last_activity.max(now);
+                Vec::new()
+            }
+            Input::Fatal { why, permanent } => {
+                self.cause = Some(Failure { fault: Fault::NotLoaded, why });
+                self.fatal_is_permanent = permanent;
+                if matches!(self.state, State::Spawning | State::Loading) {
+                    // It ends by itself; one that does not is helped.
+                    self.deadline = Some(now + self.limits.term);
+                }
+                Vec::new()
+            }
+            Input::Exited { why, clean } => {
+                let clean = clean && self.cause.is_none();
+                // What was known before (hung, fatal) explains more than how it ended.
+                self.cause.get_or_insert(Failure { fault: Fault::Died, why });
+                if self.after_stop == AfterStop::Fail && self.stays_ended(clean) {
+                    return self.ended(clean, now);
+                }
+                self.over(now)
+            }
+            Input::TooLarge { why } => {
+                if self.ready_at.is_some() {
+                    self.recycling.ask(why);
+                }
+                self.recycle_between_runs(now)
+            }
+            Input::Leaves { why } => self.leaves(why, now),
+            Input::ControlLost => match self.state {
+                State::Spawning | State::Loading | State::Idle | State::Running | State::Overdue => {
+                    self.end(Fault::Died, "closed its control socket".to_owned(), Step::Term, now)
+                }
+                _ => Vec::new(),
+            },
+            Input::Tick => self.tick(now),
+            Input::Held(by) => {
+                self.deadline = self.deadline.map(|deadline| deadline + by);
+                self.last_activity = (self.last_activity + by).min(now);
+                self.jobs.held(by, now);
+                Vec::new()
+            }
+            Input::Stop => self.stop(AfterStop::Stay, State::Stopped, now),
+            Input::Restart => self.stop(AfterStop::Restart, State::Waiting, now),
+            // It comes back as soon as it is gone.
+            Input::Changed if self.goes_to_rest() => {
+                self.after_stop = AfterStop::Rest(now);
+                Vec::new()
+            }
+            Input::Changed if self.waits_without_process() => {
+                self.breaker.forgive(now);
+                self.enter(State::Waiting, now, None)
+            }
+            Input::Slot
+            | Input::Spawned
+            | Input::Hello
+            | Input::Ready
+            | Input::Jobs { .. }
+            | Input::Rest(_)
+            | Input::Changed => Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, now: Instant) -> Vec<Order> {
+        self.jobs = Jobs::default();
+        self.ready_at = None;
+        self.had_good_run = false;
+        self.recycling = Recycling::default();
+        self.cause = None;
+        self.fatal_is_permanent = false;
+        self.after_stop = AfterStop::Fail;
+        self.last_activity = now;
+        self.is_spawned = false;
+        self.enter(State::Spawning, now, Some(now + self.limits.pending));
+        vec![Order::Spawn]
+    }
+
+    fn ready(&mut self, now: Instant) -> Vec<Order> {
+        self.slowest_load = self.slowest_load.max(now.saturating_duration_since(self.since));
+        self.ready_at = Some(now);
+        self.last_activity = now;
+        self.recycling = Recycling::of(&self.limits, self.chance.share(), now);
+        self.enter(State::Idle, now, None)
+    }
+
+    fn jobs_changed(&mut self, set: Vec<(usize, Duration)>, gone: &[usize], now: Instant) -> Vec<Order> {
+        self.last_activity = self.last_activity.max(now);
+        let was_at_rest = self.jobs.rest();
+        // A number that goes and comes is another job.
+        self.jobs.forget(gone);
+        self.jobs.set(set);
+        if !was_at_rest && self.jobs.rest() && matches!(self.state, State::Running | State::Overdue) {
+            self.enter(State::Idle, now, None);
+        }
+        self.without_due_jobs(now)
+    }
+
+    /// A worker in which nothing has to run is not overdue for want of runs.
+    fn without_due_jobs(&mut self, now: Instant) -> Vec<Order> {
+        if self.state == State::Overdue && self.jobs.rest() && !self.jobs.is_due() {
+            self.enter(State::Idle, now, None);
+        }
+        self.recycle_between_runs(now)
+    }
+
+    fn run_began_at(&mut self, job: usize, now: Instant) -> Vec<Order> {
+        self.last_activity = now;
+        let was_without_a_run = self.jobs.rest();
+        self.jobs.began(job, now);
+        if self.state == State::Idle || (self.state == State::Overdue && was_without_a_run) {
+            return self.enter(State::Running, now, None);
+        }
+        Vec::new()
+    }
+
+    fn run_ended(&mut self, job: usize, ok: bool, now: Instant) -> Vec<Order> {
+        self.last_activity = now;
+        self.jobs.ended(job);
+        if ok {
+            self.had_good_run = true;
+            self.failure = None;
+            self.breaker.run_went_well(now);
+        }
+        if self.jobs.rest() && matches!(self.state, State::Running | State::Overdue) {
+            self.enter(State::Idle, now, None);
+        }
+        self.recycling.count_run();
+        self.look_for_recycling(now);
+        let others_run = matches!(self.state, State::Running | State::Overdue);
+        if others_run && self.recycling.is_due() {
+            // With several jobs there may be no moment without a run: no new one begins, and those under way may end.
+            return self.ask_to_recycle(self.limits.run_timeout.unwrap_or(self.limits.silence_min), now);
+        }
+        self.recycle_between_runs(now)
+    }
+
+    fn look_for_recycling(&mut self, now: Instant) {
+        let age = self.ready_at.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready));
+        self.recycling.look(age, now);
+    }
+
+    fn recycle_between_runs(&mut self, now: Instant) -> Vec<Order> {
+        let is_between = self.jobs.rest() && matches!(self.state, State::Idle | State::Overdue);
+        if is_between && self.recycling.is_due() {
+            return self.ask_to_recycle(self.limits.stop_grace, now);
+        }
+        Vec::new()
+    }
+
+    /// One that leaves to be replaced has not failed; one that has hardly begun has, or it would come and go without a pause.
+    fn leaves(&mut self, why: String, now: Instant) -> Vec<Order> {
+        let is_old = |ready: Instant| now.saturating_duration_since(ready) >= self.limits.backoff_first;
+        let is_up = matches!(self.state, State::Idle | State::Running | State::Overdue);
+        if !is_up || !self.ready_at.is_some_and(is_old) {
+            return Vec::new();
+        }
+        self.recycling.ask(why);
+        self.after_stop = AfterStop::Recycle;
+        self.enter(State::Stopping(Step::Ask), now, Some(now + ASK_MORE))
+    }
+
+    fn ask_to_recycle(&mut self, grace: Duration, now: Instant) -> Vec<Order> {
+        self.after_stop = AfterStop::Recycle;
+        self.enter(State::Stopping(Step::Ask), now, Some(now + grace + ASK_MORE));
+        vec![Order::Ask(grace)]
+    }
+
+    fn tick(&mut self, now: Instant) -> Vec<Order> {
+        let due = self.deadline.is_some_and(|deadline| deadline <= now);
+        match self.state {
+            State::Spawning | State::Loading if due && self.cause.is_some() => self.go_to(Step::Kill, now),
+            State::Spawning if due => {
+                let limit = if self.is_spawned { self.limits.spawn } else { self.limits.pending };
+                let why = format!("did not start within {}", in_words(limit));
+                self.end(Fault::NotStarted, why, Step::Kill, now)
+            }
+            State::Loading if due => {
+                let why = format!("was still loading after {}", in_words(self.limits.load));
+                self.end(Fault::NotLoaded, why, Step::Dump, now)
+            }
+            State::Idle | State::Running | State::Overdue => self.watch(now),
+            State::Unkillable if due => {
+                self.deadline = Some(now + self.limits.recheck);
+                vec![Order::Kill]
+            }
+            State::Stopping(step) if due => self.escalate(step, now),
+            State::Resting | State::Backoff | State::Blocked | State::Tripped if due => {
+                if self.state == State::Tripped {
+                    self.breaker.half_open();
+                }
+                self.enter(State::Waiting, now, None)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Looks for runs that last too long, for silence, and between two runs for one that does not begin.
+    fn watch(&mut self, now: Instant) -> Vec<Order> {
+        if self.jobs.rest() {
+            self.look_for_recycling(now);
+            if self.recycling.is_due() {
+                return self.recycle_between_runs(now);
+            }
+        }
+        match self.jobs.pace(self.last_activity, &self.limits, now) {
+            Pace::Hung(why) => self.end(Fault::Hung, why, Step::Dump, now),
+            Pace::Late if self.state != State::Overdue => self.enter(State::Overdue, now, None),
+            Pace::Late | Pace::Fine => Vec::new(),
+        }
+    }
+
+    /// Ends the incarnation because of a fault of its own.
+    fn end(&mut self, fault: Fault, why: String, step: Step, now: Instant) -> Vec<Order> {
+        self.cause = Some(Failure { fault, why });
+        self.after_stop = AfterStop::Fail;
+        self.go_to(step, now)
+    }
+
+    fn stop(&mut self, after: AfterStop, without_process: State, now: Instant) -> Vec<Order> {
+        if self.state == State::Stopped && after == AfterStop::Stay {
+            return Vec::new();
+        }
+        if !self.has_process() {
+            self.breaker.forgive(now);
+            return self.enter(without_process, now, None);
+        }
+        self.after_stop = after;
+        match self.state {
+            State::Stopping(Step::Ask) => {
+                // A replacement may have been given far more time than a stop.
+                let longest = now + self.limits.stop_grace + ASK_MORE;
+                self.deadline = self.deadline.map(|deadline| deadline.min(longest));
+                Vec::new()
+            }
+            State::Stopping(_) | State::Unkillable => Vec::new(),
+            State::Spawning => self.go_to(Step::Kill, now),
+            _ => self.go_to(Step::Ask, now),
+        }
+    }
+
+    fn escalate(&mut self, step: Step, now: Instant) -> Vec<Order> {
+        match step.stronger() {
+            Some(step) => self.go_to(step, now),
+            None => self.enter(State::Unkillable, now, Some(now + self.limits.recheck)),
+        }
+    }
+
+    fn go_to(&mut self, step: Step, now: Instant) -> Vec<Order> {
+        let (order, wait) = step.order(&self.limits);
+        self.enter(State::Stopping(step), now, Some(now + wait));
+        vec![order]
+    }
+
+    /// The process is gone: what now?
+    fn over(&mut self, now: Instant) -> Vec<Order> {
+        let cause = self.cause.take();
+        self.jobs = Jobs::default();
+        match self.after_stop {
+            AfterStop::Stay => return self.enter(State::Stopped, now, None),
+            AfterStop::Restart => {
+                self.restarts += 1;
+                self.breaker.forgive(now);
+                return self.enter(State::Waiting, now, None);
+            }
+            AfterStop::Recycle => {
+                self.restarts += 1;
+                return self.enter(State::Waiting, now, None);
+            }
+            AfterStop::Rest(until) => return self.enter(State::Resting, now, Some(until)),
+            AfterStop::Fail => {}
+        }
+        self.failure = cause;
+        if self.fatal_is_permanent {
+            return self.enter(State::Blocked, now, Some(now + self.limits.probe));
+        }
+        self.restarts += 1;
+        let is_old = |ready: Instant| now.saturating_duration_since(ready) >= self.limits.steady;
+        let is_steady = self.had_good_run && self.ready_at.is_some_and(is_old);
+        match self.breaker.fails(is_steady, &self.limits, &mut self.chance, now) {
+            Delay::Backoff(pause) => self.enter(State::Backoff, now, Some(now + pause)),
+            Delay::Tripped(open) => self.enter(State::Tripped, now, Some(now + open)),
+        }
+    }
+
+    /// Says whether the settings leave a worker that ended by itself as it is; one that could not be loaded waits for a change anyway.
+    fn stays_ended(&self, clean: bool) -> bool {
+        match self.limits.restart {
+            Restart::Always => false,
+            Restart::OnFailure => clean,
+            Restart::Never => !self.fatal_is_permanent,
+        }
+    }
+
+    fn ended(&mut self, clean: bool, now: Instant) -> Vec<Order> {
+        let cause = self.cause.take();
+        self.jobs = Jobs::default();
+        self.failure = if clean { None } else { cause };
+        if !clean {
+            self.explain("; not started again, for `restart = \"never\"`");
+        }
+        self.enter(State::Ended, now, None)
+    }
+
+    fn enter(&mut self, state: State, now: Instant, deadline: Option<Instant>) -> Vec<Order> {
+        self.state = state;
+        self.since = now;
+        self.deadline = deadline;
+        Vec::new()
+    }
+}

@@ -1,0 +1,1 @@
+"""Stands for CERN's settings."""

@@ -1,0 +1,1 @@
+"""Stands for what newer Pythons have no more."""

@@ -1,0 +1,5 @@
+"""Stands for what newer Pythons have no more."""
+
+
+class StrictVersion(str):
+    """Nobody compares it here."""

@@ -1,0 +1,1 @@
+"""Stands for psycopg2, which nobody calls here."""

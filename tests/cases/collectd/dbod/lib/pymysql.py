@@ -1,0 +1,1 @@
+"""Stands for pymysql, which nobody calls here."""

@@ -1,0 +1,1 @@
+"""Stands for requests, which nobody calls here."""

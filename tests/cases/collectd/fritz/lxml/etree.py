@@ -1,0 +1,5 @@
+"""Stands for the module."""
+
+
+class XMLSyntaxError(SyntaxError):
+    pass

@@ -1,0 +1,5 @@
+"""What a query may raise."""
+
+
+class DNSException(Exception):
+    """No answer."""

@@ -1,0 +1,1 @@
+raise ImportError("it is off, so nobody imports it")
