@@ -1,7 +1,11 @@
 """The life of a job: check, create, runs, failures, ways; with a fake host."""
 
+import builtins
+import threading
+
 import pytest
 
+from fake_host import FakeHost, load
 from netdata.conftest import HEAD, SERVICE
 from pythond import loader
 from pythond.dialects import NotYet, netdata
@@ -131,6 +135,60 @@ def test_the_first_way_that_finds_something_runs(lab, needs_yaml, capfd):
     job.run()
     assert lab.host.rows[0][0].tags["job"] == "sock"
     assert "unhandled exception : ValueError('boom')" in capfd.readouterr().err
+
+
+def test_a_way_that_cannot_be_made_is_told_though_another_runs(lab, needs_yaml):
+    lab.module(
+        """
+        def __init__(self, configuration=None, name=None):
+            SimpleService.__init__(self, configuration=configuration, name=name)
+            self.order, self.definitions = ORDER, CHARTS
+            if configuration.get("boom"): raise ValueError("boom")
+        def get_data(self): return {"v": 1}
+        """,
+        head=SERVICE,
+        conf="bad: {name: local, boom: yes}\ngood: {name: local}\n",
+    )
+    job = lab.job("netdata.m:local")
+    job.check()
+    assert job.title == "by good"
+    assert [(one[0], one[1], one[3]) for one in lab.host.warnings] == [
+        ("PD0203", "job `bad` cannot be made: ValueError('boom')", 1)
+    ]
+
+
+def test_two_jobs_that_load_their_module_at_once_get_one_each(lab, needs_yaml):
+    lab.module("", head="import builtins\nbuiltins.gate_of_m()\n" + SERVICE + "    " + GOOD, conf="a: {}\nb: {}\n")
+    began, is_other_in, made, hosts = threading.Event(), threading.Event(), [], []
+
+    def gate():
+        # The second load, if it gets here while the first one has not ended, stays until that has.
+        if not began.is_set():
+            began.set()
+            is_other_in.wait(1)
+        elif not made:
+            is_other_in.set()
+            first.join(10)
+
+    def load_one(name, after):
+        after.wait(10)
+        hosts.append(FakeHost({"dirs": [str(lab.folder)]}))
+        made.append(load(netdata, units[name], hosts[-1])._ways[0]._load())
+
+    builtins.gate_of_m = gate
+    try:
+        units, _, _ = lab.listed()
+        ready = threading.Event()
+        ready.set()
+        first = threading.Thread(target=load_one, args=("netdata.m:a", ready))
+        second = threading.Thread(target=load_one, args=("netdata.m:b", began))
+        for one in (first, second):
+            one.start()
+        for one in (first, second):
+            one.join(20)
+    finally:
+        del builtins.gate_of_m
+    assert len(made) == 2 and made[0] is not made[1], "one of them got the other's, half run"
 
 
 def test_where_no_way_finds_anything_each_is_named(lab, needs_yaml):

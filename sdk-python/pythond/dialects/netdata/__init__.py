@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from pythond import codes, loader
 from pythond.dialects.netdata import job_confs
@@ -34,6 +35,8 @@ SAMPLE: str | None = os.path.join(os.path.dirname(os.path.abspath(__file__)), "s
 
 _DEFAULT_GC = 300.0
 _sweeper: Sweeper | None = None
+# By module. It is run anew for each of its ways, in their jobs' threads, and known under one name meanwhile.
+_importing: dict[str, threading.RLock] = {}
 
 
 def list(given: Unit, host: Host) -> Listing:  # the window's name
@@ -135,7 +138,8 @@ def _read_jobs(
 def _imported(module: ModuleFile, unit: Unit) -> ModuleType:
     """Returns the module, run anew. Raises `loader.Failure`."""
     try:
-        made = loader.run_as(f"pythond_{module.name}", module.path, unit.files)
+        with _importing.setdefault(module.path, threading.RLock()):
+            made = loader.run_as(f"pythond_{module.name}", module.path, unit.files)
     except BaseException as error:
         raise loader.load_failure(error, unit.files.is_user, "import") from error
     if not callable(getattr(made, "Service", None)):

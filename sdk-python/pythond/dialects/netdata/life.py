@@ -103,7 +103,7 @@ class ModuleJob(dialects.Job):
                 why = self._try(way)
             except BaseException as error:
                 failure = failure or error
-                self._log(way, f"unhandled exception : {error!r}")
+                self._tell(way, error)
                 continue
             if not why:
                 self._begin(way)
@@ -145,10 +145,12 @@ class ModuleJob(dialects.Job):
         if getattr(type(way.service), "run", None) is not SimpleService.run:
             self._own_loop = OwnLoop(way.service, way.link)
 
-    def _log(self, way: Way, text: str) -> None:
-        service = way.service
-        if service is not None:
-            service.warning(text)
+    def _tell(self, way: Way, error: BaseException) -> None:
+        """Says that a way is not to be had; also where a later one is, and nobody else would say it."""
+        if way.service is not None:
+            way.service.warning(f"unhandled exception : {error!r}")
+        elif len(self._ways) > 1:
+            self._warn(way, codes.LOAD_FAILED, f"job `{way.conf.key}` cannot be made: {error!r}")
 
     # --- each run ---
 
