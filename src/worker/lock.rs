@@ -194,6 +194,7 @@ pub(super) fn folder(run_dir: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command};
 
@@ -208,9 +209,8 @@ mod tests {
 
     /// A stranger that inherits the lock: without a cookie, in a group of its own.
     fn holder(lock: &Lock) -> Child {
-        let fd = rustix::io::fcntl_dupfd_cloexec(lock, 100).unwrap();
-        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty()).unwrap();
-        Command::new("sleep").arg("1000").env_clear().process_group(0).spawn().unwrap()
+        let own = lock.file.try_clone().unwrap();
+        Command::new("sleep").arg("1000").stdin(own).env_clear().process_group(0).spawn().unwrap()
     }
 
     fn signal_of(child: &mut Child) -> Option<i32> {
@@ -260,6 +260,39 @@ mod tests {
         assert!(reader.try_wait().unwrap().is_none());
         reader.kill().unwrap();
         reader.wait().unwrap();
+    }
+
+    /// Between fork and exec it has all files of this process, whatever it is to be.
+    #[test]
+    fn one_who_is_only_being_started_is_let_alone() {
+        let (dir, locks) = lab();
+        let lock = locks.take("my.a").unwrap().unwrap();
+        let (there, tell) = std::io::pipe().unwrap();
+        let (wait, go_on) = std::io::pipe().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        // SAFETY: one byte is written and one read, by system calls alone.
+        #[expect(unsafe_code, reason = "a child is held between fork and exec")]
+        unsafe {
+            command.pre_exec(move || {
+                (&tell).write_all(b"x")?;
+                (&wait).read_exact(&mut [0])
+            });
+        }
+        let starting = std::thread::spawn(move || command.spawn().unwrap());
+        (&there).read_exact(&mut [0]).unwrap();
+        drop(lock);
+        let (path, note) = (dir.path().join("workers/my.a.lock"), dir.path().join("workers/my.a.json"));
+        let path = path.canonicalize().unwrap();
+        let file = open(&path).unwrap();
+        assert!(rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err(), "it has the lock");
+        assert_eq!(holders(&file, &path, &note), Vec::<u32>::new());
+        (&go_on).write_all(b"x").unwrap();
+        let mut started = starting.join().unwrap();
+        assert!(locks.take("my.a").unwrap().is_some());
+        assert!(started.try_wait().unwrap().is_none());
+        started.kill().unwrap();
+        started.wait().unwrap();
     }
 
     #[test]

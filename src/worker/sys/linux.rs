@@ -314,7 +314,14 @@ pub fn holds_one_in(pid: u32, dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     entries.flatten().any(|entry| {
         std::fs::read_link(entry.path()).is_ok_and(|link| is_lock(&link)) && has_lock(pid, &entry.file_name())
-    })
+    }) && !is_being_started(pid)
+}
+
+/// Whether a child of this process has not begun its own program yet: until then it has all files open that this one has.
+fn is_being_started(pid: u32) -> bool {
+    let program = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let own = std::process::id();
+    parent_of(pid) == Some(own) && program(own).is_some_and(|ours| program(pid) == Some(ours))
 }
 
 fn has_lock(pid: u32, fd: &OsStr) -> bool {
@@ -331,7 +338,7 @@ pub fn holds(pid: u32, file: &File, path: &Path) -> bool {
         std::fs::read_link(entry.path()).is_ok_and(|link| link == path)
             && std::fs::metadata(entry.path()).is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()))
             && has_lock(pid, &entry.file_name())
-    })
+    }) && !is_being_started(pid)
 }
 
 /// Names the life of the machine in which start times can be compared.
