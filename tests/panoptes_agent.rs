@@ -595,6 +595,28 @@ return {'up': 1}";
     assert_eq!(agent.stop().0, 0);
 }
 
+#[test]
+fn a_plugin_whose_only_resource_hangs_is_not_well_until_a_run_ends() {
+    let lab = Lab::new("polling = [\"polled\"]\nresources = \"r.json\"\nstop_grace = \"1s\"");
+    lab.write("r.json", &Value::Array(vec![resource("stuck", "router", 900)]).to_string());
+    let body = "import os, time
+if os.path.exists(os.path.join(os.path.dirname(__file__), 'hang')):
+    time.sleep(1000)
+return {'up': 1}";
+    prober(&lab, "router", body);
+    lab.write("polled/hang", "");
+    let agent = lab.root.agent();
+    let row = wait(&agent, "panoptes.Probe", "fails", |row| {
+        row["state"] == "failing" && title(row).contains("left alone after they hung")
+    });
+    let why = text(&row["why"]);
+    assert!(why.contains("stuck hung, and the process was replaced; next try in "), "{row:#}");
+    std::fs::remove_file(lab.root.path().join("python.d/polled/hang")).unwrap();
+    lab.wait_more("probe", "stuck.example.net");
+    wait(&agent, "panoptes.Probe", "is well", |row| row["state"] == "ok");
+    assert_eq!(agent.stop().0, 0);
+}
+
 /// The words of each line, which are two spaces or more apart.
 fn cells(out: &str) -> Vec<Vec<&str>> {
     out.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect()

@@ -2,7 +2,8 @@
 
 The runs happen in threads of their own (`runs`), each at its time; the job is how they are told: the agent calls it
 when something is due, it waits until that is over, and says how it went. With many resources it is called every few
-seconds, not for each run. It fails as long as the last run of any resource failed, with the traceback of the latest.
+seconds, not for each run. It fails as long as the last run of any resource failed, with the traceback of the latest, or
+hung.
 """
 
 from __future__ import annotations
@@ -153,6 +154,8 @@ class PluginJob(Job):
 
     def _raise_failure(self) -> None:
         if not self._failed:
+            if self._hung:
+                raise RunFailed(self._told_hung())
             return
         if self._latest is None or self._latest[0] not in self._failed:
             key = next(reversed(self._failed))
@@ -183,6 +186,13 @@ class PluginJob(Job):
         if self._plugin.filter is not None:
             parts.append(self._plugin.filter.query)
         return "; ".join(parts)
+
+    def _told_hung(self) -> str:
+        now = self._shared.store.clock()
+        again = overview.span(min(until for _, until in self._hung.values()) - now)
+        names = ", ".join(self._names(self._hung))
+        what = f"{names or 'it'} hung" if len(self._hung) == 1 else f"{len(self._hung)} resources hung ({names})"
+        return f"{what}, and the process was replaced; next try in {again}"
 
     def _names(self, keys: Mapping[str, object]) -> list[str]:
         found = [self._targets.get(key) for key in list(keys)[-3:]]
