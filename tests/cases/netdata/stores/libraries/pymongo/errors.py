@@ -1,0 +1,5 @@
+"""What goes wrong with MongoDB."""
+
+
+class PyMongoError(Exception):
+    """The server does not answer, or refuses."""
