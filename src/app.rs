@@ -9,6 +9,7 @@ mod privacy;
 mod pumps;
 mod reload;
 pub mod repos;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, Write};
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
-use crate::config::{self, AtCap, Config, Integers, Surroundings, Sync};
+use crate::config::{self, AtCap, Config, Surroundings, Sync};
 use crate::control::{self, Control, DiskLooks, Shown};
 use crate::deadletter::DeadLetters;
 use crate::dialect::Dialect;
@@ -46,6 +47,7 @@ use listeners::{Bound, Listeners};
 use privacy::Rights;
 use pumps::Pumps;
 use reload::Reloader;
+use settings::{enabled, ingest_settings, problem};
 
 /// What a stop takes at most, all in all: docker kills after 10 s.
 const STOP: Duration = Duration::from_secs(9);
@@ -432,28 +434,6 @@ fn count_losses(log: &Log, counters: &Counters) {
         let points = header.points.saturating_sub(lost.done_lines);
         counters.sink_lost.get_or_create(&label).inc_by(points.into());
     });
-}
-
-fn ingest_settings(config: &Config) -> ingest::Settings {
-    ingest::Settings {
-        max_body: config.http_api.max_body,
-        timeout: config.http_api.timeout,
-        integers_as_floats: config.ingest.integers == Integers::Float,
-        events: config.events.clone(),
-        global_tags: config.global_tags.clone(),
-        max_series: config.series.max,
-    }
-}
-
-fn enabled(config: &Config) -> Vec<crate::config::Input> {
-    config.inputs.iter().filter(|input| input.enabled).cloned().collect()
-}
-
-fn problem(diagnostic: &crate::config::Diagnostic) -> String {
-    match &diagnostic.place {
-        Some(place) => format!("{}: {}", place.file.display(), diagnostic.message),
-        None => diagnostic.message.clone(),
-    }
 }
 
 fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: Roster) -> Router {

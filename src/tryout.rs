@@ -1,5 +1,6 @@
 //! Runs a unit in a throw-away worker whose reports go to memory: what `run` and `check` are made of, and how a reload tries a new version.
 
+mod outcome;
 mod problems;
 
 use std::path::PathBuf;
@@ -20,19 +21,18 @@ use crate::ingest::server::{self, Peer};
 use crate::ingest::{self, Ingest, Keep};
 use crate::platform;
 use crate::point::record::Header;
-use crate::point::{Category, Decoding, Point, Precision, Repair, line};
+use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
-use crate::worker::frames::{
-    Address, Channel, Down, Fatal, Hello, Job, JobStands, Loaded, Mode, OneUnit, Refused, RunEnded, Spec, ToldUnit, Up,
-    Warn, in_frames,
-};
+use crate::worker::frames::{Address, Channel, Down, Mode, OneUnit, Spec, in_frames};
 use crate::worker::guard::Guard;
 use crate::worker::output::{Said, drain};
-use crate::worker::process::{self, Death, Ended, Launch, Leash, Parts, Signal, StartError};
+use crate::worker::process::{self, Death, Launch, Leash, Parts, Signal, StartError};
 use crate::worker::roster::{Member, Roster};
 use crate::worker::starter::Starter;
 use crate::worker::{WorkerSpec, sdk};
 
+use outcome::Heard;
+pub use outcome::{Captured, End, Outcome};
 pub use problems::{source_line, underline};
 
 /// A script must be loaded within this time, as in the agent.
@@ -53,54 +53,6 @@ pub struct Tryout {
     repairs: Repairs,
     address: Address,
     stop: CancellationToken,
-}
-
-/// Everything that a script did.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    pub python: Option<Hello>,
-    /// The files of the user that were loaded, also before a failure.
-    pub loaded: Vec<Loaded>,
-    /// Settings files that were read, and folders that were looked into.
-    pub read: Vec<PathBuf>,
-    /// All units are loaded, or a lister has told all.
-    pub is_ready: bool,
-    /// All jobs that there were, in the order in which they came.
-    pub jobs: Vec<Job>,
-    /// How their checks went.
-    pub checks: Vec<JobStands>,
-    /// What a lister told.
-    pub units: Vec<ToldUnit>,
-    pub faults: Vec<Warn>,
-    /// Which of several units was loaded last, or could not be.
-    pub last_unit: usize,
-    pub runs: Vec<RunEnded>,
-    pub fatal: Option<Fatal>,
-    pub warnings: Vec<Warn>,
-    pub refused: Vec<Refused>,
-    /// `stdout | …` and `stderr | …`.
-    pub output: Vec<String>,
-    /// Stacks of a hang or crash.
-    pub trace: String,
-    pub end: Option<End>,
-    pub captured: Vec<Captured>,
-    /// What was changed in points that the unit has posted by itself; of all others the worker says it.
-    pub repaired: Vec<Repair>,
-}
-
-#[derive(Debug)]
-pub enum End {
-    Ended(Ended),
-    TimedOut(Duration),
-    NotStarted(String),
-}
-
-/// One accepted report.
-#[derive(Debug)]
-pub struct Captured {
-    pub category: Category,
-    pub lines: Vec<u8>,
-    pub points: Vec<Point<'static>>,
 }
 
 /// The memory in place of the buffer, by source.
@@ -129,13 +81,6 @@ impl What<'_> {
     fn new(mode: Mode) -> Self {
         Self { mode, times: 0, only: &[], must: &|_| false }
     }
-}
-
-/// What the worker and its pipes say.
-enum Heard {
-    Frame(Box<Up>),
-    Line(String),
-    Stack(String),
 }
 
 impl Tryout {
@@ -378,58 +323,4 @@ async fn watch(leash: Leash, death: &Death, timeout: Duration) -> End {
     }
     let ended = death.reap();
     if timed_out { End::TimedOut(began.elapsed().min(timeout)) } else { End::Ended(ended) }
-}
-
-impl Outcome {
-    fn hear(&mut self, heard: Heard) {
-        match heard {
-            Heard::Line(line) => self.output.push(line),
-            Heard::Stack(text) => self.trace.push_str(&text),
-            Heard::Frame(frame) => match *frame {
-                Up::Hello(hello) => self.python = Some(hello),
-                Up::Loaded { files } => self.loaded.extend(files),
-                Up::Loading { u } => self.last_unit = u,
-                // One that went has run all the same.
-                Up::Jobs { set, gone: _ } => self.hear_jobs(set),
-                Up::Ready {} => self.is_ready = true,
-                Up::Job(stands) => self.checks.push(stands),
-                Up::Read { files, folders } => {
-                    self.read.extend(files.into_iter().map(|read| read.file));
-                    self.read.extend(folders.into_iter().map(|looked| looked.folder));
-                }
-                Up::Units { units } => self.units.extend(units),
-                Up::Fault(fault) => self.faults.push(fault),
-                Up::Listed {} => self.is_ready = true,
-                Up::End(end) => self.runs.push(end),
-                Up::Ran { runs } => self.runs.extend(runs.into_iter().map(Into::into)),
-                Up::Fatal(fatal) => self.fatal = Some(fatal),
-                Up::Warn(warn) => self.warnings.push(warn),
-                Up::Refused(refused) => self.refused.push(refused),
-                // The worker that takes over tells it.
-                Up::Unloaded(_) => {}
-                // Nobody asks for the resources of one that is tried.
-                Up::Run { .. } | Up::Resources(_) | Up::Bye { .. } | Up::Unknown => {}
-            },
-        }
-    }
-
-    fn hear_jobs(&mut self, set: Vec<Job>) {
-        for job in set {
-            match self.jobs.iter_mut().find(|known| known.i == job.i) {
-                Some(known) => *known = job,
-                None => self.jobs.push(job),
-            }
-        }
-    }
-
-    /// The key of a job, for messages.
-    pub fn key(&self, job: usize) -> &str {
-        self.jobs.iter().find(|found| found.i == job).map_or("?", |found| &found.key)
-    }
-
-    /// Those of the told units that run, each in a worker of its own.
-    pub fn told<'a>(&'a self, lister: &'a WorkerSpec) -> impl Iterator<Item = WorkerSpec> + 'a {
-        let on = self.units.iter().filter(|unit| unit.off.is_empty());
-        on.map(|unit| lister.of_told(vec![unit.clone().into_unit()], ""))
-    }
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::privacy::Rights;
 use super::pumps::{Became, Pumps};
 use super::repos;
+use super::settings::{enabled, ingest_settings, problem};
 use crate::code::Code;
 use crate::config::{Config, ConfigError, Diagnostic, RepoRoot, Severity, Surroundings};
 use crate::control::views::{Fault, Reloaded, ReloadedSink, ReloadedUnit, SinkOutcome, UnitOutcome};
@@ -273,7 +274,7 @@ impl Reloader {
             || lines.iter().any(|line| !matches!(line, Line::Same(_)))
             || asking == Asking::Asked;
         let problems: Vec<String> =
-            config.warnings.iter().map(super::problem).chain(compared.problems.iter().cloned()).collect();
+            config.warnings.iter().map(problem).chain(compared.problems.iter().cloned()).collect();
         self.config = config;
         self.shown.change(|now| {
             now.sinks = self.pumps.shown();
@@ -329,7 +330,7 @@ impl Reloader {
     /// Looks at what runs and what lies on disk; `None` while the agent stops.
     async fn compare(&self, config: &Config, repos: &[RepoRoot], asking: Asking) -> Option<Compared> {
         let running = self.scripts.running().await?;
-        let (inputs, repos) = (super::enabled(config), repos.to_vec());
+        let (inputs, repos) = (enabled(config), repos.to_vec());
         let compared = tokio::task::spawn_blocking(move || {
             let found = discover::scripts(&inputs);
             let wanted = found.specs.into_iter().map(|spec| wanted_in(spec, &repos)).collect();
@@ -338,7 +339,7 @@ impl Reloader {
             Compared {
                 wanted: wanted.into_iter().map(|wanted| (wanted.spec.id.clone(), wanted)).collect(),
                 running: running.into_iter().map(|runs| (runs.spec.id.clone(), runs)).collect(),
-                problems: found.problems.iter().map(super::problem).collect(),
+                problems: found.problems.iter().map(problem).collect(),
                 plan,
             }
         });
@@ -481,8 +482,7 @@ impl Reloader {
         ];
         let changed = live.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect();
         // The room for bodies was measured out at the start.
-        let settings =
-            crate::ingest::Settings { max_body: self.at_start.http_api.max_body, ..super::ingest_settings(new) };
+        let settings = crate::ingest::Settings { max_body: self.at_start.http_api.max_body, ..ingest_settings(new) };
         self.ingest.obey(settings);
         if !old.git_repos.is_same_as(&new.git_repos) {
             self.git.change(repos::to_pull(new, &self.run_dir), &self.repos).await;

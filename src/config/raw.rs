@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Place};
 use super::expand::{self, Expanded};
-use super::{Origin, Surroundings};
+use super::surroundings::{Origin, Surroundings};
 use crate::code::Code;
 
 /// Bytes of one file as written.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Origin, Secret, Surroundings};
+use super::quantity::Secret;
+use super::surroundings::{Origin, Surroundings};
 
 /// `[git_repos]`.
 #[derive(Debug, Clone, PartialEq)]

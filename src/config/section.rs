@@ -11,7 +11,8 @@ use super::diagnostic::Diagnostic;
 use super::expand::{self, Reference};
 use super::quantity::{self, A_DURATION, A_SIZE, Secret};
 use super::raw::{Entry, Files, Node, Span, Value};
-use super::{Origin, RepoRoot, Surroundings};
+use super::repos::RepoRoot;
+use super::surroundings::{Origin, Surroundings};
 use crate::code::Code;
 use crate::platform;
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::glob::Glob;
-use super::{Origin, Secret};
+use super::quantity::Secret;
+use super::surroundings::Origin;
 use crate::point::Category;
 
 /// One `[sinks.<kind>.<name>]` table.

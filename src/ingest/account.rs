@@ -1,6 +1,6 @@
 //! What becomes of the points of a request once the good ones are kept: they are counted, and the refused ones set aside.
 
-use super::Ingest;
+use super::endpoint::Ingest;
 use crate::deadletter::Dead;
 use crate::point::{Category, Refusal, Warnings};
 use crate::telemetry::counters::{ByInput, ByReason};

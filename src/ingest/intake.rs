@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 
-use super::Ingest;
 use super::body::{self, Packing};
 use super::budget::Held;
+use super::endpoint::Ingest;
 use super::reply::No;
 
 /// Bodies above this are unpacked and parsed off the connection's thread.

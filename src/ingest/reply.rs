@@ -86,6 +86,13 @@ impl No {
         Self::Bad { error_code, message: message.into() }
     }
 
+    /// The answer where nothing is served.
+    pub fn nothing_at(path: &str) -> Self {
+        Self::NotFound(format!(
+            "nothing is at {path}; there are POST /v1/write/<category>, POST /v1/lasterror, GET /v1/ping, GET /v1/ntp, GET /metrics, GET /api/v1/status and GET /"
+        ))
+    }
+
     /// The answer for a client that comes while the agent stops.
     pub fn closing() -> Self {
         Self::Later {

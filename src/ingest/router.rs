@@ -9,8 +9,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 
+use super::endpoint::Ingest;
 use super::reply::No;
-use super::{Ingest, lasterror, rows, several, write};
+use super::{lasterror, rows, several, write};
 
 /// Serves `/v1/…`; what is on no path gets an answer that lists the paths.
 pub fn router(ingest: Arc<Ingest>) -> Router {
@@ -64,9 +65,6 @@ async fn only_post(method: Method, uri: Uri) -> No {
     No::WrongMethod { message: format!("{method} {} is not served; use POST", uri.path()), allow: "POST" }
 }
 
-pub(super) async fn unknown(uri: Uri) -> No {
-    No::NotFound(format!(
-        "nothing is at {}; there are POST /v1/write/<category>, POST /v1/lasterror, GET /v1/ping, GET /v1/ntp, GET /metrics, GET /api/v1/status and GET /",
-        uri.path()
-    ))
+async fn unknown(uri: Uri) -> No {
+    No::nothing_at(uri.path())
 }

@@ -5,7 +5,7 @@
 //! overwrites the other. For that the requests of one job are taken one after the other.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -18,16 +18,16 @@ use serde::Serialize;
 
 use super::account::Account;
 use super::body::Packing;
+use super::endpoint::{Ingest, Settings};
 use super::intake::Intake;
+use super::repairs;
 use super::reply::No;
-use super::router::unknown;
 use super::server::Peer;
 use super::turns::Turn;
 use super::write::{WORKER_HEADER, now_ns};
-use super::{Ingest, Settings, repairs};
 use crate::point::record::Header;
 use crate::point::{Category, Point, Refusal, Unfit, Warnings, line};
-use crate::series::{Changes, JobKey, LastValues, Moment, NoValue, Row, Transaction, json};
+use crate::series::{Changes, JobKey, Moment, NoValue, Row, Transaction, json};
 use crate::telemetry::counters::ByReason;
 use crate::worker::roster::Member;
 
@@ -35,7 +35,7 @@ use crate::worker::roster::Member;
 pub(super) async fn only_for_workers(peer: Option<Extension<Peer>>, request: Request, next: Next) -> Response {
     match peer {
         Some(Extension(Peer::Unix | Peer::Scripts)) => next.run(request).await,
-        _ => unknown(request.uri().clone()).await.into_response(),
+        _ => No::nothing_at(request.uri().path()).into_response(),
     }
 }
 
@@ -263,13 +263,6 @@ fn commit(ingest: &Ingest, changes: &mut Changes, now: Duration, max: usize) {
     ingest.counters.series.set(i64::try_from(series.len()).unwrap_or(i64::MAX));
     ingest.counters.series_forgotten.inc_by(gone.forgotten);
     ingest.counters.series_evicted.inc_by(gone.evicted);
-}
-
-impl Ingest {
-    /// Held for moments only: a large request looks its series up one by one.
-    pub(super) fn series(&self) -> MutexGuard<'_, LastValues> {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Ingest;
 use super::body::Packing;
+use super::endpoint::Ingest;
 use super::intake::Intake;
 use super::reply::No;
 use super::rows::{Answer, Count, Counted, Head, Taken, kept};

@@ -11,10 +11,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::account::Account;
 use super::body::Packing;
+use super::endpoint::{Ingest, Settings};
 use super::intake::Intake;
 use super::query::{Echo, Query};
+use super::repairs;
 use super::reply::No;
-use super::{Ingest, Settings, repairs};
 use crate::config::OnInvalid;
 use crate::point::record::Header;
 use crate::point::{BodyFault, Category, Decoded, Decoding, Point, Refusal, Warnings, json, line};

@@ -8,8 +8,10 @@
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
+mod found;
 mod memory;
 
+pub use found::{Found, Identity};
 pub use memory::give_back_memory;
 pub use system::{
     FarDatagram, FarStream, Hangups, Listener, NO_UNIX_SOCKETS, NO_WAIT, Stops, Stream, allow_program_only_to_owner,
@@ -20,18 +22,3 @@ pub use system::{
     open_to_all, path_of, raise_open_files, reachable, read_at, readable_by_all, readable_like, reap_group, set_mode,
     set_mode_of, signal_name, survive_file_size_limits, sync_folder, try_lock, umask, umask_of_scripts, write_at,
 };
-
-/// What a file or folder is on its disk: two that are equal are the same one, whatever their names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    pub volume: u64,
-    pub number: u64,
-}
-
-/// A file as its disk tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    pub identity: Identity,
-    /// Bytes.
-    pub length: u64,
-}

@@ -18,7 +18,7 @@ use rustix::process::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Found, Identity};
+use super::found::{Found, Identity};
 
 // --- files ---
 

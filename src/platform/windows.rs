@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use winapi_util::sysinfo::ComputerNameKind;
 use winapi_util::{AsHandleRef, Handle};
 
-use super::{Found, Identity};
+use super::found::{Found, Identity};
 
 fn absent(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("there are no {what} on Windows"))

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Category, Field, Tag, Text, Value};
+use super::value::{Category, Field, Tag, Text, Value};
 use crate::code::Code;
 
 pub(super) const MAX_FIELDS: usize = 1024;

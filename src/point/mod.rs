@@ -8,72 +8,10 @@ pub mod limits;
 pub mod line;
 pub mod record;
 mod time;
+mod value;
 
 pub use limits::{Repair, Unfit, Warnings};
-
-use std::borrow::Cow;
-
-/// Text of the body that it came in, or of its own where it had an escape or was repaired: nearly no point needs any.
-pub type Text<'t> = Cow<'t, str>;
-pub type Tag<'t> = (Text<'t>, Text<'t>);
-pub type Field<'t> = (Text<'t>, Value<'t>);
-
-/// DataKit's nine categories, in the order of spec/datakit 3.3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Category {
-    Metric,
-    Logging,
-    Object,
-    CustomObject,
-    KeyEvent,
-    Rum,
-    Network,
-    Tracing,
-    Security,
-}
-
-impl Category {
-    pub const ALL: [Category; 9] = [
-        Category::Metric,
-        Category::Logging,
-        Category::Object,
-        Category::CustomObject,
-        Category::KeyEvent,
-        Category::Rum,
-        Category::Network,
-        Category::Tracing,
-        Category::Security,
-    ];
-
-    /// The word in the URL `/v1/write/<name>`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Metric => "metric",
-            Self::Logging => "logging",
-            Self::Object => "object",
-            Self::CustomObject => "custom_object",
-            Self::KeyEvent => "keyevent",
-            Self::Rum => "rum",
-            Self::Network => "network",
-            Self::Tracing => "tracing",
-            Self::Security => "security",
-        }
-    }
-
-    /// Finds the category of a URL word; aliases and plurals are not accepted, as in DataKit.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|category| category.as_str() == name)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value<'t> {
-    Float(f64),
-    Int(i64),
-    Uint(u64),
-    Bool(bool),
-    Str(Text<'t>),
-}
+pub use value::{Category, Field, Tag, Text, Value};
 
 /// One point that is fit to be written: non-empty measurement, at least one field, finite floats, repaired names, a time.
 #[derive(Debug, Clone, PartialEq)]
@@ -243,18 +181,6 @@ pub(crate) fn text_of<'t>(body: &'t [u8], warnings: &mut Warnings) -> Text<'t> {
     }
     warnings.add("invalid_utf8", "", "the body is not UTF-8; the bytes at fault became U+FFFD");
     String::from_utf8_lossy(body)
-}
-
-impl Value<'_> {
-    fn into_owned(self) -> Value<'static> {
-        match self {
-            Value::Float(number) => Value::Float(number),
-            Value::Int(number) => Value::Int(number),
-            Value::Uint(number) => Value::Uint(number),
-            Value::Bool(truth) => Value::Bool(truth),
-            Value::Str(text) => Value::Str(Text::Owned(text.into_owned())),
-        }
-    }
 }
 
 impl Decoded<'_> {

@@ -12,8 +12,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState};
 use std::time::Duration;
 
-use super::Number;
-use super::transaction::Changes;
+use super::number::Number;
 use crate::point::Tag;
 
 /// A series not seen for so many of its intervals is forgotten.
@@ -101,7 +100,7 @@ impl LastValues {
     /// Remembers what a transaction saw at `now`; afterwards there are at most `max` series.
     ///
     /// It takes some thousand changes at a time: whoever has more left calls again, and others get in between.
-    pub fn commit(&mut self, changes: &mut Changes, now: Duration, max: usize) -> Gone {
+    pub fn commit(&mut self, changes: &mut impl Iterator<Item = (u64, Last)>, now: Duration, max: usize) -> Gone {
         let now = ticks(now);
         let mut gone = Gone::default();
         if now.saturating_sub(self.swept) >= SWEEP {

@@ -1,6 +1,8 @@
 //! One reading and the one before it: a value, or the reason why there is none.
 
-use super::{Difference, Kind, Last, NoValue, Number, Options, Round, Wrap};
+use super::last::Last;
+use super::number::{Difference, Number};
+use super::row::{Kind, NoValue, Options, Round, Wrap};
 
 const CAP_32: i128 = 1 << 32;
 const CAP_64: i128 = 1 << 64;

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, hash_map};
 use std::hash::BuildHasherDefault;
 
-use super::last::IsHash;
+use super::last::{IsHash, Last, RowKey};
+use super::number::{Difference, Number};
 use super::rate::{self, Since, Sums};
-use super::{Difference, Kind, Last, Late, NoValue, Number, Options, Out, RawType, Reading, RowKey};
+use super::row::{Kind, Late, NoValue, Options, Out, RawType, Reading};
 use crate::point::{Field, Text, Value};
 
 /// What the rows of one request gave, and what is to be remembered once they are kept.

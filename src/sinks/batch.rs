@@ -12,8 +12,8 @@ use crate::deadletter::Dead;
 use crate::point::record::Header;
 use crate::point::{Category, line};
 
-use super::Limits;
 use super::fields::measurement_of;
+use super::limits::Limits;
 
 /// Canonical lines in the order of the log, each ending in `\n`; cheap to clone and to slice.
 #[derive(Debug, Clone)]

@@ -11,8 +11,12 @@ use crate::buffer::Position;
 use crate::config::sinks::DatawaySink;
 use crate::config::{Secret, SinkSettings};
 
+use super::batch::Batch;
+use super::error::BuildError;
 use super::http::{Answer, Client, ClientSettings, Success};
-use super::{Batch, BuildError, Limits, Sink, Verdict};
+use super::limits::Limits;
+use super::sink::Sink;
+use super::verdict::Verdict;
 
 /// Its documentation says 200; DataKit takes these for success, too.
 const SUCCESS: Success = &[200, 201, 202, 204];
@@ -39,7 +43,7 @@ impl Dataway {
             login: None,
             secrets: token.collect(),
         })?;
-        Ok(Self { client, base, run: RandomState::new().hash_one(()), limits: super::limits(settings, true) })
+        Ok(Self { client, base, run: RandomState::new().hash_one(()), limits: Limits::of(settings, true) })
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {

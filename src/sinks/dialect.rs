@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::batch::Batch;
 use super::fields::{Line, kind_of, plain};
-use super::{Batch, Verdict};
+use super::verdict::Verdict;
 
 /// What a kind wants different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,7 +25,11 @@ use crate::config::sinks::FileSink;
 use crate::platform;
 use crate::point::Category;
 
-use super::{Batch, BuildError, Limits, Sink, Verdict};
+use super::batch::Batch;
+use super::error::BuildError;
+use super::limits::Limits;
+use super::sink::Sink;
+use super::verdict::Verdict;
 
 /// Journal lines kept when it is rewritten: far more batches than are written between two saves of the place in the buffer.
 const JOURNAL_KEPT: usize = 4096;
@@ -43,7 +47,7 @@ impl File {
         let place =
             Place { dir: kind.dir.clone(), max_file: kind.max_file, keep: kind.keep, write: fs::File::write_all };
         let shelves = Shelves { place, open: Vec::new() };
-        Ok(Self { shelves: Arc::new(Mutex::new(shelves)), limits: super::limits(settings, true) })
+        Ok(Self { shelves: Arc::new(Mutex::new(shelves)), limits: Limits::of(settings, true) })
     }
 }
 

@@ -5,10 +5,12 @@ use serde::Deserialize;
 use crate::config::SinkSettings;
 use crate::config::sinks::GreptimedbSink;
 
+use super::batch::Batch;
 use super::dialect::AS_IT_IS;
+use super::error::BuildError;
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
-use super::{Batch, BuildError, Verdict};
+use super::verdict::Verdict;
 
 pub(super) fn new(settings: &SinkSettings, kind: &GreptimedbSink) -> Result<Lines, BuildError> {
     let query = [("db", kind.database.as_str()), ("precision", "ns")];

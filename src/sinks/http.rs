@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url, redirect};
 
-use super::{BuildError, Verdict, html};
+use super::error::BuildError;
+use super::html;
+use super::verdict::Verdict;
 use crate::config::Secret;
 use crate::tls;
 

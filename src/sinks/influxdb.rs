@@ -14,17 +14,15 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::config::sinks::{InfluxdbApi, InfluxdbSink};
 use crate::config::{Secret, SinkSettings};
 
-use super::dialect::{AS_IT_IS, Dialect, Unsigned};
-use super::http::{Client, ClientSettings, NO_CONTENT};
-use super::{Batch, BuildError, Limits, Sink, Verdict};
+use judge::Api;
 
-/// The dialect of the answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Api {
-    V1,
-    V2,
-    V3,
-}
+use super::batch::Batch;
+use super::dialect::{AS_IT_IS, Dialect, Unsigned};
+use super::error::BuildError;
+use super::http::{Client, ClientSettings, NO_CONTENT};
+use super::limits::Limits;
+use super::sink::Sink;
+use super::verdict::Verdict;
 
 pub(super) struct Influxdb {
     client: Client,
@@ -57,7 +55,7 @@ impl Influxdb {
             login,
             secrets,
         })?;
-        Ok(Self { client, url, headers, api, limits: super::limits(settings, false) })
+        Ok(Self { client, url, headers, api, limits: Limits::of(settings, false) })
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {

@@ -9,9 +9,14 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::config::sinks::{HttpSettings, Login};
 use crate::config::{Secret, SinkSettings};
 
+use super::batch::Batch;
 use super::dialect::Dialect;
+use super::dialect::LeftOut;
+use super::error::BuildError;
 use super::http::{Answer, Client, ClientSettings, NO_CONTENT};
-use super::{Batch, BuildError, LeftOut, Limits, Sink, Verdict};
+use super::limits::Limits;
+use super::sink::Sink;
+use super::verdict::Verdict;
 
 /// What an answer means for the batch that was sent.
 pub(super) type Judge = fn(&Answer, &Batch) -> Verdict;
@@ -65,7 +70,7 @@ impl Lines {
             headers,
             dialect: endpoint.dialect,
             judge: endpoint.judge,
-            limits: super::limits(settings, false),
+            limits: Limits::of(settings, false),
             left_out: LeftOut::new(),
         })
     }

@@ -21,7 +21,11 @@ use crate::config::sinks::{Login, NatsSink};
 use crate::config::{Secret, SinkSettings};
 use crate::platform::NO_WAIT;
 
-use super::{Batch, BuildError, Limits, Sink, Verdict};
+use super::batch::Batch;
+use super::error::BuildError;
+use super::limits::Limits;
+use super::sink::Sink;
+use super::verdict::Verdict;
 
 /// Half of the server's default `max_payload`.
 const MAX_BATCH: usize = 512 * 1024;
@@ -48,7 +52,7 @@ impl Nats {
                 return Err(BuildError::Text { text: text.clone() });
             }
         }
-        let limits = super::limits(settings, kind.subject.contains(CATEGORY));
+        let limits = Limits::of(settings, kind.subject.contains(CATEGORY));
         Ok(Self {
             address: kind.address.clone(),
             subject: kind.subject.clone(),

@@ -26,11 +26,14 @@ use crate::telemetry::panics;
 use crate::telemetry::trouble::Trouble;
 
 use super::batch::{Batch, Wanted, cut};
+use super::error::BuildError;
 use super::health::{Health, State};
 use super::http::causes;
+use super::limits::Limits;
 use super::pace::Pace;
+use super::sink::Sink;
+use super::verdict::Verdict;
 use super::work::{Step, Trust, Work, shrink};
-use super::{BuildError, Limits, Sink, Verdict};
 
 /// Where the pump takes records from: a cursor of the buffer, or a list in tests.
 pub trait Source: Send {
@@ -372,8 +375,8 @@ mod tests {
 
     use tokio::sync::Notify;
 
-    use super::super::HealthReport;
     use super::super::batch::tests::entry;
+    use super::super::health::HealthReport;
     use super::*;
     use crate::config::Origin;
     use crate::config::sinks::{FileSink, SinkKind};

@@ -12,12 +12,17 @@ use serde::Deserialize;
 use crate::config::SinkSettings;
 use crate::config::sinks::{QuestdbSink, SocketAddress};
 
+use super::batch::Batch;
+use super::dialect::LeftOut;
 use super::dialect::{Dialect, Names, Strings, Unsigned};
+use super::error::BuildError;
 use super::fields::measurement_of;
 use super::http::Answer;
+use super::limits::Limits;
 use super::lines::{Endpoint, Lines};
+use super::sink::Sink;
 use super::stream::Stream;
-use super::{Batch, BuildError, LeftOut, Limits, Sink, Verdict};
+use super::verdict::Verdict;
 
 /// `line.tcp.msg.buffer.size`: QuestDB closes the connection at a longer line.
 const TCP_MAX_LINE: usize = 32 * 1024;
@@ -33,7 +38,7 @@ pub(super) fn new(settings: &SinkSettings, kind: &QuestdbSink) -> Result<Box<dyn
         QuestdbSink::Tcp { address } => Box::new(Tcp {
             stream: Stream::new(SocketAddress::Tcp(address.clone())),
             timeout: settings.timeout,
-            limits: super::limits(settings, false),
+            limits: Limits::of(settings, false),
             left_out: LeftOut::new(),
         }),
     })

@@ -15,9 +15,12 @@ use crate::config::SinkSettings;
 use crate::config::sinks::{SocketAddress, SocketSink};
 use crate::platform::{self, FarDatagram};
 
+use super::batch::Batch;
 use super::dialect::{AS_IT_IS, Dialect, Strings};
+use super::limits::Limits;
+use super::sink::Sink;
 use super::stream::Stream;
-use super::{Batch, Limits, Sink, Verdict};
+use super::verdict::Verdict;
 
 const DIALECT: Dialect = Dialect { strings: Strings::OneLine, ..AS_IT_IS };
 /// The largest payload that UDP over IPv4 can carry.
@@ -49,7 +52,7 @@ impl Socket {
             SocketAddress::UnixDatagram(_) => (Wire::datagrams(&kind.address, size), None),
         };
         let dialect = Dialect { max_line, ..DIALECT };
-        Self { wire, dialect, timeout: settings.timeout, limits: super::limits(settings, false) }
+        Self { wire, dialect, timeout: settings.timeout, limits: Limits::of(settings, false) }
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {

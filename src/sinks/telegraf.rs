@@ -6,10 +6,12 @@
 use crate::config::SinkSettings;
 use crate::config::sinks::TelegrafSink;
 
+use super::batch::Batch;
 use super::dialect::AS_IT_IS;
+use super::error::BuildError;
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
-use super::{Batch, BuildError, Verdict};
+use super::verdict::Verdict;
 
 pub(super) fn new(settings: &SinkSettings, kind: &TelegrafSink) -> Result<Lines, BuildError> {
     let mut query = Vec::new();

@@ -6,10 +6,12 @@
 use crate::config::SinkSettings;
 use crate::config::sinks::VictoriametricsSink;
 
+use super::batch::Batch;
 use super::dialect::{AS_IT_IS, Dialect, Names, Strings};
+use super::error::BuildError;
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
-use super::{Batch, BuildError, Verdict};
+use super::verdict::Verdict;
 
 /// `-influx.maxLineSize`; a longer line ends the request in versions before 1.105.
 const MAX_LINE: usize = 256 * 1024;

@@ -16,7 +16,8 @@ use crate::buffer::Position;
 use crate::deadletter::Dead;
 
 use super::batch::{Batch, Chunk};
-use super::{Limits, Verdict};
+use super::limits::Limits;
+use super::verdict::Verdict;
 
 /// Points that may be condemned by nameless refusals before the sink must take something again.
 const TRUST: u32 = 16;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{End, Outcome};
+use super::outcome::{End, Outcome};
 use crate::code::Code;
 use crate::config::diagnostic::Place;
 use crate::config::{Diagnostic, Severity};

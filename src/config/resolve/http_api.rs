@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Reading, Section, Taken, set_texts};
+use super::values::set_texts;
 use crate::code::Code;
-use crate::config::HttpApi;
 use crate::config::raw::Node;
-use crate::config::section::{because_with_help, duration, filled_text, must_be, number, path, secret, size};
+use crate::config::section::{
+    Reading, Section, Taken, because_with_help, duration, filled_text, must_be, number, path, secret, size,
+};
+use crate::config::tables::HttpApi;
 
 const BODY: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 30;
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);

@@ -7,6 +7,7 @@ mod http_api;
 mod inputs;
 mod repos;
 mod sinks;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,16 +17,15 @@ use super::diagnostic::Diagnostic;
 use super::listing;
 use super::quantity::show_size;
 use super::raw::{Entry, Files, Node, Table, Value};
-use super::section::{
-    self, Reading, Section, Taken, because, duration, filled_text, listed, must_be, nearest, number, size, word,
-    yes_or_no,
-};
-use super::{
-    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Repo, RepoRoot,
-    Series, Surroundings, Sync, Workers, Zygote,
+use super::repos::{Repo, RepoRoot};
+use super::section::{Reading, Section, duration, listed, must_be, nearest, number, size, word, yes_or_no};
+use super::surroundings::Surroundings;
+use super::tables::{
+    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Series, Sync,
+    Workers, Zygote,
 };
 use crate::code::Code;
-use crate::platform;
+use values::{DAY, directory, group, no_input, set_texts, tags_of};
 
 /// The tables of the vocabulary.
 const TABLES: [&str; 12] = [
@@ -47,7 +47,6 @@ const TABLES: [&str; 12] = [
 const SMALLEST_BUFFER: u64 = 16 << 20;
 /// One hundred million take 8 GB.
 const SERIES: std::ops::RangeInclusive<usize> = 1..=100_000_000;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads and checks the settings below `root`.
 pub fn read(root: &Path, around: &Surroundings, repos: &[RepoRoot]) -> Result<Config, ConfigError> {
@@ -175,14 +174,6 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     }
 }
 
-fn no_input() -> Diagnostic {
-    Diagnostic::warning(
-        Code::MissingKey,
-        "no `[[inputs.pythond]]` in any file: reports over HTTP are taken, but no script runs",
-    )
-    .with_help("add `[[inputs.pythond]]` with `name`, `cmd` and `dirs`")
-}
-
 fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
     let is_table = matches!(&entry.node.value, Value::Table(_) | Value::List(_));
     // Behind a header that could not be read the parser takes words for what they are not.
@@ -298,53 +289,4 @@ fn global_tags(table: Option<Section>, reading: &mut Reading<'_>) -> BTreeMap<St
     let mut tags = table.map_or_else(BTreeMap::new, |mut table| tags_of(table.take_rest(), reading));
     tags.entry("host".to_owned()).or_insert_with(|| reading.around.hostname.clone());
     tags
-}
-
-/// Tags of a table; DataKit's words for the host name mean the host name.
-fn tags_of(entries: Vec<Entry>, reading: &mut Reading<'_>) -> BTreeMap<String, String> {
-    let mut tags = BTreeMap::new();
-    for Entry { key, key_span, node } in entries {
-        if key.trim().is_empty() {
-            reading.fault(Code::WrongValue, key_span, "the name of a tag is empty");
-        } else if let Some(at) = section::read_value(reading, &key, &node, tag_value) {
-            tags.insert(key, at.value);
-        }
-    }
-    tags
-}
-
-fn tag_value(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
-    let text = filled_text(node, reading)?;
-    let word = text.strip_prefix('$').or(text.strip_prefix("__"));
-    match word.and_then(|word| word.strip_prefix("datakit_")) {
-        Some("hostname") => Ok(reading.around.hostname.clone()),
-        Some("ip" | "id" | "uuid") => must_be("fixed text; of DataKit's words only `__datakit_hostname` is known here"),
-        _ => Ok(text),
-    }
-}
-
-// --- shared by the tables ---
-
-fn set_texts(table: &mut Section, reading: &mut Reading<'_>, key: &'static str, slot: &mut Vec<String>) {
-    if let Some(list) = table.list(reading, key, filled_text) {
-        *slot = list.value.into_iter().map(|at| at.value).collect();
-    }
-}
-
-/// A group of this machine, by name or number.
-fn group(node: &Node, reading: &mut Reading<'_>) -> Taken<u32> {
-    let name = filled_text(node, reading)?;
-    match platform::group_number(&name) {
-        Some(number) => Ok(number),
-        None => because(Code::WrongValue, format!("there is no group `{name}` on this machine")),
-    }
-}
-
-/// A directory that is there or can be made.
-fn directory(node: &Node, reading: &mut Reading<'_>) -> Taken<std::path::PathBuf> {
-    let path = section::path(node, reading)?;
-    if path.exists() && !path.is_dir() {
-        return because(Code::WrongValue, format!("`{}` is a file; it must be a directory", path.display()));
-    }
-    Ok(path)
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::sinks::certificates;
-use super::{DAY, Reading, Section, Taken};
+use super::values::{DAY, certificates};
 use crate::code::Code;
 use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, as_list};
 use crate::config::repos::{A_REPO_URL, GitRepos, Repo, RepoUrl, Scheme, Transport, UrlLogin};
 use crate::config::section::{
-    self, At, because, because_with_help, duration, filled_text, must_be, number, secret, size, word, yes_or_no,
+    self, At, Reading, Section, Taken, because, because_with_help, duration, filled_text, must_be, number, secret,
+    size, word, yes_or_no,
 };
 
 /// The user name that goes with a token where none is given; GitHub and GitLab take any, some want this one.
@@ -54,7 +54,7 @@ fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, readin
                 repo.url.as_str(),
                 repo.origin.line
             );
-            reading.faults.push(crate::config::Diagnostic::error(Code::GivenTwice, message).at(
+            reading.faults.push(crate::config::diagnostic::Diagnostic::error(Code::GivenTwice, message).at(
                 crate::config::diagnostic::Place {
                     file: first.origin.file.clone(),
                     line: first.origin.line,

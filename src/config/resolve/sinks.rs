@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::{Reading, Section, Taken, directory, tags_of};
+use super::values::{certificates, directory, tags_of};
 use crate::code::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::glob::Glob;
 use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, Value};
 use crate::config::section::{
-    At, because, because_with_help, duration, filled_text, listed, must_be, nearest, number, path, secret, size,
-    text_with_secrets, word, yes_or_no,
+    At, Reading, Section, Taken, because, because_with_help, duration, filled_text, listed, must_be, nearest, number,
+    secret, size, text_with_secrets, word, yes_or_no,
 };
 use crate::config::sinks::{
     DatawaySink, FileSink, GREPTIMEDB_DATABASE, GZIP, GreptimedbSink, HttpSettings, InfluxdbApi, InfluxdbSink, Login,
@@ -270,17 +270,6 @@ fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>
         );
     }
     (gzip, ca_file.map(|at| at.value))
-}
-
-pub(super) fn certificates(node: &Node, reading: &mut Reading<'_>) -> Taken<PathBuf> {
-    let path = path(node, reading)?;
-    match std::fs::read_to_string(&path) {
-        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(path),
-        Ok(_) => because(Code::WrongValue, format!("`{}` holds no certificate in PEM form", path.display())),
-        Err(error) => {
-            because(Code::WrongValue, format!("could not read the certificates in `{}`: {error}", path.display()))
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,10 +9,18 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::super::batch::Batch;
 use super::super::fields::Line;
 use super::super::http::Answer;
-use super::super::{Batch, Verdict};
-use super::Api;
+use super::super::verdict::Verdict;
+
+/// Which API the far end has: their answers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    V1,
+    V2,
+    V3,
+}
 
 /// Judges an answer.
 pub(super) fn judge(api: Api, answer: &Answer, batch: &Batch) -> Verdict {
