@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pythond.dialects import Fault
     from pythond.dialects.collectd.grammar import Item
     from pythond.dialects.collectd.isolation import Seen
-    from pythond.dialects.collectd.settings import Block, Settings
+    from pythond.dialects.collectd.options import Block, Settings
 
 
 class Concerns:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pythond.dialects import Host, Job
     from pythond.dialects.collectd.data_sets import DataSet
-    from pythond.dialects.collectd.settings import Settings
+    from pythond.dialects.collectd.options import Settings
     from pythond.dialects.collectd.text import Text
 
 QUEUE = 10_000

@@ -19,7 +19,7 @@ import tempfile
 from pythond import sources
 from pythond.dialects import ToldUnit
 from pythond.dialects.collectd.grammar import Item
-from pythond.dialects.collectd.settings import Block, Settings
+from pythond.dialects.collectd.options import Block, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Collection, Mapping, Sequence
 
+    from pythond.dialects.collectd.options import Settings
     from pythond.dialects.collectd.plugins import Import
-    from pythond.dialects.collectd.settings import Settings
 
 # A process of its own would change what such callbacks get to see.
 LISTENERS = {"write": "writes", "notification": "listens to", "log": "logs", "flush": "flushes"}

@@ -7,7 +7,7 @@ import sysconfig
 
 from pythond import codes, loader
 from pythond.dialects import Fault, Listing, ToldUnit
-from pythond.dialects.collectd import c_plugins, extract, isolation, plugins
+from pythond.dialects.collectd import c_plugins, extract, isolation, options, plugins
 from pythond.dialects.collectd import settings as settings_
 from pythond.dialects.collectd.concerns import Concerns
 from pythond.dialects.collectd.isolation import LISTENERS, Seen
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pythond.dialects import Host, Unit
     from pythond.dialects.collectd.extract import Noted
+    from pythond.dialects.collectd.options import Settings
     from pythond.dialects.collectd.plugins import Import
-    from pythond.dialects.collectd.settings import Settings
 
 _STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _ONLY_HERE = "it gets the values of Python plugins only; those of plugins in C do not come here"
@@ -152,7 +152,7 @@ def _blocks_for_nobody(settings: Settings, imports: Sequence[Import], seen: dict
     failing = [one.name.lower() for one in imports if seen[one.name].problem]
     order = {name.lower(): one for one in reversed(imports) for name in seen[one.name].config_names}
     position = {id(item): number for number, item in enumerate(_statements(settings))}
-    for item in plugins.module_blocks_of(settings):
+    for item in options.module_blocks_of(settings):
         name = item.text() or ""
         place = (item.file, item.line, item.columns[0] if item.columns else item.column)
         if name.lower() in order:

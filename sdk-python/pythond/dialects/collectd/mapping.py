@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Mapping, Sequence
 
     from pythond.dialects.collectd.data_sets import DataSet, DataSource
-    from pythond.dialects.collectd.settings import Shape
+    from pythond.dialects.collectd.options import Shape
     from pythond.dialects.collectd.text import Text
 
 _DIMENSIONS = re.compile(r"([^\[\]]*)\[([^\[\]]*)(\]?)")

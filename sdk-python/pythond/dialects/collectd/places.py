@@ -7,22 +7,21 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pythond.dialects.collectd.grammar import Item
-    from pythond.dialects.collectd.settings import Settings
+    from pythond.dialects.collectd.options import Settings
 
 
 def of(item: Item, settings: Settings) -> tuple[str, int, int]:
     """Returns file, line and column as collectd.conf is now; an empty file where it is in there no more."""
     if item.file or not settings.file:
         return item.file, item.line, item.column
-    from pythond.dialects.collectd import extract, include, plugins
-    from pythond.dialects.collectd.settings import Settings, blocks_of
+    from pythond.dialects.collectd import extract, include, options  # few need it
 
-    now = Settings()
+    now = options.Settings()
     try:
-        now.blocks = blocks_of(include.read(settings.file, _Files(), []))
+        now.blocks = options.blocks_of(include.read(settings.file, _Files(), []))
     except OSError:
         return "", 0, 0
-    same = [one for one in plugins.module_blocks_of(now) if (one.text() or "").lower() == (item.text() or "").lower()]
+    same = [one for one in options.module_blocks_of(now) if (one.text() or "").lower() == (item.text() or "").lower()]
     # One that has changed meanwhile is better than none.
     same.sort(key=lambda one: extract.plain(one) != extract.plain(item))
     return (same[0].file, same[0].line, same[0].column) if same else ("", 0, 0)

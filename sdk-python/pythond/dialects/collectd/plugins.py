@@ -13,11 +13,11 @@ from pythond.dialects.collectd.data_sets import nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Collection, Iterator, Sequence
+    from typing import Collection, Sequence
 
     from pythond.dialects.collectd.daemon import Daemon
     from pythond.dialects.collectd.grammar import Item
-    from pythond.dialects.collectd.settings import Settings
+    from pythond.dialects.collectd.options import Settings
     from pythond.guard import IsUser
 
 _PYTHON_2 = "it is written for Python 2; collectd's own build for Python 3 cannot run it either"
@@ -49,14 +49,6 @@ def paths_of(settings: Settings) -> list[str]:
     """Returns the folders of all `ModulePath`, in the order of the file."""
     items = (item for block in settings.blocks for item in block.item.children)
     return [path for path in (item.text() for item in items if item.named("ModulePath")) if path]
-
-
-def module_blocks_of(settings: Settings) -> Iterator[Item]:
-    """Returns all `<Module name>` blocks with a name."""
-    for block in settings.blocks:
-        for item in block.item.children:
-            if item.named("Module") and item.text() is not None:
-                yield item
 
 
 def faults_in(settings: Settings) -> list[Fault]:

@@ -1,4 +1,4 @@
-"""What an input runs: its own keys, and what collectd.conf says to Python plugins."""
+"""Reads what an input runs: its own keys, and what collectd.conf says to Python plugins."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import os
 
 from pythond import codes, loader
 from pythond.dialects import Fault
-from pythond.dialects.collectd import data_sets, grammar, include, text
+from pythond.dialects.collectd import data_sets, extract, grammar, include, text
 from pythond.dialects.collectd.grammar import Item
+from pythond.dialects.collectd.options import NUMBERS, Block, Settings, Shape, is_for_python
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Mapping, Protocol, Sequence
 
     from pythond.dialects import Host
-    from pythond.dialects.collectd.data_sets import Types
 
     class Files(Protocol):
         """Where settings files are read; a `Host` is one."""
@@ -25,76 +25,9 @@ if TYPE_CHECKING:
 
 
 PLACES = ("/etc/collectd/collectd.conf", "/etc/collectd.conf")
-DEFAULT_INTERVAL = 10.0
-# Global options that say something to us.
-_NUMBERS = {
-    "interval": DEFAULT_INTERVAL,
-    "maxreadinterval": 86400.0,
-    "readthreads": 5.0,
-    "writethreads": 5.0,
-    "writequeuelimithigh": 0.0,
-    "timeout": 2.0,
-}
 _TEXTS = ("hostname", "basedir")
 # Global options that say nothing to us, and need not be named for it.
 _SILENT = ("fqdnlookup", "pidfile", "plugindir", "collectinternalstats", "writequeuelimitlow")
-
-
-class Shape:
-    """How value lists become rows."""
-
-    __slots__ = ("is_split", "meta_tags", "out", "timeout", "with_dimensions")
-
-    def __init__(self, keys: Mapping[str, Any], timeout: float = 2.0) -> None:
-        rates = keys.get("store_rates", False)
-        self.is_split = keys.get("mapping", "join") == "split"
-        self.out = "both" if rates == "both" else "rate" if rates else "raw"
-        self.with_dimensions = bool(keys.get("dimensions_from_plugin_instance", True))
-        self.meta_tags = tuple(keys.get("meta_tags") or ())
-        # So many intervals without a value, and a rate begins anew.
-        self.timeout = timeout
-
-
-class Block:
-    """A `<Plugin python>`: its statements, and the number of the block."""
-
-    __slots__ = ("item", "number")
-
-    def __init__(self, item: Item, number: int) -> None:
-        self.item = item
-        self.number = number
-
-
-class Settings:
-    """Everything that an input has, read at once."""
-
-    def __init__(self) -> None:
-        self.file = ""
-        self.blocks: list[Block] = []
-        self.numbers = dict(_NUMBERS)
-        self.texts: dict[str, str] = {}
-        # The same as the file has them, before an input's own keys.
-        self.said_numbers: dict[str, float] = {}
-        self.said_texts: dict[str, str] = {}
-        self.load_interval = 0.0
-        # What `Interval` was when Python was loaded; 0: nothing tells.
-        self.interval_at_load = 0.0
-        self.flush_interval = 0.0
-        self.flush_timeout = 0.0
-        self.is_loaded = False
-        # `AutoLoadPlugin`: its block loads Python.
-        self.loads_itself = False
-        self.types: Types
-        self.types_files: list[str] = []
-        self.shape: Shape
-        self.faults: list[Fault] = []
-        self.foreign: list[str] = []
-        self.reads: list[str] = []
-
-    @property
-    def interval(self) -> float:
-        """The interval of callbacks that have none of their own."""
-        return self.load_interval or self.interval_at_load or self.numbers["interval"]
 
 
 def read(host: Host, roots: Sequence[str] = (), *, looks: bool = True) -> Settings:
@@ -116,8 +49,6 @@ def read(host: Host, roots: Sequence[str] = (), *, looks: bool = True) -> Settin
 
 def read_extract(host: Host, path: str, config: str) -> Settings:
     """Reads what the lister has written for a unit. Raises `OSError`, `ValueError`."""
-    from pythond.dialects.collectd import extract
-
     settings = Settings()
     settings.file = config
     noting = _Noting(host, settings.reads)
@@ -193,16 +124,6 @@ def _read_file(settings: Settings, host: _Noting) -> None:
         settings.faults.append(Fault(codes.FOREIGN_VALUE, told, first.file, first.line, first.column, "warning"))
 
 
-def blocks_of(items: Sequence[Item]) -> list[Block]:
-    """Returns the `<Plugin python>` blocks among root items."""
-    return [Block(item, number) for number, item in enumerate(filter(_is_for_python, items))]
-
-
-def _is_for_python(item: Item) -> bool:
-    first = item.values[0] if item.values else None
-    return item.named("Plugin") and isinstance(first, str) and first.lower() == "python"
-
-
 def _is_in(fault: Fault, foreign: Sequence[Item]) -> bool:
     """Says whether a warning is about what is not ours."""
     return fault.severity == "warning" and any(
@@ -213,7 +134,7 @@ def _is_in(fault: Fault, foreign: Sequence[Item]) -> bool:
 def _takes(settings: Settings, item: Item) -> bool:
     """Takes a root item over; says whether it is for Python."""
     key, first = item.key.lower(), item.values[0] if item.values else None
-    if _is_for_python(item):
+    if is_for_python(item):
         if settings.loads_itself:
             _load(settings)
         settings.blocks.append(Block(item, len(settings.blocks)))
@@ -230,7 +151,7 @@ def _takes(settings: Settings, item: Item) -> bool:
     if key == "interval" and settings.is_loaded:
         told = f"it comes after `LoadPlugin python`, whose callbacks keep {settings.interval:g} s, as in collectd"
         _tell(settings, item, f"`Interval`: {told}", "warning")
-    if key in _NUMBERS:
+    if key in NUMBERS:
         settings.numbers[key] = _number(settings, item, settings.numbers[key])
         return True
     if key in _TEXTS:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from pythond import codes, guard, loader
-from pythond.dialects.collectd import current, extract, log, plugins, text
+from pythond.dialects.collectd import current, extract, log, options, plugins, text
 from pythond.dialects.collectd import settings as settings_
 from pythond.dialects.collectd.daemon import Daemon
 from pythond.dialects.collectd.grammar import Item
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pythond.dialects import Host, Unit
-    from pythond.dialects.collectd.settings import Settings
+    from pythond.dialects.collectd.options import Settings
     from pythond.guard import IsUser
 
 
@@ -105,7 +105,7 @@ def _settings_of_file(unit: Unit, host: Host) -> Settings:
         items = block.item.children
         items[:] = [item for item in items if not item.named("Import") or item.text() == name]
     if not name:
-        settings.blocks.insert(0, settings_.Block(_block_of(path), -1))
+        settings.blocks.insert(0, options.Block(_block_of(path), -1))
     # Of a unit that was told, the listing has said it.
     for fault in [*settings.faults, *plugins.faults_in(settings)] if unit.parts is None else ():
         host.warn(fault.code, fault.text, fault.file, fault.line, fault.column)
@@ -141,7 +141,7 @@ def _tell_unused_blocks(daemon: Daemon, settings: Settings, host: Host) -> None:
     if not settings.blocks or settings.blocks[0].number >= 0:
         return
     names = [name.lower() for name in daemon.registry.config_names()]
-    blocks = [item for item in plugins.module_blocks_of(settings) if item.file]
+    blocks = [item for item in options.module_blocks_of(settings) if item.file]
     if names and blocks and not any((item.text() or "").lower() in names for item in blocks):
         told = f"none of the `<Module>` blocks is for {plugins.shown_names(daemon.registry.config_names())}"
         host.warn(codes.FOR_NOBODY, told, blocks[0].file, blocks[0].line)
