@@ -5,10 +5,14 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cap::{self, Room};
+use super::error::AppendError;
 use super::frame::{self, SEGMENT_HEADER, Stop};
-use super::log::{Moved, Segment, Shared, State, TellLosses, Waiting};
+use super::record::Lost;
+use super::segment::Segment;
+use super::shared::{Shared, TellLosses};
+use super::state::{Moved, State, Waiting};
 use super::writer::Writer;
-use super::{AppendError, Lost, place, recover};
+use super::{place, recover};
 use crate::words::count;
 
 /// One write at most, unless a single record is larger.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::disk::DiskFile;
+use super::error::ReadError;
 use super::frame::{self, Frame, Run, Stop};
-use super::log::{At, Mark, Segment, Shared};
-use super::{Entry, Position, ReadError};
+use super::record::{Entry, Position};
+use super::segment::{Mark, Segment};
+use super::shared::Shared;
+use super::state::At;
 
 /// Read at once while a place is searched.
 const SEARCH_CHUNK: u64 = 1 << 20;

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -94,6 +95,12 @@ pub(super) fn encode(into: &mut Vec<u8>, seq: u64, points: u32, written_secs: u3
     into.extend_from_slice(payload);
     let crc = crc32c::crc32c(&into[start + 8..]);
     into[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Seconds since 1970, at the ends of the range for clocks that are far off.
+pub(super) fn unix_secs(now: SystemTime) -> u32 {
+    let secs = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    u32::try_from(secs).unwrap_or(u32::MAX)
 }
 
 /// A frame's header, not yet checked against its checksum.

@@ -50,160 +50,38 @@
 //! range the next good frame is searched and the gap counted. Files that are no segments of ours (empty, zeros, other magic, later
 //! version) are renamed into `set_aside/`. A segment with bytes that could neither be read nor copied goes there instead of being
 //! deleted when its time has come.
+//!
+//! # Files
+//!
+//! `log` is the face of the log; `shared` is what it, the committer and the cursors hold together, with the one lock around `state`.
+//! The committer (`commit`) writes with `writer` and asks `cap` for room, `cursor` reads, `recover` finds what an earlier process left.
+//! `segment` is what is known of a segment and `frame` its bytes, `place` is a cursor's file, `paths` says where all of it lies, `disk`
+//! stands between the log and the file system.
+//!
+//! No file here uses one that uses it; `tests/floors.rs` holds this.
 
 mod cap;
 mod commit;
 mod cursor;
 pub mod disk;
+mod error;
 mod frame;
 mod log;
+mod paths;
 mod place;
+mod record;
 mod recover;
+mod segment;
+mod settings;
+mod shared;
+mod state;
+mod stats;
 mod writer;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use bytes::Bytes;
-
-use crate::telemetry::trouble::Lasting;
-
 pub use cursor::Cursor;
+pub use error::{AppendError, OpenError, ReadError};
 pub use log::Log;
-
-/// How the log is kept.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub dir: PathBuf,
-    /// Bytes on disk at most, all segments together; what was set aside does not count.
-    pub max_size: u64,
-    pub drop_oldest_at_cap: bool,
-    /// True: fdatasync before an append returns; false: once a second.
-    pub sync_each_commit: bool,
-}
-
-/// A place in the log: the record, and how many of its lines are done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Position {
-    pub seq: u64,
-    pub lines: u32,
-}
-
-/// One record as read.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub seq: u64,
-    /// Points in it, as told at the append.
-    pub points: u32,
-    pub bytes: Bytes,
-}
-
-/// A record that a sink misses because the cap took it.
-#[derive(Debug)]
-pub struct Lost<'l> {
-    pub cursor: &'l str,
-    pub record: &'l [u8],
-    /// Lines of it that the sink has all the same.
-    pub done_lines: u32,
-}
-
-/// Why the log could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("the buffer in `{}` is in use by another process", dir.display())]
-    Locked { dir: PathBuf },
-    #[error("could not {what} `{}`", path.display())]
-    Io {
-        what: &'static str,
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    #[error("the buffer is full ({used} of {max} bytes)")]
-    Full { used: u64, max: u64, retry_after: Duration },
-    /// No space, read-only, I/O error: nothing was kept; a later append may succeed.
-    #[error("the buffer could not be written")]
-    Disk(#[source] std::io::Error),
-    /// A sync failed: this log takes nothing more until the agent is started again or a new segment could be begun.
-    #[error("the buffer is poisoned by a failed sync: {0}")]
-    Poisoned(String),
-    #[error("a record of {bytes} bytes is larger than the {max} the buffer takes")]
-    TooLarge { bytes: u64, max: u64 },
-    #[error("the buffer is closed")]
-    Closed,
-}
-
-impl AppendError {
-    /// The error and its cause in one line.
-    pub fn with_cause(&self) -> String {
-        match std::error::Error::source(self) {
-            Some(cause) => format!("{self}: {cause}"),
-            None => self.to_string(),
-        }
-    }
-}
-
-/// Why a cursor could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The disk said no; the place stays, a later read may succeed.
-    #[error("the buffer could not be read")]
-    Disk(#[source] std::io::Error),
-    #[error("the buffer is closed")]
-    Closed,
-}
-
-/// What the recovery found, to be told at start.
-#[derive(Debug, Clone, Default)]
-pub struct Recovered {
-    pub records: u64,
-    /// Records that must have been there and are not (damaged, or their segment is missing).
-    pub lost_records: u64,
-    /// Bytes set aside and where, each with a reason; never deleted.
-    pub set_aside: Vec<(PathBuf, String)>,
-    /// What else a person should know, one sentence each.
-    pub notes: Vec<String>,
-}
-
-/// A snapshot for status and metrics.
-#[derive(Debug, Clone, Default)]
-pub struct Stats {
-    pub bytes: u64,
-    pub max_bytes: u64,
-    pub segments: usize,
-    /// The next record's number.
-    pub next_seq: u64,
-    /// Age of the oldest record that some cursor still needs.
-    pub oldest_age: Option<Duration>,
-    pub poisoned: Option<String>,
-    /// Records are refused at the moment.
-    pub refusing: Option<Lasting>,
-    pub set_aside_bytes: u64,
-    pub cursors: Vec<CursorStats>,
-    /// Cursor files whose sinks have not registered.
-    pub removed: Vec<RemovedCursor>,
-}
-
-/// A cursor file without a sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemovedCursor {
-    pub name: String,
-    /// How long it still holds records; `None`: it holds nothing.
-    pub holds_for: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct CursorStats {
-    pub name: String,
-    pub position: Position,
-    pub behind_records: u64,
-    pub behind_points: u64,
-    pub behind_bytes: u64,
-    pub oldest_age: Option<Duration>,
-    /// Points this cursor was moved over at the cap, or lost to damage; where the number is not known, one for each record.
-    pub skipped_points: u64,
-}
+pub use record::{Entry, Lost, Position};
+pub use recover::Recovered;
+pub use settings::Settings;
+pub use stats::{CursorStats, RemovedCursor, Stats};

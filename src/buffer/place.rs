@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::Position;
 use super::disk::{Disk, DiskFile, read_up_to, write_all_at};
+use super::record::Position;
 
 const LONGEST: usize = 512;
 /// Larger numbers are taken for damage: no log gets there.

@@ -6,15 +6,28 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, DiskFile, read_up_to, write_all_at};
+use super::error::{OpenError, open_error};
 use super::frame::{self, FRAME_HEADER, Frame, SEGMENT_HEADER, SegmentHeader, Stop};
-use super::log::{Paths, Segment, open_error};
+use super::paths::{self, Paths, UNBORN};
 use super::place::{self, LARGEST_SEQ, Place};
-use super::writer::UNBORN;
-use super::{OpenError, Position, Recovered};
+use super::record::Position;
+use super::segment::Segment;
 
 const AT_ONCE: u64 = 1 << 20;
 /// A segment with more damaged places than this is copied from there on as one piece.
 const MAX_PIECES: usize = 16;
+
+/// What the recovery found, to be told at start.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    pub records: u64,
+    /// Records that must have been there and are not (damaged, or their segment is missing).
+    pub lost_records: u64,
+    /// Bytes set aside and where, each with a reason; never deleted.
+    pub set_aside: Vec<(PathBuf, String)>,
+    /// What else a person should know, one sentence each.
+    pub notes: Vec<String>,
+}
 
 /// All that the log goes on with.
 pub(super) struct Found {
@@ -256,7 +269,7 @@ impl Recovery<'_> {
     }
 
     fn give_up(&mut self, reading: &mut Reading, e: &io::Error) {
-        let name = super::log::segment_name(reading.candidate.first_seq);
+        let name = paths::segment_name(reading.candidate.first_seq);
         self.recovered.notes.push(format!("`log/{name}` cannot be read from byte {} on ({e}); it is kept", reading.at));
         (reading.whole, reading.segment.keep) = (false, true);
     }
@@ -268,7 +281,7 @@ impl Recovery<'_> {
             return true;
         }
         let to = if reading.pieces == MAX_PIECES { reading.candidate.len } else { to };
-        let name = super::log::segment_name(reading.candidate.first_seq);
+        let name = paths::segment_name(reading.candidate.first_seq);
         let copied = self.copy_piece(reading.candidate.file.as_ref(), reading.at..to, &name);
         match copied {
             Ok(Some(copy)) => {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::disk::{DiskFile, write_all_at};
+use super::error::{AppendError, OpenError, open_error};
 use super::frame::{self, Stop};
-use super::log::{Segment, Shared, Waiting, open_error, unix_secs};
-use super::{AppendError, OpenError};
+use super::paths::UNBORN;
+use super::segment::Segment;
+use super::shared::Shared;
+use super::state::Waiting;
 
 /// How often a poisoned log tries to begin a new segment, at most.
 const POISON_RETRY: Duration = Duration::from_secs(5);
-/// The name of a segment in `log/` until it is whole.
-pub(super) const UNBORN: &str = "unborn";
 /// Zeros written ahead of the records at a time.
 const ROOM: u64 = 256 << 10;
 const COPY_AT_ONCE: u64 = 1 << 20;
@@ -97,7 +98,7 @@ impl Writer {
     }
 
     fn encode(&mut self, first_seq: u64, batch: &[Waiting]) {
-        let now = unix_secs(SystemTime::now());
+        let now = frame::unix_secs(SystemTime::now());
         for (seq, waiting) in (first_seq..).zip(batch) {
             frame::encode(&mut self.buffer, seq, waiting.points, now, &waiting.bytes);
         }
