@@ -4,6 +4,9 @@
 //! who makes it (`worker`, `supervisor`), how it comes in (`ingest`), how it goes out (`sinks`), how it is seen (`control`), how it is tried (`tryout`), and `app`,
 //! the only module that knows all of them. A module uses lower floors only; `tests/floors.rs` holds that.
 
+#[cfg(not(unix))]
+compile_error!("pythond runs on Linux and macOS");
+
 pub mod platform;
 pub mod words;
 

@@ -1,20 +1,16 @@
-//! What operating systems do differently, outside of workers: files, locks, signals, programs, and sockets with a name on this machine.
+//! What is asked of the operating system beyond the standard library, outside of workers: files, locks, signals, programs, and sockets with
+//! a name on this machine.
 //!
-//! One file per family with the same interface; whoever uses it does not know which. What a system does not have is an error of kind
-//! `Unsupported` or a question that is answered with no, and the doc comment of the function says so. What workers need beyond this is in
-//! `crate::worker::sys`.
-
-#[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(windows, path = "windows.rs")]
-mod system;
+//! What workers need, and where Linux and macOS differ, is in `crate::worker::sys`.
 
 mod found;
 mod memory;
+mod unix;
 
 pub use found::{Found, Identity};
 pub use memory::give_back_memory;
-pub use system::{
-    FarDatagram, FarStream, Hangups, Listener, NO_UNIX_SOCKETS, NO_WAIT, Stops, Stream, allow_program_only_to_owner,
+pub use unix::{
+    FarDatagram, FarStream, Hangups, Listener, NO_WAIT, Stops, Stream, allow_program_only_to_owner,
     bind, bind_for_all, connect, connect_datagram, end_group, give_to_group, group_number, has_ended, hear_all_signals,
     hostname, in_own_group, is_another_users, is_no_room, is_sound_name, is_special, is_too_long_for_a_datagram,
     is_too_many_open, keep_file_private, keep_private, let_group_read, link, listable_by_all, lock_folder, look,

@@ -397,8 +397,6 @@ pub fn reap_group(child: &Child, patience: Duration) {
 
 // --- sockets ---
 
-/// Why a far end cannot be a Unix socket.
-pub const NO_UNIX_SOCKETS: Option<&str> = None;
 /// Takes what is there and does not wait for more.
 pub const NO_WAIT: RecvFlags = RecvFlags::DONTWAIT;
 

@@ -4,6 +4,5 @@
 pub mod counters;
 pub mod files;
 pub mod panics;
-#[cfg_attr(not(unix), path = "no_systemd.rs")]
 pub mod systemd;
 pub mod trouble;

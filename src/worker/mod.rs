@@ -8,37 +8,28 @@
 //! No file here uses one that uses it; `tests/floors.rs` holds this.
 
 pub mod cgroup;
-#[cfg(unix)]
 mod children;
 pub mod cookie;
 pub mod discover;
 pub mod files;
 pub mod frames;
-#[cfg_attr(windows, path = "windows/guard.rs")]
 pub mod guard;
 pub mod lastgood;
 pub mod launch;
-#[cfg_attr(windows, path = "windows/leash.rs")]
 pub mod leash;
-#[cfg_attr(windows, path = "windows/leftovers.rs")]
 pub mod leftovers;
 pub mod life;
-#[cfg_attr(windows, path = "windows/lock.rs")]
 pub mod lock;
 pub mod output;
 pub mod parts;
-#[cfg_attr(windows, path = "windows/process.rs")]
 pub mod process;
 pub mod room;
 pub mod roster;
 pub mod scratch;
 pub mod sdk;
-#[cfg(unix)]
 mod spawner;
-#[cfg_attr(windows, path = "windows/starter.rs")]
 pub mod starter;
 pub mod sys;
-#[cfg_attr(windows, path = "windows/zygote.rs")]
 pub mod zygote;
 
 use std::collections::BTreeMap;

@@ -514,9 +514,6 @@ fn socket(section: &mut Section, reading: &mut Reading<'_>) -> Option<SocketSink
 
 fn socket_address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddress> {
     let text = filled_text(node, reading)?;
-    if let Some(why) = platform::NO_UNIX_SOCKETS.filter(|_| text.trim().starts_with("unix")) {
-        return because(Code::WrongValue, why);
-    }
     match text.trim().split_once("://") {
         Some(("tcp", rest)) => Ok(SocketAddress::Tcp(with_port(rest, None)?)),
         Some(("udp", rest)) => Ok(SocketAddress::Udp(with_port(rest, None)?)),

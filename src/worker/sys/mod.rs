@@ -1,12 +1,10 @@
 //! What a worker's process needs of the operating system, with one interface: its control socket, the notice of its death, and what can be
 //! told of other processes.
 //!
-//! Three systems: Linux; macOS, which has no zygotes, death signal, subreaper or cgroups; and Windows, where no worker can be started yet,
-//! so that the types of one have no values. A build with `RUSTFLAGS="--cfg pythond_as_macos"` runs on Linux what macOS would run.
+//! Two systems: Linux, and macOS, which has no zygotes, death signal, subreaper or cgroups. A build with `RUSTFLAGS="--cfg pythond_as_macos"` runs on Linux what macOS would run.
 
 #[cfg_attr(all(target_os = "linux", not(pythond_as_macos)), path = "linux.rs")]
-#[cfg_attr(all(unix, any(not(target_os = "linux"), pythond_as_macos)), path = "macos.rs")]
-#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(any(not(target_os = "linux"), pythond_as_macos), path = "macos.rs")]
 mod system;
 
 /// So that its tests run where it is not used.
