@@ -7,11 +7,13 @@ use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
 
-use super::{Exit, settings, show, warn};
+use super::exit::Exit;
+use super::output::{show, warn};
 use crate::app;
-use crate::config::{Level, Surroundings};
+use crate::config::{Config, Level, Surroundings};
 use crate::platform;
 use crate::telemetry::systemd::ServiceManager;
+use crate::words::count;
 
 pub(super) fn main(root: &Path) -> Exit {
     let manager = service_manager();
@@ -54,6 +56,20 @@ fn service_manager() -> ServiceManager {
     ServiceManager::connect(&socket, watchdog).unwrap_or_else(|error| {
         warn(&format!("warning: the service manager cannot be reached on {}: {error}\n", socket.display()));
         ServiceManager::default()
+    })
+}
+
+/// Reads the settings, or prints every fault.
+fn settings(root: &Path) -> Result<Config, Exit> {
+    app::repos::settings(root, &Surroundings::of_this_process()).map_err(|error| {
+        show(&error.faults);
+        show(&error.warnings);
+        warn(&format!(
+            "{} in the settings below {}\n",
+            count(error.faults.len(), "fault"),
+            root.join("conf.d").display()
+        ));
+        Exit::Faults
     })
 }
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use serde::Serialize;
 
+use super::exit::Exit;
+use super::output::{say, short, show, warn};
 use super::run::JsonProblem;
-use super::{Exit, say, short, show, small_runtime, warn};
+use super::runtime::small_runtime;
 use crate::app;
 use crate::code::Code;
 use crate::config::{self, Config, ConfigError, Diagnostic, Input, Severity, Surroundings};

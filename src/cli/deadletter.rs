@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::status::{escaped, exchange, no_agent, socket_of};
+use super::ask::{ANSWER, AgentClient, escaped};
+use super::exit::Exit;
+use super::output::{say, warn};
 use super::table::{bytes, layout};
-use super::{Exit, say, small_runtime, warn};
 use crate::deadletter::{self, Letter};
 use crate::ingest::reply::RefusedAnswer;
 use crate::point::{Category, Decoding, Precision, line};
@@ -277,16 +278,15 @@ struct Parcel {
 }
 
 fn resend(root: &Path, files: &[File]) -> anyhow::Result<Exit> {
-    let socket = socket_of(root);
-    let runtime = small_runtime();
+    let agent = AgentClient::of(root);
     let mut tally = Tally::default();
     for file in files {
         let raw = std::fs::read(&file.path)?;
         let lines: Vec<&[u8]> = raw.split_inclusive(|byte| *byte == b'\n').collect();
         for parcel in parcels(&lines, &mut tally) {
-            let taken = match runtime.block_on(deliver(&socket, parcel, &mut tally)) {
+            let taken = match deliver(&agent, parcel, &mut tally) {
                 Ok(taken) => taken,
-                Err(Trouble::NoAgent(error)) => return Ok(no_agent(&socket, root, &error)),
+                Err(Trouble::NoAgent(exit)) => return Ok(exit),
                 Err(Trouble::NotNow(why)) => {
                     say(&tally.text());
                     warn(&format!(
@@ -353,16 +353,17 @@ fn canonical(letter: &Letter) -> Option<(Category, Vec<u8>)> {
 }
 
 enum Trouble {
-    NoAgent(anyhow::Error),
+    /// It has been said.
+    NoAgent(Exit),
     NotNow(String),
 }
 
 /// Posts a parcel without the points that would be refused again (those would come back as new dead letters); the letters that are kept now.
-async fn deliver(socket: &Path, parcel: Parcel, tally: &mut Tally) -> Result<Vec<usize>, Trouble> {
+fn deliver(agent: &AgentClient, parcel: Parcel, tally: &mut Tally) -> Result<Vec<usize>, Trouble> {
     let mut good: Vec<usize> = (0..parcel.lines.len()).collect();
     // An answer names some of the refused points only.
     while !good.is_empty() {
-        let refused = ask(socket, &parcel, "&dry=1", &good).await?;
+        let refused = ask(agent, &parcel, "&dry=1", &good)?;
         let Some((_, reason)) = refused.first() else { break };
         tally.first_refusal.get_or_insert_with(|| reason.clone());
         let bad: HashSet<usize> = refused.iter().filter_map(|(at, _)| good.get(*at).copied()).collect();
@@ -375,7 +376,7 @@ async fn deliver(socket: &Path, parcel: Parcel, tally: &mut Tally) -> Result<Vec
     if good.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some((_, reason)) = ask(socket, &parcel, "", &good).await?.first() {
+    if let Some((_, reason)) = ask(agent, &parcel, "", &good)?.first() {
         return Err(Trouble::NotNow(format!("it refuses what it has just found good: {reason}")));
     }
     tally.sent += good.len() as u64;
@@ -383,11 +384,10 @@ async fn deliver(socket: &Path, parcel: Parcel, tally: &mut Tally) -> Result<Vec
 }
 
 /// Posts; which points are refused, by their index, and why.
-async fn ask(socket: &Path, parcel: &Parcel, more: &str, points: &[usize]) -> Result<Vec<(usize, String)>, Trouble> {
+fn ask(agent: &AgentClient, parcel: &Parcel, more: &str, points: &[usize]) -> Result<Vec<(usize, String)>, Trouble> {
     let path = format!("/v1/write/{}?precision=n&input={}{more}", parcel.category.as_str(), escaped(&parcel.source));
     let body = points.iter().flat_map(|index| parcel.lines[*index].iter().copied()).collect();
-    let answered = exchange(socket, "POST", &path, body).await;
-    let (status, answer) = answered.map_err(Trouble::NoAgent)?;
+    let (status, answer) = agent.send("POST", &path, body, ANSWER).map_err(Trouble::NoAgent)?;
     if status.is_success() {
         return Ok(Vec::new());
     }

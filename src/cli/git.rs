@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::status::{escaped, exchange_within, no_agent, refusal, socket_of, understood};
+use super::ask::{AgentClient, escaped, refusal, understood};
+use super::exit::Exit;
+use super::output::{say, say_json, show, warn};
 use super::table::{ago, span};
-use super::{Exit, say, show, small_runtime, warn};
 use crate::code::Code;
 use crate::config::repos::RepoUrl;
 use crate::config::{self, GitRepos, Repo as Settings, Surroundings};
@@ -82,10 +83,9 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
 type Said = (String, Exit);
 
 fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[Repo]) -> Said) -> Exit {
-    let socket = socket_of(root);
-    let (status, body) = match small_runtime().block_on(exchange_within(&socket, method, path, Vec::new(), PULL)) {
+    let (status, body) = match AgentClient::of(root).send(method, path, Vec::new(), PULL) {
         Ok(answer) => answer,
-        Err(error) => return no_agent(&socket, root, &error),
+        Err(exit) => return exit,
     };
     if !status.is_success() {
         warn(&format!("error: {}\n", refusal(&body)));
@@ -97,7 +97,7 @@ fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[Repo
     };
     let (text, exit) = said(&repos);
     if json {
-        say(&format!("{}\n", serde_json::to_string_pretty(&repos).expect("the views always serialise")));
+        say_json(&repos);
     } else {
         say(&text);
     }

@@ -1,13 +1,21 @@
 //! The commands: each parses its arguments, calls the library, prints, and ends with a code of [`Exit`].
+//!
+//! Those that need a running agent share the client `ask`; all write by `output`. No file here uses one that uses it; `tests/floors.rs`
+//! holds this.
 
 mod agent;
+mod ask;
 mod check;
 mod deadletter;
+mod exit;
 mod git;
+mod output;
+mod pick;
 mod reload;
 mod resources;
 mod restart;
 mod run;
+mod runtime;
 mod screen;
 mod sink;
 mod stack;
@@ -15,39 +23,14 @@ mod status;
 mod table;
 mod unit;
 
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app;
-use crate::config::{Config, Diagnostic, Surroundings};
 use crate::platform;
-use crate::words::count;
 
-/// Why a command ended (spec/experience 7.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Ok = 0,
-    /// Something failed that is none of the others.
-    Failed = 1,
-    /// The arguments make no sense; clap uses the same.
-    Usage = 2,
-    /// Settings or checks have faults.
-    Faults = 3,
-    /// `run`: the script could not be loaded.
-    NotLoaded = 4,
-    /// `run`: the script raised, timed out or died.
-    Raised = 5,
-    /// `run`: data was refused, or there was none.
-    Refused = 6,
-    /// The agent does not answer.
-    NoAgent = 7,
-    /// A git repository could not be pulled.
-    Git = 9,
-    Interrupted = 130,
-}
+pub use exit::Exit;
 
 #[derive(Parser)]
 #[command(name = "pythond", version, about = "Runs Python collectors, supervises them and delivers what they report without losing a point", long_about = None)]
@@ -120,61 +103,4 @@ fn root_of(given: Option<PathBuf>) -> PathBuf {
         _ => PathBuf::from("/usr/local/pythond"),
     });
     std::path::absolute(&root).unwrap_or(root)
-}
-
-/// Writes to stdout; a reader that went away (`pythond status | head`) is no error.
-fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    // Nobody is left to tell.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Writes notices and diagnostics to stderr.
-fn warn(text: &str) {
-    let mut out = std::io::stderr().lock();
-    // Nobody is left to tell.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-fn colour_on_stderr() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
-fn here() -> PathBuf {
-    std::env::current_dir().unwrap_or_default()
-}
-
-/// Prints diagnostics to stderr, each as one block.
-fn show(diagnostics: &[Diagnostic]) {
-    let (here, colour) = (here(), colour_on_stderr());
-    for diagnostic in diagnostics {
-        warn(&format!("{}\n", diagnostic.render(&here, colour)));
-    }
-}
-
-/// Reads the settings, or prints every fault.
-fn settings(root: &Path) -> Result<Config, Exit> {
-    app::repos::settings(root, &Surroundings::of_this_process()).map_err(|error| {
-        show(&error.faults);
-        show(&error.warnings);
-        warn(&format!(
-            "{} in the settings below {}\n",
-            count(error.faults.len(), "fault"),
-            root.join("conf.d").display()
-        ));
-        Exit::Faults
-    })
-}
-
-/// Prints a path relative to the current directory where it lies inside.
-fn short(path: &Path) -> String {
-    path.strip_prefix(here()).unwrap_or(path).display().to_string()
-}
-
-/// A runtime for the commands that only wait for one thing.
-fn small_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime needs only an epoll descriptor")
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::status::{exchange_within, no_agent, refusal, socket_of, understood};
+use super::ask::AgentClient;
+use super::exit::Exit;
+use super::output::{say, say_json, short, warn};
 use super::table::layout;
-use super::{Exit, say, short, small_runtime, warn};
 use crate::control::views::{Reloaded, ReloadedUnit, UnitOutcome};
 use crate::words::count;
 
@@ -20,22 +21,12 @@ pub(super) struct Args {
 const ANSWER: Duration = Duration::from_secs(150);
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
-    let socket = socket_of(root);
-    let asked = exchange_within(&socket, "POST", "/api/v1/reload", Vec::new(), ANSWER);
-    let (status, body) = match small_runtime().block_on(asked) {
-        Ok(answer) => answer,
-        Err(error) => return no_agent(&socket, root, &error),
-    };
-    if !status.is_success() {
-        warn(&format!("error: the agent refused: {}\n", refusal(&body)));
-        return Exit::Failed;
-    }
-    let outcome: Reloaded = match understood(&body) {
+    let outcome: Reloaded = match AgentClient::of(root).ask("POST", "/api/v1/reload", ANSWER) {
         Ok(outcome) => outcome,
         Err(exit) => return exit,
     };
     if args.json {
-        say(&format!("{}\n", serde_json::to_string_pretty(&outcome).expect("the views always serialise")));
+        say_json(&outcome);
     } else {
         for fault in &outcome.faults {
             warn(&format!("{}\n", fault.text));

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::status::{json, of_unit};
+use super::exit::Exit;
+use super::output::{say, say_json, warn};
+use super::pick::of_unit;
+use super::screen;
 use super::table::layout;
-use super::{Exit, say, screen, warn};
 use crate::control::views::Resources;
 
 pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> Exit {
@@ -13,7 +15,7 @@ pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> Exit 
         Err(exit) => return exit,
     };
     if as_json {
-        json(&resources);
+        say_json(&resources);
     }
     if let Some(why) = &resources.why {
         warn(&format!("error: {} has no table of resources: {why}\n", resources.id));

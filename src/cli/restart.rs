@@ -1,9 +1,11 @@
 //! `pythond restart NAME`, `pythond run-now NAME` and `pythond recheck NAME…`: tell units something.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::status::{escaped, exchange, no_agent, pick, refusal, socket_of, understood};
-use super::{Exit, say, small_runtime, warn};
+use super::ask::{AgentClient, accepted, escaped, understood};
+use super::exit::Exit;
+use super::output::say;
+use super::pick::pick;
 use crate::control::views::{Status, Unit};
 
 #[derive(clap::Args)]
@@ -34,16 +36,16 @@ pub(super) fn run_now(root: &Path, args: &Args) -> Exit {
 }
 
 pub(super) fn recheck(root: &Path, args: &RecheckArgs) -> Exit {
-    let teller = Teller::new(root);
-    let told = teller.status().and_then(|status| {
+    let agent = AgentClient::of(root);
+    let told = status(&agent).and_then(|status| {
         let units = match args.all {
             true => status.units.iter().filter(|unit| unit.can_be_checked()).collect(),
-            false => args.names.iter().map(|name| picked(&status, name)).collect::<Result<Vec<_>, Exit>>()?,
+            false => args.names.iter().map(|name| pick(&status, name)).collect::<Result<Vec<_>, Exit>>()?,
         };
         if units.is_empty() {
             say("nothing waits for its check\n");
         }
-        units.iter().try_for_each(|unit| teller.tell(unit, "recheck", rechecks(unit)))
+        units.iter().try_for_each(|unit| post(&agent, unit, "recheck", rechecks(unit)))
     });
     told.err().unwrap_or(Exit::Ok)
 }
@@ -57,51 +59,23 @@ fn rechecks(unit: &Unit) -> &'static str {
 }
 
 fn tell(root: &Path, name: &str, what: &str, done: impl Fn(&Unit) -> String) -> Exit {
-    let teller = Teller::new(root);
-    let told = teller.status().and_then(|status| {
-        let unit = picked(&status, name)?;
-        teller.tell(unit, what, &done(unit))
+    let agent = AgentClient::of(root);
+    let told = status(&agent).and_then(|status| {
+        let unit = pick(&status, name)?;
+        post(&agent, unit, what, &done(unit))
     });
     told.err().unwrap_or(Exit::Ok)
 }
 
-fn picked<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, Exit> {
-    pick(status, name).map_err(|text| {
-        warn(&text);
-        Exit::Usage
-    })
+fn post(agent: &AgentClient, unit: &Unit, what: &str, done: &str) -> Result<(), Exit> {
+    let id = &unit.id;
+    let (status, body) = agent.exchange("POST", &format!("/api/v1/units/{}/{what}", escaped(id)))?;
+    accepted(status, &body)?;
+    say(&format!("{id} {done}\n"));
+    Ok(())
 }
 
-/// Talks to the agent; what goes wrong is said here.
-struct Teller<'a> {
-    root: &'a Path,
-    socket: PathBuf,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl<'a> Teller<'a> {
-    fn new(root: &'a Path) -> Self {
-        Self { root, socket: socket_of(root), runtime: small_runtime() }
-    }
-
-    fn status(&self) -> Result<Status, Exit> {
-        let (_, body) = self.exchange("GET", "/api/v1/status")?;
-        understood(&body)
-    }
-
-    fn tell(&self, unit: &Unit, what: &str, done: &str) -> Result<(), Exit> {
-        let id = &unit.id;
-        let (status, body) = self.exchange("POST", &format!("/api/v1/units/{}/{what}", escaped(id)))?;
-        if !status.is_success() {
-            warn(&format!("error: the agent refused: {}\n", refusal(&body)));
-            return Err(Exit::Failed);
-        }
-        say(&format!("{id} {done}\n"));
-        Ok(())
-    }
-
-    fn exchange(&self, method: &str, path: &str) -> Result<(hyper::StatusCode, Vec<u8>), Exit> {
-        let exchange = exchange(&self.socket, method, path, Vec::new());
-        self.runtime.block_on(exchange).map_err(|error| no_agent(&self.socket, self.root, &error))
-    }
+fn status(agent: &AgentClient) -> Result<Status, Exit> {
+    let (_, body) = agent.exchange("GET", "/api/v1/status")?;
+    understood(&body)
 }

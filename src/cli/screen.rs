@@ -2,6 +2,8 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::output::say;
+
 /// Lines that a sentence may take in which a script has a word, such as the text of an exception.
 const LINES_OF_A_SENTENCE: usize = 3;
 
@@ -13,7 +15,7 @@ pub(super) fn width() -> Option<usize> {
 
 /// Empties the screen, for what is shown again and again.
 pub(super) fn clear() {
-    super::say("\x1b[H\x1b[2J");
+    say("\x1b[H\x1b[2J");
 }
 
 /// A line that is indented by so many columns, as far as it fits.

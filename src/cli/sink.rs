@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::status::{escaped, exchange, no_agent, refusal, socket_of, understood};
+use super::ask::{AgentClient, accepted, escaped, understood};
+use super::exit::Exit;
+use super::output::say;
 use super::table::{bytes, layout, span};
-use super::{Exit, say, small_runtime, warn};
 use crate::control::views::{Sink, Skipped, Status};
 use crate::words::count;
 
@@ -30,18 +31,16 @@ enum Command {
 }
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
-    let socket = socket_of(root);
     let (method, path) = match &args.command {
         Command::List { .. } => ("GET", "/api/v1/status".to_owned()),
         Command::Skip { name } => ("POST", format!("/api/v1/sinks/{}/skip", escaped(name))),
     };
-    let (status, body) = match small_runtime().block_on(exchange(&socket, method, &path, Vec::new())) {
+    let (status, body) = match AgentClient::of(root).exchange(method, &path) {
         Ok(answer) => answer,
-        Err(error) => return no_agent(&socket, root, &error),
+        Err(exit) => return exit,
     };
-    if !status.is_success() {
-        warn(&format!("error: the agent refused: {}\n", refusal(&body)));
-        return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { Exit::Failed };
+    if let Err(exit) = accepted(status, &body) {
+        return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { exit };
     }
     let shown = match &args.command {
         Command::List { json } => understood(&body).map(|status| list(&status, *json)),

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::status::of_unit;
-use super::{Exit, say, warn};
+use super::exit::Exit;
+use super::output::{say, say_json, warn};
+use super::pick::of_unit;
 use crate::control::views::Stack;
 
 #[derive(clap::Args)]
@@ -24,7 +25,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
 
 fn show(stack: &Stack, json: bool) -> Exit {
     if json {
-        say(&format!("{}\n", serde_json::to_string_pretty(stack).expect("the views always serialise")));
+        say_json(stack);
     } else if !stack.stack.is_empty() {
         say(&format!("{}\n", stack.stack.trim_end()));
     }

@@ -1,19 +1,17 @@
 //! `pythond status`: asks the agent over its Unix socket and says for each unit what happened and what comes next.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
-
+use super::ask::AgentClient;
+use super::exit::Exit;
+use super::output::{say, say_json};
+use super::pick::pick;
 use super::table::{ago, bytes, layout, span};
 use super::unit::{ahead, next, one};
-use super::{Exit, resources, say, screen, small_runtime, warn};
-use crate::app;
-use crate::config::{self, Surroundings};
+use super::{git, resources, screen};
 use crate::control::views::{Job, Mechanism, Refused, Refusing, Sink, Status, Unit};
 use crate::dialect::Dialect;
-use crate::platform::{self, reachable};
 use crate::words::count;
 
 #[derive(clap::Args)]
@@ -34,20 +32,18 @@ pub(super) struct Args {
     watch: bool,
 }
 
-const ANSWER: Duration = Duration::from_secs(10);
 /// Jobs of one unit that the list shows one by one.
 const JOBS_LISTED: usize = 10;
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
-    let socket = socket_of(root);
-    let runtime = small_runtime();
+    let agent = AgentClient::of(root);
     loop {
         let exit = match &args.name {
             Some(name) if args.resources => resources::show(root, name, args.json, args.watch),
-            _ => match runtime.block_on(request(&socket, "GET", "/api/v1/status", Vec::new())) {
-                Ok(body) => print(&body, args),
-                Err(error) => no_agent(&socket, root, &error),
+            _ => match agent.read("/api/v1/status") {
+                Ok(status) => print(&status, args),
+                Err(exit) => exit,
             },
         };
         if !args.watch || exit != Exit::Ok {
@@ -57,174 +53,20 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
     }
 }
 
-/// Says that nobody is there.
-pub(super) fn no_agent(socket: &Path, root: &Path, error: &anyhow::Error) -> Exit {
-    warn(&format!(
-        "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
-        socket.display(),
-        root.display()
-    ));
-    Exit::NoAgent
-}
-
-/// The message of a refusing answer.
-pub(super) fn refusal(body: &[u8]) -> String {
-    let parsed = serde_json::from_slice::<crate::ingest::reply::RefusedAnswer>(body);
-    parsed.map_or_else(|_| String::from_utf8_lossy(body).into_owned(), |answer| answer.message)
-}
-
-/// An answer as one of the views, or the words that it cannot be one.
-pub(super) fn understood<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Exit> {
-    serde_json::from_slice(body).map_err(|error| {
-        warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-        Exit::Failed
-    })
-}
-
-/// The socket as the settings name it; with faulty settings the default place, since an agent may still run on the old ones.
-pub(super) fn socket_of(root: &Path) -> PathBuf {
-    let socket = match config::read(root, &Surroundings::of_this_process()) {
-        Ok(config) => config.http_api.socket,
-        Err(_) => app::default_socket(root),
-    };
-    reachable(&socket)
-}
-
-/// Sends one request over the Unix socket; an answer other than 2xx is an error.
-pub(super) async fn request(socket: &Path, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-    let (status, body) = exchange(socket, method, path, body).await?;
-    anyhow::ensure!(status.is_success(), "it answered {status}: {}", String::from_utf8_lossy(&body));
-    Ok(body)
-}
-
-/// Sends one request over the Unix socket; the answer, whatever it is.
-pub(super) async fn exchange(
-    socket: &Path,
-    method: &str,
-    path: &str,
-    body: Vec<u8>,
-) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
-    exchange_within(socket, method, path, body, ANSWER).await
-}
-
-/// The same for an answer that may take longer.
-pub(super) async fn exchange_within(
-    socket: &Path,
-    method: &str,
-    path: &str,
-    body: Vec<u8>,
-    patience: Duration,
-) -> anyhow::Result<(hyper::StatusCode, Vec<u8>)> {
-    let exchange = async {
-        let stream = platform::connect(socket).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(connection);
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .body(Full::new(bytes::Bytes::from(body)))?;
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes().to_vec();
-        driver.abort();
-        Ok((status, body))
-    };
-    tokio::time::timeout(patience, exchange)
-        .await
-        .map_err(|_| anyhow::anyhow!("no answer within {} s", patience.as_secs()))?
-}
-
-/// Asks the agent for something of the unit that a name means; what is wrong has been said.
-pub(super) fn of_unit<T: serde::de::DeserializeOwned>(root: &Path, name: &str, what: &str) -> Result<T, Exit> {
-    let socket = socket_of(root);
-    let runtime = small_runtime();
-    let ask = |path: &str| {
-        let answer = runtime.block_on(exchange(&socket, "GET", path, Vec::new()));
-        answer.map_err(|error| no_agent(&socket, root, &error))
-    };
-    let status: Status = understood(&ask("/api/v1/status")?.1)?;
-    let id = match pick(&status, name) {
-        Ok(unit) => &unit.id,
-        Err(text) => {
-            warn(&text);
-            return Err(Exit::Usage);
-        }
-    };
-    let (code, body) = ask(&format!("/api/v1/units/{}/{what}", escaped(id)))?;
-    if code.is_success() {
-        return understood(&body);
-    }
-    warn(&format!("error: the agent refused: {}\n", refusal(&body)));
-    Err(Exit::Failed)
-}
-
-/// A text as a part of a path or of the arguments behind it.
-pub(super) fn escaped(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
-}
-
-fn print(body: &[u8], args: &Args) -> Exit {
-    let status: Status = match understood(body) {
-        Ok(status) => status,
+fn print(status: &Status, args: &Args) -> Exit {
+    match args.name.as_deref().map(|name| pick(status, name)).transpose() {
         Err(exit) => return exit,
-    };
-    let picked = args.name.as_deref().map(|name| pick(&status, name));
-    match (picked, args.json) {
-        (Some(Err(text)), _) => {
-            warn(&text);
-            Exit::Usage
-        }
-        (Some(Ok(unit)), true) => json(unit),
-        (None, true) => json(&status),
-        (Some(Ok(unit)), false) => {
-            say(&one(unit, screen::width()));
-            Exit::Ok
-        }
-        (None, false) => {
+        Ok(Some(unit)) if args.json => say_json(unit),
+        Ok(None) if args.json => say_json(status),
+        Ok(Some(unit)) => say(&one(unit, screen::width())),
+        Ok(None) => {
             if args.watch {
                 screen::clear();
             }
-            say(&list(&status, args.all));
-            Exit::Ok
+            say(&list(status, args.all));
         }
     }
-}
-
-pub(super) fn json(value: &impl serde::Serialize) -> Exit {
-    say(&format!("{}\n", serde_json::to_string_pretty(value).expect("the views always serialise")));
     Exit::Ok
-}
-
-pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, String> {
-    if let Some(unit) = status.units.iter().find(|unit| unit.id == name) {
-        return Ok(unit);
-    }
-    let (suffix, file) = (format!(".{name}"), format!("/{name}"));
-    // Of a file with a process for each class, the part before the class names all of them.
-    let ends = |id: &str| id == name || id.ends_with(&suffix);
-    let is_named = |id: &str| ends(id) || id.split_once(':').is_some_and(|(file, _)| ends(file));
-    let near: Vec<&Unit> =
-        status.units.iter().filter(|unit| is_named(&unit.id) || unit.file.ends_with(&file)).collect();
-    if let [unit] = near[..] {
-        return Ok(unit);
-    }
-    let known: Vec<&str> = status.listed().map(|unit| unit.id.as_str()).collect();
-    let ends: Vec<&str> = known.iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
-    let by_end =
-        || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
-    let several: Vec<&str> = near.iter().map(|unit| unit.id.as_str()).collect();
-    // One letter is near to any other.
-    let meant = config::nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
-    Err(match (&several[..], meant) {
-        ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
-        (_, Some(meant)) => format!("error: no unit is called `{name}`; did you mean `{meant}`?\n"),
-        _ => format!("error: no unit is called `{name}`; there are: {}\n", known.join(", ")),
-    })
 }
 
 fn list(status: &Status, all: bool) -> String {
@@ -258,7 +100,7 @@ fn list(status: &Status, all: bool) -> String {
             out.push_str(&format!("\n  sink {}: {text}\n", sink.name));
         }
     }
-    out.push_str(&super::git::troubles(&status.repos));
+    out.push_str(&git::troubles(&status.repos));
     out.push_str(&footer(status));
     out
 }

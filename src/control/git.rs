@@ -9,7 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::Control;
+use super::state::Control;
 use super::views::{HeldUnit, RefusedCommit, Repo, RepoCommit, RepoEvent, RepoFault};
 use crate::config::Diagnostic;
 use crate::git::View;

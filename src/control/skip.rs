@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 
-use super::Control;
+use super::state::Control;
 use super::views::Skipped;
 use crate::ingest::reply::No;
 

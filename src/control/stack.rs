@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::Control;
+use super::state::Control;
 use super::views::Stack;
 use crate::ingest::reply::No;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::state::{Control, ShownSink};
 use super::views::{
     Buffer, DeadLetters, Job, LastError, Mechanism, Refused, Refusing, RemovedSink, Repaired, Run, Sink, StartedBy,
     Status, Unit, UnitError,
 };
-use super::{Control, ShownSink};
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
 use crate::deadletter::Counts;
 use crate::ingest::repairs::Seen;

@@ -1,7 +1,7 @@
 //! The paths of the write API.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::http::{Method, Uri};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::endpoint::Ingest;
 use super::reply::No;
 use super::{lasterror, rows, several, write};
+use crate::config::quantity::show_duration;
 
 /// Serves `/v1/…`; what is on no path gets an answer that lists the paths.
 pub fn router(ingest: Arc<Ingest>) -> Router {
@@ -41,11 +42,11 @@ struct Ping {
 }
 
 async fn ping(State(ingest): State<Arc<Ingest>>) -> Json<Content<Ping>> {
-    let uptime = humantime::format_duration(std::time::Duration::from_secs(ingest.started.elapsed().as_secs()));
+    let uptime = Duration::from_secs(ingest.started.elapsed().as_secs());
     Json(Content {
         content: Ping {
             version: env!("CARGO_PKG_VERSION"),
-            uptime: uptime.to_string().replace(' ', ""),
+            uptime: show_duration(uptime),
             host: ingest.host.clone(),
             commit: option_env!("PYTHOND_COMMIT").unwrap_or(""),
         },

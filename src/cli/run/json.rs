@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::super::short;
 use super::report::Report;
+use crate::cli::output::short;
 use crate::code::Code;
 use crate::config::{Diagnostic, Severity};
 use crate::point::{Category, Point, Value};

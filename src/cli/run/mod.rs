@@ -1,82 +1,23 @@
 //! `pythond run`: one unit of any dialect in the foreground, without agent or settings, and everything it did.
 
+mod args;
 mod json;
 mod print;
 mod report;
 mod target;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
+pub(super) use self::args::Args;
 use self::json::Json;
 pub(super) use self::json::JsonProblem;
 use self::report::Report;
 use self::target::{Plan, Planned};
-use super::status;
-use super::{Exit, say, show, small_runtime, warn};
-use crate::dialect::Dialect;
+use super::ask::{request, socket_of};
+use super::exit::Exit;
+use super::output::{say, show, warn};
+use super::runtime::small_runtime;
 use crate::tryout::{Outcome, Tryout};
-
-#[derive(clap::Args)]
-pub(super) struct Args {
-    /// A file, a folder of scripts, or the name of a configured unit, also with a part of it (`my.script:Class`,
-    /// `netdata.memcached:tcp`)
-    target: String,
-    /// `debug`, `trace`, `nolock`: words with which netdata's guides end
-    #[arg(hide = true)]
-    words: Vec<String>,
-    /// Whose file it is, where its name does not tell: pythond, netdata, collectd or panoptes
-    #[arg(long, value_name = "NAME", value_parser = dialect)]
-    dialect: Option<Dialect>,
-    /// Run only this job, or only the jobs of this unit; may be given several times
-    #[arg(long, value_name = "KEY")]
-    job: Vec<String>,
-    /// Run each job this many times [default: 1, or 2 where one reading says little]
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    times: Option<u32>,
-    /// netdata: run a job with these settings in place of those in its file
-    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = pair)]
-    set: Vec<(String, serde_json::Value)>,
-    /// netdata: print what netdata's plugin would print, and nothing else on stdout
-    #[arg(long, conflicts_with_all = ["json", "lp", "send"])]
-    protocol: bool,
-    /// collectd: the collectd.conf that configures the plugin
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Panoptes: run against this resource only
-    #[arg(long, value_name = "ID")]
-    resource: Option<String>,
-    /// Panoptes: a JSON file of resources
-    #[arg(long, value_name = "FILE")]
-    resources: Option<PathBuf>,
-    /// Print the points as line protocol and nothing else on stdout
-    #[arg(long, conflicts_with = "json")]
-    lp: bool,
-    /// Print everything as one JSON object
-    #[arg(long)]
-    json: bool,
-    /// Send the accepted points to the running agent too
-    #[arg(long)]
-    send: bool,
-    /// Give up on the script after this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
-    /// The interpreter, where no settings name one
-    #[arg(long, value_name = "CMD", default_value = "python3")]
-    python: String,
-}
-
-fn dialect(text: &str) -> Result<Dialect, String> {
-    let known = || Dialect::ALL.iter().map(|dialect| dialect.facts().table).collect::<Vec<_>>().join(", ");
-    Dialect::of_table(text).ok_or_else(|| format!("it must be one of {}", known()))
-}
-
-/// A value is what it is in JSON, else text: numbers stay numbers.
-fn pair(text: &str) -> Result<(String, serde_json::Value), String> {
-    let (key, value) = text.split_once('=').ok_or("it must be KEY=VALUE")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    Ok((key.to_owned(), value))
-}
 
 pub(super) fn main(root: &Path, args: &Args) -> Exit {
     let runtime = small_runtime();
@@ -153,10 +94,10 @@ fn as_text(reports: &[Json]) -> String {
 }
 
 async fn send(root: &Path, outcome: &Outcome) -> Exit {
-    let socket = status::socket_of(root);
+    let socket = socket_of(root);
     for captured in &outcome.captured {
         let path = format!("/v1/write/{}?precision=n&input=pythond-run", captured.category.as_str());
-        if let Err(error) = status::request(&socket, "POST", &path, captured.lines.clone()).await {
+        if let Err(error) = request(&socket, "POST", &path, captured.lines.clone()).await {
             warn(&format!("error: the points could not be sent to the agent on {}: {error:#}\n", socket.display()));
             return Exit::NoAgent;
         }

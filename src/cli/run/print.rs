@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::table::layout;
-use super::super::{Exit, say, short, show, warn};
-use super::Args;
+use super::args::Args;
 use super::report::{self, Report};
+use crate::cli::exit::Exit;
+use crate::cli::output::{say, short, show, warn};
+use crate::cli::table::layout;
 use crate::point::{Category, Point, Value};
 use crate::tryout::{Captured, Outcome};
 use crate::words::count;

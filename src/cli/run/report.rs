@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::super::{Exit, short};
+use crate::cli::exit::Exit;
+use crate::cli::output::short;
 use crate::code::Code;
 use crate::config::diagnostic::Place;
 use crate::config::{Diagnostic, Severity};

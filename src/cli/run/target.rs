@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{Exit, here, short, show, warn};
-use super::Args;
+use super::args::Args;
 use crate::app;
+use crate::cli::exit::Exit;
+use crate::cli::output::{here, short, show, warn};
 use crate::config::{Diagnostic, Input, Severity, Surroundings};
 use crate::dialect::{Dialect, Finder, Kind};
 use crate::tryout::{Outcome, Tryout};

@@ -21,7 +21,6 @@ use crate::config::sinks::{
     MAX_DATAGRAM, NATS_SUBJECT, NatsSink, QuestdbSink, SinkKind, SinkSettings, SocketAddress, SocketSink, TelegrafSink,
     VictoriametricsSink,
 };
-use crate::platform;
 use crate::point::Category;
 
 const KINDS: [&str; 9] =
