@@ -192,7 +192,10 @@ fn used_in(code: &str, name: &str, room: &BTreeMap<String, Module>) -> BTreeSet<
 /// Where a path of the room begins: the module that it counts from, and the text behind.
 fn named<'t>(code: &'t str, name: &str, children: &BTreeSet<String>) -> Vec<(String, &'t str)> {
     let parent = |name: &str| name.rsplit_once("::").map_or(String::new(), |(parent, _)| parent.to_owned());
-    let is_start = |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+    // `pub(in super::super)` says who may use it, and uses nothing.
+    let is_start = |at: usize| {
+        !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') && !code[..at].ends_with("(in ")
+    };
     let mut found = Vec::new();
     for (at, _) in code.match_indices("super::").filter(|(at, _)| is_start(*at)) {
         let (mut base, mut rest) = (name.to_owned(), &code[at..]);
@@ -201,6 +204,8 @@ fn named<'t>(code: &'t str, name: &str, children: &BTreeSet<String>) -> Vec<(Str
         }
         found.push((base, rest));
     }
+    let of_itself = code.match_indices("self::").filter(|(at, _)| is_start(*at));
+    found.extend(of_itself.map(|(at, start)| (name.to_owned(), &code[at + start.len()..])));
     let of_root = code.match_indices("room::").filter(|(at, _)| is_start(*at));
     found.extend(of_root.map(|(at, start)| (String::new(), &code[at + start.len()..])));
     for child in children {

@@ -9,11 +9,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
-use super::fault::{Asked, Failure, local};
+use super::commit::{is_commit_id, short};
+use super::failure::{Failure, local};
+use super::fault::Asked;
 use super::judge::tame;
+use super::leftovers::remove;
 use super::plumbing::{Blobs, Plumbing, TreeEntry};
 use super::program::Stop;
-use super::store::{is_commit_id, remove};
 use crate::code::Code;
 use crate::config::quantity::show_size;
 use crate::config::{Diagnostic, Repo};
@@ -147,10 +149,6 @@ fn sound(entry: TreeEntry, commit: &str) -> Result<Entry, Failure> {
 fn sound_path(bytes: &[u8]) -> Option<PathBuf> {
     let sound = bytes.split(|byte| *byte == b'/').all(platform::is_sound_name) && bytes.len() <= 3000;
     sound.then(|| platform::path_of(bytes.to_vec())).flatten()
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..7).unwrap_or(commit)
 }
 
 fn refused(commit: &str, why: String) -> Failure {

@@ -1,44 +1,13 @@
 //! What went wrong with a repository, in words for its owner: a code, what is known, and what to do.
 
-use crate::code::Code;
-use crate::config::Diagnostic;
-use crate::config::repos::{Repo, Scheme};
-
+use super::failure::{Failure, disk_full, local};
 use super::hostkeys;
 use super::judge::{Trouble, judge};
 use super::program::{NotRun, Programs};
 use super::ssh::{self, KeyFault};
-use crate::config::repos::GitRepos;
-
-/// Why a pull brought nothing.
-#[derive(Debug)]
-pub enum Failure {
-    /// To be shown; the code that runs goes on.
-    Fault(Box<Diagnostic>),
-    /// The store is damaged: it is set aside and cloned again.
-    Corrupt(String),
-    /// The agent stops.
-    Stopped,
-}
-
-impl Failure {
-    pub fn fault(diagnostic: Diagnostic) -> Self {
-        Self::Fault(Box::new(diagnostic))
-    }
-}
-
-/// A fault of the files on this machine.
-pub fn local(what: &str, error: &std::io::Error) -> Failure {
-    if error.kind() == std::io::ErrorKind::StorageFull || error.kind() == std::io::ErrorKind::QuotaExceeded {
-        return Failure::fault(disk_full());
-    }
-    Failure::fault(Diagnostic::error(Code::NoRight, format!("{what}: {error}")))
-}
-
-fn disk_full() -> Diagnostic {
-    Diagnostic::error(Code::DiskFull, "no space is left on the disk for the repository")
-        .with_help("make room; the next pull goes on by itself")
-}
+use crate::code::Code;
+use crate::config::Diagnostic;
+use crate::config::repos::{GitRepos, Repo, Scheme};
 
 /// Whoever asks: settings and programs, for the words that need a look at keys.
 pub struct Asked<'a> {

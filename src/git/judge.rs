@@ -74,25 +74,10 @@ pub fn judge(stderr: &str) -> Trouble {
     {
         return Trouble::NoSuchRef;
     }
-    if own_with(&[
-        "not valid: is this a git repository",
-        "invalid content-type",
-        "unable to update url base",
-        "invalid server response",
-    ])
-    .is_some()
-    {
+    if own_with(NO_GIT_SERVER).is_some() {
         return Trouble::NoGitServer;
     }
-    if has("does not appear to be a git repository")
-        || has("Repository not found")
-        || own_with(&[
-            "' not found",
-            "does not exist",
-            "Could not read from remote repository",
-            "detected dubious ownership",
-        ])
-        .is_some()
+    if has("does not appear to be a git repository") || has("Repository not found") || own_with(NO_REPOSITORY).is_some()
     {
         return Trouble::NoRepository;
     }
@@ -138,6 +123,16 @@ const UNREACHABLE: &[&str] = &[
     "RPC failed; curl",
     "kex_exchange_identification",
 ];
+
+const NO_GIT_SERVER: &[&str] = &[
+    "not valid: is this a git repository",
+    "invalid content-type",
+    "unable to update url base",
+    "invalid server response",
+];
+
+const NO_REPOSITORY: &[&str] =
+    &["' not found", "does not exist", "Could not read from remote repository", "detected dubious ownership"];
 
 const CORRUPT: &[&str] = &[
     // Whatever is said of a file in there.

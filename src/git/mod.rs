@@ -12,19 +12,27 @@
 //! stays as long as it is in use. Whatever fails on the way (server, key, disk) leaves the code that runs alone and is shown.
 //!
 //! This module knows directories, not workers: the adopter is the agent's.
+//!
+//! No file here uses one that uses it; `tests/floors.rs` holds this.
 
+mod commit;
 mod export;
+mod failure;
 mod fault;
 pub mod hostkeys;
 mod judge;
+mod leftovers;
 mod libgit2;
+mod limits;
 mod pace;
 mod plumbing;
 pub mod program;
+mod pull;
 pub mod ssh;
 pub mod state;
 pub mod store;
 mod system;
+mod transport;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,15 +42,16 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::fault::Failure;
+use self::failure::Failure;
 use self::program::{Programs, Stop};
+use self::pull::Pulled;
 use self::state::{Event, InForce, Refused, State};
-use self::store::{Pulled, Store};
+use self::store::Store;
 use crate::code::Code;
 use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
 
+pub use self::commit::Commit;
 pub use self::state::{Happened, Held};
-pub use self::store::Commit;
 
 /// What a pull under way gets to end when the settings change; its network work and programs are ended at once.
 const END: Duration = Duration::from_secs(5);

@@ -1,25 +1,12 @@
 //! What a pull needs of git: the seam behind which the `git` program and libgit2 stand.
 //!
-//! `store` decides what to ask for and when a store is given up, `export` what becomes of a tree. Neither knows who does the work.
+//! `store` decides what to ask for, `export` what becomes of a tree. Neither knows who does the work: `transport` chooses.
 
-use std::fs;
-use std::path::Path;
-
-use super::fault::{Asked, Failure};
-use super::libgit2::{self, Libgit2};
-use super::store::Commit;
-use super::system::{self, System};
-use crate::code::Code;
-use crate::config::repos::Transport;
-use crate::config::{Diagnostic, quantity};
+use super::commit::Commit;
+use super::failure::Failure;
 
 /// What stands for all branches at a fetch.
 pub const ALL_BRANCHES: &str = "refs/heads/*";
-/// Bytes of all paths of a commit that are listed; those of a hundred thousand files fit.
-pub const LISTING: usize = 64 << 20;
-/// A store may hold this many times what one commit may.
-const STORE_FACTOR: u64 = 8;
-
 /// One store and the server that it is filled from.
 pub trait Plumbing {
     /// The server. Nothing is sent before it is asked for something.
@@ -89,51 +76,4 @@ pub trait Blobs {
     /// # Errors
     /// What `take` says; and a damaged store, also where the blob has another size.
     fn copy(&mut self, id: &str, size: u64, take: Take<'_>) -> Result<(), Failure>;
-}
-
-/// Makes an empty bare store.
-///
-/// # Errors
-/// What is wrong with the disk or with the program.
-pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
-    match asked.repo.transport {
-        Transport::Libgit2 => libgit2::init(asked, path),
-        Transport::System => system::init(asked, path),
-    }
-}
-
-/// Opens a store: the only list of transports.
-///
-/// # Errors
-/// The store is damaged.
-pub fn open<'a>(asked: &'a Asked<'a>, path: &Path) -> Result<Box<dyn Plumbing + 'a>, Failure> {
-    match asked.repo.transport {
-        Transport::Libgit2 => Ok(Box::new(Libgit2::open(asked, path)?)),
-        Transport::System => Ok(Box::new(System::new(asked, path))),
-    }
-}
-
-/// A commit whose list of files has no end in sight.
-pub fn endless(commit: &str) -> Failure {
-    let commit = commit.get(..7).unwrap_or(commit);
-    let message = format!("commit {commit} cannot be used: the list of its files is too long");
-    Failure::fault(Diagnostic::error(Code::CommitTooLarge, message))
-}
-
-/// Says why a store of so many bytes must not grow any more.
-pub fn too_large(asked: &Asked<'_>, bytes: u64) -> Option<String> {
-    let most = asked.repo.max_size.saturating_mul(STORE_FACTOR);
-    (bytes > most).then(|| {
-        format!(
-            "`{}` is too large: its store grew beyond {}, which is {STORE_FACTOR} times `max_size`",
-            asked.repo.url.as_str(),
-            quantity::show_size(most)
-        )
-    })
-}
-
-/// Bytes of all packs of a store, half-written ones too.
-pub fn pack_bytes(store: &Path) -> u64 {
-    let entries = fs::read_dir(store.join("objects/pack")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
 }

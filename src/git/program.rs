@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::plumbing::LISTING;
+use super::limits::LISTING;
 use super::ssh;
 use crate::config::repos::{GitRepos, Repo, Scheme};
 use crate::platform;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::commit::Commit;
 use super::export::is_folder;
-use super::store::{Commit, remove};
+use super::leftovers::remove;
 use crate::platform;
 
 /// What [`State::history`] keeps.

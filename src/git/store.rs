@@ -1,4 +1,4 @@
-//! The bare store of one repository: asks the server what is new, fetches it, and heals itself.
+//! The bare store of one repository: asks the server what is new, fetches it, and is set aside where it is damaged.
 //!
 //! `gitrepos/<name>/store.git` is a cache: everything in it can be fetched again, so whatever is wrong with it ends in setting it aside
 //! and cloning anew. One ref is used, `refs/pythond/tip`, always overwritten: a rewritten history is just another commit. Nothing is
@@ -8,14 +8,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::export::{self, Exported};
-use super::fault::{Asked, Failure, local};
+use super::commit::{Commit, is_commit_id};
+use super::failure::{Failure, local};
+use super::fault::Asked;
 use super::judge::tame;
-use super::plumbing::{self, ALL_BRANCHES, NotFetched, Plumbing, Server};
+use super::leftovers::{remove, remove_leftovers};
+use super::plumbing::{ALL_BRANCHES, NotFetched, Plumbing, Server};
 use super::program::Programs;
-use super::ssh;
+use super::{ssh, transport};
 use crate::code::Code;
 use crate::config::Diagnostic;
 use crate::config::repos::{GitRepos, Repo};
@@ -28,37 +28,11 @@ const BAD_STORES: usize = 2;
 /// Branches named where the one in the settings is not there.
 const NAMED_BRANCHES: usize = 8;
 
-/// A commit, as people know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Commit {
-    pub id: String,
-    pub title: String,
-    pub author: String,
-    /// Seconds since 1970.
-    pub time: i64,
-}
-
-impl Commit {
-    /// The first seven characters, as git shows it.
-    pub fn short(&self) -> &str {
-        self.id.get(..7).unwrap_or(&self.id)
-    }
-}
-
-/// What a pull found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulled {
-    pub commit: Commit,
-    pub exported: Exported,
-    /// The commit before is no ancestor of this one.
-    pub is_rewritten: bool,
-}
-
 /// The store of one repository.
 pub struct Store<'a> {
-    asked: Asked<'a>,
+    pub(super) asked: Asked<'a>,
     /// The folder of the repository, which holds the store and the exported commits.
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl<'a> Store<'a> {
@@ -74,39 +48,21 @@ impl<'a> Store<'a> {
         self.asked.repo
     }
 
-    /// Brings the store up to date and exports the commit to run; `before` is the one that runs.
-    ///
-    /// # Errors
-    /// What is wrong with the server, the settings or this machine. A damaged store is healed once.
-    pub fn pull(&self, before: Option<&str>) -> Result<Pulled, Failure> {
-        match self.pull_once(before) {
-            Err(Failure::Corrupt(why)) => {
-                self.set_aside(&why)?;
-                match self.pull_once(before) {
-                    Err(Failure::Corrupt(again)) => Err(Failure::fault(Diagnostic::error(
-                        Code::GitFailed,
-                        format!("`{}` could not be fetched into a new store either: {again}", self.repo().url.as_str()),
-                    ))),
-                    other => other,
-                }
-            }
-            other => other,
-        }
-    }
-
-    fn pull_once(&self, before: Option<&str>) -> Result<Pulled, Failure> {
+    /// Opens the store, and makes it first if it is not there.
+    pub(super) fn open(&self) -> Result<Box<dyn Plumbing + '_>, Failure> {
         self.asked.check_key()?;
         self.prepare()?;
-        let git = plumbing::open(&self.asked, &self.path())?;
+        transport::open(&self.asked, &self.path())
+    }
+
+    /// Asks the server for the commit to run, and fetches it if it is not there.
+    pub(super) fn fetch_wanted(&self, git: &dyn Plumbing) -> Result<Commit, Failure> {
         let mut server = git.server()?;
         let wanted = self.wanted(&mut *server)?;
-        let is_there = git.commit_id(&wanted.id).is_ok_and(|id| id == wanted.id) && is_whole(&*git, &wanted.id);
-        let id = if is_there { wanted.id } else { self.fetch(&*git, &mut *server, &wanted)? };
+        let is_there = git.commit_id(&wanted.id).is_ok_and(|id| id == wanted.id) && is_whole(git, &wanted.id);
+        let id = if is_there { wanted.id } else { self.fetch(git, &mut *server, &wanted)? };
         drop(server);
-        let commit = git.commit(&id)?;
-        let is_rewritten = before.is_some_and(|before| before != id && git.is_rewritten(before, &id));
-        let exported = export::export(&self.asked, &*git, &self.dir, &commit.id)?;
-        Ok(Pulled { commit, exported, is_rewritten })
+        git.commit(&id)
     }
 
     /// Makes the store if it is not there, and removes what a killed git left in it.
@@ -124,7 +80,7 @@ impl<'a> Store<'a> {
             // Made aside and renamed: a store is whole or not there.
             let fresh = self.dir.join("store.new");
             remove(&fresh).map_err(|error| local(&format!("could not remove {}", fresh.display()), &error))?;
-            plumbing::init(&self.asked, &fresh)?;
+            transport::init(&self.asked, &fresh)?;
             fs::rename(&fresh, &path).map_err(|error| local(&format!("could not make {}", path.display()), &error))?;
         }
         remove_leftovers(&path).map_err(|error| local(&format!("could not tidy {}", path.display()), &error))
@@ -226,7 +182,7 @@ impl<'a> Store<'a> {
     }
 
     /// Moves the store out of the way, as `store.git.bad-<n>`.
-    fn set_aside(&self, why: &str) -> Result<(), Failure> {
+    pub(super) fn set_aside(&self, why: &str) -> Result<(), Failure> {
         let said = |error: io::Error| local(&format!("could not set {} aside", self.path().display()), &error);
         let number = |path: &Path| {
             let name = path.file_name()?.to_str()?;
@@ -257,45 +213,6 @@ struct Wanted {
 
 fn find(refs: &[(String, String)], name: &str) -> Option<String> {
     refs.iter().find(|(_, other)| other == name).map(|(id, _)| id.clone())
-}
-
-/// A whole commit id, SHA-1 or SHA-256.
-pub fn is_commit_id(text: &str) -> bool {
-    [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Removes a file or a folder that may not be there.
-pub fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Locks and half-written packs of a pull that was killed; nobody else works in the store.
-fn remove_leftovers(store: &Path) -> io::Result<()> {
-    for dir in ["", "refs/pythond", "objects/pack", "objects"] {
-        let entries = match fs::read_dir(store.join(dir)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_left = name.ends_with(".lock")
-                || ["tmp_", "incoming-"].iter().any(|start| name.starts_with(start))
-                || name.contains("_git2_");
-            if is_left {
-                remove(&entry.path())?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn packs(store: &Path) -> usize {

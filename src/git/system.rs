@@ -5,12 +5,14 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-use super::fault::{Asked, Failure};
+use super::commit::{Commit, is_commit_id};
+use super::failure::Failure;
+use super::fault::Asked;
 use super::judge::{Trouble, judge, tame};
-use super::plumbing::{Blobs, NotFetched, Plumbing, Server, Take, TreeEntry, endless, pack_bytes, too_large};
+use super::limits::{endless, pack_bytes, too_large};
+use super::plumbing::{Blobs, NotFetched, Plumbing, Server, Take, TreeEntry};
 use super::program::{Ran, Running};
 use super::ssh;
-use super::store::{Commit, is_commit_id};
 use crate::config::repos::Scheme;
 
 /// Settings that stand above those of the store.
@@ -217,7 +219,7 @@ impl Server for &System<'_> {
             args.push("--unshallow");
         }
         args.extend(["--", self.asked.repo.url.as_str(), &refspec]);
-        let watch = || too_large(self.asked, pack_bytes(&self.store));
+        let watch = || too_large(self.asked.repo, pack_bytes(&self.store));
         let ran = self.asked.programs.run_watched(self.in_store(&args), watch);
         let ran = ran.map_err(|error| self.asked.not_run(error))?;
         if ran.is_ok {

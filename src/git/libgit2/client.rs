@@ -7,8 +7,7 @@ use reqwest::{Certificate, NoProxy, Proxy, Url, redirect};
 
 use super::super::fault::Asked;
 use super::super::judge::{Trouble, tame};
-use super::SYSTEM;
-use super::session::Halt;
+use super::session::{Halt, SYSTEM};
 use crate::code::Code;
 use crate::config::Diagnostic;
 use crate::config::repos::GitRepos;

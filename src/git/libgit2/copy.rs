@@ -9,6 +9,8 @@ use std::path::Path;
 
 use git2::{Error, ObjectType, Oid, Repository};
 
+use super::super::leftovers::remove;
+
 /// Where a copy comes from and goes to.
 pub struct Copy<'a> {
     pub origin: &'a Repository,
@@ -94,7 +96,7 @@ impl Copy<'_> {
     fn cut_at(&self, ends: &BTreeSet<Oid>) -> io::Result<()> {
         let path = self.dir.join("shallow");
         if ends.is_empty() {
-            return super::remove(&path);
+            return remove(&path);
         }
         let text: String = ends.iter().map(|id| format!("{id}\n")).collect();
         // Taken for what a killed pull has left, should it come to that.

@@ -19,9 +19,9 @@ use tokio::runtime::Runtime;
 
 use super::super::fault::Asked;
 use super::super::judge::{Trouble, tame};
+use super::advert;
 use super::client::{client, trouble_of};
-use super::session::{Halt, Session};
-use super::{SYSTEM, advert};
+use super::session::{Halt, SYSTEM, Session};
 use crate::code::Code;
 use crate::config::{Diagnostic, Secret};
 

@@ -9,66 +9,27 @@ mod client;
 mod copy;
 mod exec;
 mod http;
+mod library;
 mod server;
 mod session;
 mod setup;
 mod sound;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use git2::{Error, ErrorClass, ErrorCode, ObjectType, Oid, Repository, RepositoryInitOptions, RepositoryOpenFlags};
+use git2::{Error, ErrorClass, ErrorCode, ObjectType, Oid};
 
-use super::fault::{Asked, Failure, local};
-use super::judge::{Trouble, judge, tame};
-use super::plumbing::{Blobs, LISTING, Plumbing, Server, Take, TreeEntry, endless};
-use super::store::{Commit, is_commit_id, remove};
+use super::commit::{Commit, is_commit_id};
+use super::failure::Failure;
+use super::judge::tame;
+use super::leftovers::remove;
+use super::limits::{LISTING, endless};
+use super::plumbing::{Blobs, Plumbing, Server, Take, TreeEntry};
 
-/// How what libgit2 cannot do is left to the program, in help texts.
-const SYSTEM: &str = "`transport = \"system\"`, which runs the `git` program,";
+pub use library::{Libgit2, init};
 
-/// Makes an empty bare store.
-///
-/// # Errors
-/// What is wrong with the disk.
-pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
-    setup::ready().map_err(|error| library(asked, &error))?;
-    let mut options = RepositoryInitOptions::new();
-    options.bare(true).external_template(false).initial_head("main").no_reinit(true);
-    Repository::init_opts(path, &options).map_err(|error| library(asked, &error))?;
-    // A sample, from which nothing would ever run.
-    remove(&path.join("hooks")).map_err(|error| local("could not tidy the new store", &error))
-}
-
-/// The library with one store.
-pub struct Libgit2<'a> {
-    asked: &'a Asked<'a>,
-    store: PathBuf,
-    repository: Repository,
-}
-
-impl<'a> Libgit2<'a> {
-    /// Opens a store.
-    ///
-    /// # Errors
-    /// It is damaged.
-    pub fn open(asked: &'a Asked<'a>, store: &Path) -> Result<Self, Failure> {
-        setup::ready().map_err(|error| library(asked, &error))?;
-        sound::check(store).map_err(|error| Failure::Corrupt(error.to_string()))?;
-        let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE | RepositoryOpenFlags::NO_DOTGIT;
-        let repository =
-            Repository::open_ext(store, flags, std::iter::empty::<&Path>()).map_err(|error| library(asked, &error))?;
-        Ok(Self { asked, store: store.to_owned(), repository })
-    }
-
-    fn go_on(&self) -> Result<(), Failure> {
-        self.asked.programs.go_on().map_err(|not_run| self.asked.not_run(not_run))
-    }
-
-    fn damaged(&self, error: &Error) -> Failure {
-        library(self.asked, error)
-    }
-
+impl Libgit2<'_> {
     fn find(&self, commit: &str) -> Result<git2::Commit<'_>, Error> {
         self.repository.find_object(Oid::from_str(commit)?, None)?.peel_to_commit()
     }
@@ -224,13 +185,5 @@ impl Blobs for &Libgit2<'_> {
         }
         let object = odb.read(oid).map_err(|error| self.damaged(&error))?;
         take(object.data())
-    }
-}
-
-/// What went wrong with the store, in the end with this machine's disk.
-fn library(asked: &Asked<'_>, error: &Error) -> Failure {
-    match judge(&format!("fatal: {}", error.message())) {
-        Trouble::DiskFull => asked.troubled(Trouble::DiskFull),
-        _ => Failure::Corrupt(format!("libgit2: {}", tame(error.message()))),
     }
 }

@@ -9,16 +9,19 @@ use git2::{
     RepositoryOpenFlags,
 };
 
-use super::super::fault::{Asked, Failure};
+use super::super::commit::is_commit_id;
+use super::super::failure::Failure;
+use super::super::fault::Asked;
 use super::super::judge::{Trouble, judge};
-use super::super::plumbing::{ALL_BRANCHES, NotFetched, Server, pack_bytes};
-use super::super::store::is_commit_id;
+use super::super::limits::pack_bytes;
+use super::super::plumbing::{ALL_BRANCHES, NotFetched, Server};
 use super::copy::Copy;
 use super::exec::Exec;
 use super::http::Http;
-use super::session::{Halt, Session};
+use super::library::Libgit2;
+use super::session::{Halt, SYSTEM, Session};
 use super::setup::{self, Route};
-use super::{Libgit2, SYSTEM, sound};
+use super::sound;
 use crate::code::Code;
 use crate::config::Diagnostic;
 use crate::config::repos::Scheme;

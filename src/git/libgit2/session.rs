@@ -7,9 +7,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::fault::Asked;
 use super::super::judge::Trouble;
-use super::super::plumbing::too_large;
+use super::super::limits::too_large;
 use super::super::program::{NotRun, Programs};
 use crate::config::Diagnostic;
+
+/// How what libgit2 cannot do is left to the program, in help texts.
+pub const SYSTEM: &str = "`transport = \"system\"`, which runs the `git` program,";
 
 /// Why the network work ended early.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl Session {
 
     /// The same where the store has now so many bytes.
     pub fn may_grow_to(&self, asked: &Asked<'_>, bytes: u64) -> bool {
-        if let Some(why) = too_large(asked, bytes) {
+        if let Some(why) = too_large(asked.repo, bytes) {
             self.halt(NotRun::Watched(why));
             return false;
         }

@@ -1,0 +1,37 @@
+//! The ways in which a pull fails, and the faults of this machine's disk among them.
+
+use std::io;
+
+use crate::code::Code;
+use crate::config::Diagnostic;
+
+/// Why a pull brought nothing.
+#[derive(Debug)]
+pub enum Failure {
+    /// To be shown; the code that runs goes on.
+    Fault(Box<Diagnostic>),
+    /// The store is damaged: it is set aside and cloned again.
+    Corrupt(String),
+    /// The agent stops.
+    Stopped,
+}
+
+impl Failure {
+    pub fn fault(diagnostic: Diagnostic) -> Self {
+        Self::Fault(Box::new(diagnostic))
+    }
+}
+
+/// A fault of the files on this machine.
+pub fn local(what: &str, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded {
+        return Failure::fault(disk_full());
+    }
+    Failure::fault(Diagnostic::error(Code::NoRight, format!("{what}: {error}")))
+}
+
+/// A full disk, in words for its owner.
+pub fn disk_full() -> Diagnostic {
+    Diagnostic::error(Code::DiskFull, "no space is left on the disk for the repository")
+        .with_help("make room; the next pull goes on by itself")
+}
