@@ -19,7 +19,7 @@ if __name__ == "__main__":
         sys.stderr.write(_text + "\n")
         sys.exit(1)
     if os.name == "nt":
-        sys.stderr.write("pythond cannot run scripts on Windows yet; its client (pythond.client) works there\n")
+        sys.stderr.write("pythond does not run scripts on Windows; its client (pythond.client) works there\n")
         sys.exit(1)
     from pythond import bytecode
 

@@ -102,4 +102,4 @@ def test_a_worker_on_windows_says_that_there_are_none():
     text += f"runpy.run_path({main!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", text], stderr=subprocess.PIPE, timeout=LIMIT)
     assert done.returncode == 1
-    assert done.stderr.startswith(b"pythond cannot run scripts on Windows yet")
+    assert done.stderr.startswith(b"pythond does not run scripts on Windows")

@@ -239,7 +239,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::series::{Kind, Moment, Options, Reading};
+    use crate::series::{Changes, Kind, Moment, Options, Reading};
 
     /// A transaction that has seen these series, each a counter that comes every `interval_s`.
     fn seen(last: &LastValues, interval_s: f64, names: impl IntoIterator<Item = usize>) -> Changes {
