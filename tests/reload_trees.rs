@@ -59,7 +59,7 @@ async fn apply(running: &Running, home: &Path) -> Vec<(String, Outcome)> {
         Step::Move => Change::Update(wanted),
         other => panic!("{other:?}"),
     });
-    running.handle.apply(changes.collect()).await
+    running.apply(changes.collect()).await
 }
 
 async fn started(lab: &Lab, home: &Path) -> Running {

@@ -333,9 +333,9 @@ async fn a_zygote_goes_with_the_last_script_that_can_come_from_it() {
     }
     assert_eq!(lab.zygotes().len(), 1);
     let remove = |names: &[&str]| names.iter().map(|name| Change::Stop(format!("{name}.{name}"))).collect();
-    running.handle.apply(remove(&["a", "b"])).await;
+    running.apply(remove(&["a", "b"])).await;
     assert!(is_forked(&restart(&running, "c").await), "the zygote that is there is used");
-    running.handle.apply(remove(&["c"])).await;
+    running.apply(remove(&["c"])).await;
     until("nobody is left", || lab.processes().is_empty()).await;
     running.stop(UNHURRIED).await;
 }

@@ -503,7 +503,6 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
         ("[http_api] max_connections", api.max_connections != new_api.max_connections),
         ("[http_api] allowed_origins", api.allowed_origins != new_api.allowed_origins),
         ("[http_api] allowed_hosts", api.allowed_hosts != new_api.allowed_hosts),
-        ("[http_api.tls]", api.tls != new_api.tls),
         ("[buffer] max_size", buffer.max_size != new_buffer.max_size),
         ("[buffer] at_cap", buffer.at_cap != new_buffer.at_cap),
         ("[buffer] sync", buffer.sync != new_buffer.sync),

@@ -1,6 +1,6 @@
 //! How a command ends: the codes that scripts around `pythond` may rely on.
 
-/// Why a command ended (spec/experience 7.2).
+/// Why a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Ok = 0,

@@ -14,7 +14,7 @@ pub enum Severity {
 /// One problem at one place; lines and columns start at 1, columns count characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable code such as `PD0102` (spec/experience 7.4).
+    /// Stable code such as `PD0102`.
     pub code: Code,
     pub severity: Severity,
     /// Headline: lower case, no full stop, says what would be right where one line can.

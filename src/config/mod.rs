@@ -29,7 +29,7 @@ pub use sinks::SinkSettings;
 pub use surroundings::{Origin, Surroundings};
 pub use tables::{
     AtCap, Buffer, Config, ConfigError, Events, HttpApi, Ingest, Input, Integers, Level, Logging, OnInvalid, Reload,
-    Restart, Series, Sync, Tls, Workers, Zygote,
+    Restart, Series, Sync, Workers, Zygote,
 };
 
 /// Reads and checks every `*.conf` below `<root>/conf.d`.

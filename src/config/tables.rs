@@ -59,7 +59,7 @@ pub struct Input {
     /// Added to every point of these scripts where the key is absent.
     pub tags: BTreeMap<String, String>,
     pub enabled: bool,
-    /// Wall time one run may take; `None`: silence decides (spec/supervision 2.5).
+    /// Wall time one run may take; `None`: silence decides (`worker::life::limits`).
     pub run_timeout: Option<Duration>,
     /// How long a running run may go on after a stop; 5 s.
     pub stop_grace: Duration,
@@ -161,7 +161,6 @@ pub struct HttpApi {
     pub max_connections: usize,
     pub allowed_origins: Vec<String>,
     pub allowed_hosts: Vec<String>,
-    pub tls: Option<Tls>,
 }
 
 impl HttpApi {
@@ -176,16 +175,8 @@ impl HttpApi {
             max_connections: 1024,
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
-            tls: None,
         }
     }
-}
-
-/// `[http_api.tls]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tls {
-    pub cert: PathBuf,
-    pub key: PathBuf,
 }
 
 /// `[ingest]`.

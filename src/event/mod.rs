@@ -1,6 +1,6 @@
 //! The rules of a key event: status, source, and what each source requires. Each rule has its own message.
 //!
-//! DataKit itself checks nothing; the rules are those of its documentation of the Python collectors and of the platform (spec/datakit 5).
+//! DataKit itself checks nothing; the rules are those of its documentation of the Python collectors and of the platform.
 //! Every key is looked for in tags and fields: the SDK writes fields, other producers write tags.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The query arguments of a write request (spec/datakit 3.3).
+//! The query arguments of a write request.
 
 use super::reply::No;
 use crate::point::Precision;

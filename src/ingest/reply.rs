@@ -1,4 +1,4 @@
-//! Every way to say no, with DataKit's `error_code` names (spec/datakit 3.2).
+//! Every way to say no, with DataKit's `error_code` names.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! DataKit's repairs (spec/datakit 4.2) and the canonical form's rules (spec/delivery 1.9), each counted as a warning.
+//! DataKit's repairs and the rules of the canonical form, each counted as a warning.
 //!
 //! A name here is a measurement, tag key, tag value or field key. Repaired names are a fixed point: to repair them again changes nothing,
 //! and whatever is left of them has one encoding that InfluxDB 1, 2 and 3, VictoriaMetrics and Telegraf read alike:

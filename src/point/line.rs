@@ -1,4 +1,4 @@
-//! Line protocol in and out; the encoder writes the one canonical form that every sink reads alike (spec/delivery 1.9).
+//! Line protocol in and out; the encoder writes the one canonical form that every sink reads alike.
 //!
 //! A line is `measurement[,tag=value …] field=value[,…] [time]`. In names a run of backslashes before a separator loses its last one and
 //! the separator is part of the name; any other backslash stands for itself. In strings `\"` and `\\` are escapes, and a raw newline is

@@ -23,7 +23,7 @@ pub struct Point<'t> {
 }
 
 impl<'t> Point<'t> {
-    /// Makes a point out of what came, repairing what DataKit repairs (spec/datakit 4.2) and what has no portable encoding.
+    /// Makes a point out of what came, repairing what DataKit repairs and what has no portable encoding.
     ///
     /// Every repair is counted in `warnings`. Tags come out sorted by key, fields in the order given.
     ///
@@ -116,7 +116,7 @@ impl<'t> Point<'t> {
     }
 }
 
-/// The unit of the times in a request; without one the size of the number decides (spec/datakit 4.5).
+/// The unit of the times in a request; without one the size of the number decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     Ns,

@@ -61,7 +61,7 @@ pub(super) fn spread(points: &mut [(usize, Point)], untimed: &[usize], now_ns: i
     }
 }
 
-/// DataKit's guess by magnitude (spec/datakit 4.5).
+/// DataKit's guess by magnitude.
 fn guess(number: i128) -> Precision {
     match number {
         ..10_000_000_000 => Precision::S,

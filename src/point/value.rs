@@ -7,7 +7,7 @@ pub type Text<'t> = Cow<'t, str>;
 pub type Tag<'t> = (Text<'t>, Text<'t>);
 pub type Field<'t> = (Text<'t>, Value<'t>);
 
-/// DataKit's nine categories, in the order of spec/datakit 3.3.
+/// DataKit's nine categories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Category {
     Metric,

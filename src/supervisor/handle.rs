@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::events::{Change, Event, Outcome, Settling, UnderWay};
+use super::events::{Change, Event, Settling, UnderWay};
 use super::inquiry::ResourceTable;
 use super::live::LiveStack;
 use super::mechanisms::Mechanism;
@@ -77,13 +77,6 @@ impl Handle {
     /// Begins the changes in this order; each settles in its own time. Empty once the loop has ended.
     pub async fn begin(&self, changes: Vec<Change>) -> Vec<Settling> {
         self.ask(|answer| Event::Apply(changes, answer)).await.unwrap_or_default()
-    }
-
-    /// Makes the changes and waits for the end of each.
-    pub async fn apply(&self, changes: Vec<Change>) -> Vec<(String, Outcome)> {
-        let begun = self.begin(changes).await;
-        futures_util::future::join_all(begun.into_iter().map(|one| async { (one.id.clone(), one.outcome().await) }))
-            .await
     }
 
     async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {

@@ -1,6 +1,6 @@
 //! Finds the scripts of the inputs, by their names alone: no Python runs here.
 //!
-//! As DataKit does it (spec/datakit 1.2, 1.3): the files directly in a folder and one level below it, in lexical order, named
+//! As DataKit does it: the files directly in a folder and one level below it, in lexical order, named
 //! `<stem>` and `<folder>.<stem>`. Tests, `setup.py`, hidden files and the like are left out, and whatever cannot be a script
 //! (a FIFO, a huge file, a dangling link) is a problem that is told instead of a worker that hangs.
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pythond::config::Input;
 use pythond::supervisor::plan::Wanted;
-use pythond::supervisor::{self, Handle, Limits, Settings, UnitView, ZygoteSettings};
+use pythond::supervisor::{self, Change, Handle, Limits, Outcome, Settings, UnitView, ZygoteSettings};
 use pythond::telemetry::counters::Counters;
 use pythond::telemetry::files::ScriptLogs;
 use pythond::worker::roster::Roster;
@@ -174,6 +174,13 @@ impl Running {
     pub async fn view(&self, id: &str) -> UnitView {
         let views = self.handle.snapshot().await;
         views.into_iter().find(|view| view.id == id).unwrap_or_else(|| panic!("no unit {id}"))
+    }
+
+    /// Makes the changes and waits for the end of each.
+    pub async fn apply(&self, changes: Vec<Change>) -> Vec<(String, Outcome)> {
+        let begun = self.handle.begin(changes).await;
+        futures_util::future::join_all(begun.into_iter().map(|one| async { (one.id.clone(), one.outcome().await) }))
+            .await
     }
 
     /// Waits until the script's view fulfils `check`.

@@ -167,7 +167,7 @@ fn refusals(refused: &Refused) -> Vec<Diagnostic> {
     }
 }
 
-/// The stable code of a refusal, by the field at fault (spec/experience 7.4).
+/// The stable code of a refusal, by the field at fault.
 fn code_of(field: &str) -> Code {
     match field {
         "df_status" => Code::WrongStatus,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::Restart;
 
-/// The numbers of spec/supervision 2.5.
+/// How long a worker may take for what.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// From the order to a process: a zygote may have to be booted first, and others be forked before this one.

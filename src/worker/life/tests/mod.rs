@@ -109,7 +109,7 @@ fn each_input_leads_where_the_table_says() {
     }
 }
 
-/// One row per way out of a state in spec/supervision 2.4: how to get there, what happens, what is ordered, where it leads.
+/// One row per way out of a state: how to get there, what happens, what is ordered, where it leads.
 #[test]
 fn every_way_out_of_every_state_is_as_the_design_says() {
     use Input::{Changed, ControlLost, Hello, Ready, Restart, RunBegan, Slot, Spawned, Stop, Tick};
