@@ -42,7 +42,7 @@ fuzz_target!(|body: &[u8]| {
             (Duration::from_secs(pass as u64), Transaction::default(), Decoded::default());
         let job = last.job("unit", &read.job);
         for (index, row) in read.rows {
-            let interval_s = row.interval_s.unwrap_or(read.interval_s);
+            let interval_s = row.interval_s.map_or(read.interval_s, f64::from);
             let moment = Moment { time_ns: row.time_ns.unwrap_or(NOW_NS + pass), interval_s };
             let key = job.row(&row.measurement, &row.tags);
             let readings = row.readings.len();
