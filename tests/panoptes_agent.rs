@@ -595,12 +595,12 @@ return {'up': 1}";
     assert_eq!(agent.stop().0, 0);
 }
 
-#[test]
-fn a_plugin_whose_only_resource_hangs_is_not_well_until_a_run_ends() {
+/// A plugin of which the only resource hangs as long as the file `polled/hang` is there.
+fn with_a_resource_that_hangs() -> (Lab, Agent) {
     let lab = Lab::new("polling = [\"polled\"]\nresources = \"r.json\"\nstop_grace = \"1s\"");
     lab.write("r.json", &Value::Array(vec![resource("stuck", "router", 900)]).to_string());
     let body = "import os, time
-if os.path.exists(os.path.join(os.path.dirname(__file__), 'hang')):
+if context.data.resource_id == 'stuck' and os.path.exists(os.path.join(os.path.dirname(__file__), 'hang')):
     time.sleep(1000)
 return {'up': 1}";
     prober(&lab, "router", body);
@@ -611,6 +611,24 @@ return {'up': 1}";
     });
     let why = text(&row["why"]);
     assert!(why.contains("stuck hung, and the process was replaced; next try in "), "{row:#}");
+    (lab, agent)
+}
+
+#[test]
+fn a_resource_that_hung_is_no_failure_once_it_is_gone() {
+    let (lab, agent) = with_a_resource_that_hangs();
+    let both = ["stuck", "good"].map(|id| resource(id, "router", 900));
+    lab.write("r.json", &Value::Array(both.to_vec()).to_string());
+    lab.wait_more("probe", "good.example.net");
+    lab.write("r.json", &Value::Array(both[1..].to_vec()).to_string());
+    let row = wait(&agent, "panoptes.Probe", "is well", |row| row["state"] == "ok");
+    assert!(!title(&row).contains("left alone"), "{row:#}");
+    assert_eq!(agent.stop().0, 0);
+}
+
+#[test]
+fn a_plugin_whose_only_resource_hangs_is_not_well_until_a_run_ends() {
+    let (lab, agent) = with_a_resource_that_hangs();
     std::fs::remove_file(lab.root.path().join("python.d/polled/hang")).unwrap();
     lab.wait_more("probe", "stuck.example.net");
     wait(&agent, "panoptes.Probe", "is well", |row| row["state"] == "ok");

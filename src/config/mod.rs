@@ -4,7 +4,8 @@
 //! kind, `tables` one per table, `quantity` the values with units. No other module reads a settings file or the environment.
 //!
 //! On the way: `listing` says which files count, `expand` fills in `$NAME` and `${env:NAME}`, `section` takes typed values out of a
-//! table and records what is wrong with them. Every default stands in `tables`, `repos` and `sinks`, in a function named `default…`, and nowhere else.
+//! table and records what is wrong with them. Every default stands in `tables`, `repos` and `sinks`, in a function named `default…`, and
+//! nowhere else.
 
 pub mod diagnostic;
 mod expand;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::keep::Keep;
-use super::lasterrors::LastErrors;
 use super::repairs::Repairs;
 use super::reply::No;
+use super::reported::LastErrors;
 use super::turns::Turns;
 use crate::config;
 use crate::deadletter::DeadLetters;

@@ -11,10 +11,10 @@ pub mod guard;
 mod intake;
 mod keep;
 mod lasterror;
-pub mod lasterrors;
 mod query;
 pub mod repairs;
 pub mod reply;
+pub mod reported;
 mod router;
 mod rows;
 pub mod server;
@@ -24,5 +24,5 @@ mod write;
 
 pub use endpoint::{Ingest, Settings};
 pub use keep::Keep;
-pub use lasterrors::LastErrors;
+pub use reported::LastErrors;
 pub use router::router;

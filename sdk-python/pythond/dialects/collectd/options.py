@@ -10,10 +10,9 @@ if TYPE_CHECKING:
     from pythond.dialects.collectd.data_sets import Types
     from pythond.dialects.collectd.grammar import Item
 
-DEFAULT_INTERVAL = 10.0
 # Global options that say something to us.
 NUMBERS = {
-    "interval": DEFAULT_INTERVAL,
+    "interval": 10.0,
     "maxreadinterval": 86400.0,
     "readthreads": 5.0,
     "writethreads": 5.0,

@@ -321,7 +321,8 @@ class PluginJob(Job):
         # Not a moment earlier: matching thousands takes its time, and nobody is late for that.
         now = self._clock()
         is_fresh = ran_until >= self._wall(now) - 2 * self.every
-        self._hung = self._slots.hung() if new else self._hung
+        hung = self._slots.hung() if new else self._hung
+        self._hung = {key: one for key, one in hung.items() if key in targets}
         ahead = self._ahead()
         resumed = {key: known[key] - ahead for key in new if key in known and is_fresh}
         with self._runs.changed:
