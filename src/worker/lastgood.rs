@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::file_name;
 use super::files::Sum;
 use super::frames::Loaded;
 use super::{UnitSpec, WorkerSpec};
@@ -72,7 +73,7 @@ struct Copy {
 }
 
 const MANIFEST: &str = "manifest.json";
-/// A file name that needs no hash to be one.
+/// How much of a file's name its copy keeps.
 const PLAIN: usize = 120;
 
 /// Keeps the files of a unit as they were loaded; does nothing where just that is kept already. Blocks.
@@ -87,7 +88,7 @@ pub fn save(
     now: SystemTime,
 ) -> io::Result<Kept> {
     let id = spec.id.as_str();
-    let folder = dir.join(folder_name(id));
+    let folder = dir.join(file_name(id));
     let files: BTreeMap<PathBuf, Sum> = loaded.iter().map(|one| (one.file.clone(), one.sum)).collect();
     let before = find(dir, id);
     let told = Told::of(spec);
@@ -136,7 +137,7 @@ pub fn save(
 
 /// Finds the version that is kept of a unit, if every byte of it is as it was. Blocks.
 pub fn find(dir: &Path, id: &str) -> Option<Kept> {
-    let folder = dir.join(folder_name(id));
+    let folder = dir.join(file_name(id));
     let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
     let is_whole = |copy: &Copy| {
         !copy.copy.contains('/') && Sum::of_file(&folder.join(&copy.copy)).is_ok_and(|sum| sum == copy.sum)
@@ -163,7 +164,7 @@ pub fn told_by(dir: &Path, lister: &str) -> Vec<Told> {
 /// # Errors
 /// What the disk says.
 pub fn forget(dir: &Path, id: &str) -> io::Result<()> {
-    match fs::remove_dir_all(dir.join(folder_name(id))) {
+    match fs::remove_dir_all(dir.join(file_name(id))) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
@@ -228,16 +229,6 @@ fn replace(path: &Path, bytes: &[u8], open_up: impl FnOnce(&Path) -> io::Result<
     file.write_all(bytes)?;
     open_up(&temporary)?;
     fs::rename(&temporary, path)
-}
-
-/// The unit's name where that can be a folder's, with a hash behind it otherwise.
-fn folder_name(id: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-@~".contains(letter);
-    if id.len() <= PLAIN && !id.starts_with('.') && id.chars().all(is_plain) {
-        return id.to_owned();
-    }
-    let plain: String = id.chars().filter(|letter| letter.is_ascii_alphanumeric()).take(PLAIN / 2).collect();
-    format!("{plain},{}", Sum::of(id.as_bytes()))
 }
 
 #[cfg(test)]

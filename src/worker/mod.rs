@@ -197,7 +197,7 @@ impl WorkerSpec {
     }
 }
 
-/// The name of a script as that of a file or folder.
+/// Returns the name of a file or folder for an id: the id itself where it can be one, else its readable part with its hash.
 fn file_name(id: &str) -> String {
     let plain: String = id.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
     let is_whole = plain == id && id.len() <= LONGEST_NAME && !id.starts_with('.');
@@ -208,7 +208,7 @@ fn file_name(id: &str) -> String {
     while !plain.is_char_boundary(end) {
         end -= 1;
     }
-    format!("_{}-{:08x}", &plain[..end], crc32c::crc32c(id.as_bytes()))
+    format!("_{}-{}", &plain[..end], files::Sum::of(id.as_bytes()))
 }
 
 #[cfg(test)]
@@ -228,6 +228,9 @@ mod tests {
             &"x".repeat(300),
             &format!("{}y", "x".repeat(299)),
             &"é".repeat(200),
+            // Two whose CRC-32C is the same: checksums of 32 bits do not keep names apart.
+            &format!("{}ccaoacux", "x".repeat(300)),
+            &format!("{}wcjifoae", "x".repeat(300)),
         ];
         let names: std::collections::BTreeSet<String> = odd.iter().map(|id| file_name(id)).collect();
         assert_eq!(names.len(), odd.len());
