@@ -19,10 +19,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::buffer::{Cursor, Entry, Position, ReadError};
 use crate::config::SinkSettings;
+use crate::containment;
 use crate::deadletter::{Dead, DeadLetters};
 use crate::point::Category;
 use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
-use crate::telemetry::panics;
 use crate::telemetry::trouble::Trouble;
 
 use super::batch::{Batch, Wanted, cut};
@@ -136,7 +136,7 @@ where
         // After a panic nothing of the sink is used again, and the rest of the pump is read anew from the confirmed place.
         let Err(panic) = AssertUnwindSafe(pump.run()).catch_unwind().await else { return };
         pump.health.panicked();
-        let mut why = format!("a defect in the sink: {}", panics::text(panic.as_ref()));
+        let mut why = format!("a defect in the sink: {}", containment::text(panic.as_ref()));
         tracing::error!(target: "sink", sink = pump.settings.name, "{why}; the sink is made anew");
         pump.sink = loop {
             if pump.fail(State::Down, None, &why).await.is_err() {

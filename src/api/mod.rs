@@ -28,10 +28,10 @@ use crate::ingest::reply::No;
 use crate::ingest::server::Peer;
 
 pub use reload::{Ask, Asks, LastReload};
-pub use state::{Control, DiskLooks, Now, Shown, ShownSink};
+pub use state::{Api, DiskLooks, Now, Shown, ShownSink};
 
 /// Serves `/`, `/metrics` and `/api/v1/…`.
-pub fn router(control: Arc<Control>) -> Router {
+pub fn router(api: Arc<Api>) -> Router {
     let orders = Router::new()
         .route("/api/v1/git/sync", post(git::sync))
         .route("/api/v1/reload", post(units::reload))
@@ -47,7 +47,7 @@ pub fn router(control: Arc<Control>) -> Router {
         .route("/api/v1/git", get(git::git))
         .route("/metrics", get(metrics))
         .merge(orders)
-        .with_state(control)
+        .with_state(api)
         .merge(page::router())
 }
 
@@ -61,11 +61,10 @@ async fn over_the_socket(peer: Option<Extension<Peer>>, request: Request, next: 
     No::Forbidden { error_code: "pythond.socketOnly", message: message.to_owned() }.into_response()
 }
 
-async fn status(State(control): State<Arc<Control>>) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(control.status().await)).into_response()
+async fn status(State(api): State<Arc<Api>>) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(api.status().await)).into_response()
 }
 
-async fn metrics(State(control): State<Arc<Control>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&control).await)
-        .into_response()
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics::text(&api).await).into_response()
 }

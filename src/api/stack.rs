@@ -7,12 +7,12 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::state::Control;
+use super::state::Api;
 use super::views::Stack;
 use crate::ingest::reply::No;
 
-pub(super) async fn stack(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
-    match control.units.stack(&id).await {
+pub(super) async fn stack(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    match api.units.stack(&id).await {
         Some(live) => {
             let stack = Stack { id, pid: live.pid, stack: live.text, why: live.why };
             ([(header::CACHE_CONTROL, "no-store")], Json(stack)).into_response()

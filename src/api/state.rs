@@ -16,7 +16,7 @@ use crate::supervisor::Handle;
 use crate::telemetry::counters::Counters;
 
 /// Everything that can be asked how it is.
-pub struct Control {
+pub struct Api {
     pub started: Instant,
     pub root: PathBuf,
     pub host: String,

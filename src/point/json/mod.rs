@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::limits::{Unfit, shown};
+use super::repairs::{Unfit, shown};
 use super::{BodyFault, Decoded, Decoding, Field, Point, Refusal, Tag, Text, Value, Warnings, text_of, time};
 
 /// Reads a DataKit JSON body: an array of `{"measurement","tags","fields","time"}`.

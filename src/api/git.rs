@@ -9,14 +9,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::state::Control;
+use super::state::Api;
 use super::views::{HeldUnit, RefusedCommit, Repo, RepoCommit, RepoEvent, RepoFault};
-use crate::config::Diagnostic;
+use crate::diagnostic::Diagnostic;
 use crate::git::View;
 use crate::ingest::reply::No;
 
-pub(super) async fn git(State(control): State<Arc<Control>>) -> Response {
-    let repos: Vec<Repo> = control.git.views().iter().map(repo).collect();
+pub(super) async fn git(State(api): State<Arc<Api>>) -> Response {
+    let repos: Vec<Repo> = api.git.views().iter().map(repo).collect();
     ([(header::CACHE_CONTROL, "no-store")], Json(repos)).into_response()
 }
 
@@ -25,8 +25,8 @@ pub(super) struct Which {
     repo: Option<String>,
 }
 
-pub(super) async fn sync(State(control): State<Arc<Control>>, Query(which): Query<Which>) -> Response {
-    let known = control.git.names();
+pub(super) async fn sync(State(api): State<Arc<Api>>, Query(which): Query<Which>) -> Response {
+    let known = api.git.names();
     let wanted = match which.repo {
         Some(name) if known.contains(&name) => vec![name],
         Some(name) => {
@@ -39,7 +39,7 @@ pub(super) async fn sync(State(control): State<Arc<Control>>, Query(which): Quer
         }
         None => known,
     };
-    let pulls = wanted.iter().map(|name| control.git.sync(name));
+    let pulls = wanted.iter().map(|name| api.git.sync(name));
     let views = futures_util::future::join_all(pulls).await;
     Json(views.iter().flatten().map(repo).collect::<Vec<Repo>>()).into_response()
 }

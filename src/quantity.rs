@@ -1,4 +1,4 @@
-//! Values with units: durations (`10`, `"10s"`, `"1m30s"`), sizes (`"128MiB"`), secrets that never print.
+//! Values with units: durations (`10`, `"10s"`, `"1m30s"`) and sizes (`"128MiB"`).
 
 use std::time::Duration;
 
@@ -104,33 +104,6 @@ fn times(number: &str, unit: u64) -> Option<u64> {
     whole.checked_add(u64::try_from(parts).ok()?)
 }
 
-/// A secret: `Debug` and `Display` show `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Gives the secret to the one who sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl std::fmt::Display for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,11 +156,5 @@ mod tests {
             let time = Duration::from_millis(millis);
             assert_eq!(duration(&show_duration(time)), Some(time), "{}", show_duration(time));
         }
-    }
-
-    #[test]
-    fn a_secret_never_prints() {
-        let secret = Secret::new("abc");
-        assert_eq!(format!("{secret} {secret:?} {}", secret.expose()), "*** *** abc");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::state::{Control, ShownSink};
+use super::state::{Api, ShownSink};
 use super::views::{
     Buffer, DeadLetters, Job, LastError, Mechanism, Refused, Refusing, RemovedSink, Repaired, Run, Sink, StartedBy,
     Status, Unit, UnitError,
@@ -17,7 +17,7 @@ use crate::telemetry::trouble::Lasting;
 
 const SCHEMA: u32 = 2;
 
-impl Control {
+impl Api {
     /// Asks every part and puts the answers together.
     pub async fn status(&self) -> Status {
         let (log, dead) = (self.log.clone(), self.dead.clone());

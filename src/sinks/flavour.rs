@@ -1,7 +1,7 @@
 //! How a kind writes what it cannot take as it stands, and what of it it has to leave out.
 //!
 //! The buffer holds one canonical form. Most kinds take it unchanged, and then nothing is copied. A kind that differs says how in a
-//! [`Dialect`]; lines of which nothing is left are not sent, and the verdict, which counts sent lines, is put back to the lines of the batch.
+//! [`Flavour`]; lines of which nothing is left are not sent, and the verdict, which counts sent lines, is put back to the lines of the batch.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use super::verdict::Verdict;
 
 /// What a kind wants different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dialect {
+pub(super) struct Flavour {
     pub strings: Strings,
     pub unsigned: Unsigned,
     pub names: Names,
@@ -54,8 +54,8 @@ pub(super) enum Names {
 /// Fields that a delivery left out, by reason.
 pub type LeftOut = BTreeMap<&'static str, u64>;
 
-pub(super) const AS_IT_IS: Dialect =
-    Dialect { strings: Strings::AsTheyAre, unsigned: Unsigned::AsTheyAre, names: Names::AsTheyAre, max_line: None };
+pub(super) const AS_IT_IS: Flavour =
+    Flavour { strings: Strings::AsTheyAre, unsigned: Unsigned::AsTheyAre, names: Names::AsTheyAre, max_line: None };
 
 /// QuestDB takes no longer names of tables and columns.
 const QUESTDB_NAME_MAX: usize = 127;
@@ -72,14 +72,14 @@ pub(super) struct Adapted {
     refused: Vec<(usize, String)>,
 }
 
-impl Dialect {
-    /// Writes the batch in this dialect.
+impl Flavour {
+    /// Writes the batch in this flavour.
     pub fn adapt(&self, batch: &Batch) -> Adapted {
         if !self.may_change(batch) {
             return Adapted { sent: Some(batch.clone()), left_out: LeftOut::new(), numbers: None, refused: Vec::new() };
         }
         let mut writer =
-            Writer { dialect: *self, out: Vec::with_capacity(batch.size() + 64), left_out: LeftOut::new() };
+            Writer { flavour: *self, out: Vec::with_capacity(batch.size() + 64), left_out: LeftOut::new() };
         let (mut numbers, mut refused) = (Vec::new(), Vec::new());
         for (n, line) in batch.lines().enumerate() {
             let start = writer.out.len();
@@ -139,7 +139,7 @@ impl Adapted {
 }
 
 struct Writer {
-    dialect: Dialect,
+    flavour: Flavour,
     out: Vec<u8>,
     left_out: LeftOut,
 }
@@ -166,7 +166,7 @@ impl Writer {
         self.out.extend_from_slice(line.time);
         self.out.push(b'\n');
         let length = self.out.len() - start;
-        match self.dialect.max_line {
+        match self.flavour.max_line {
             Some(max) if before == b',' && length > max => {
                 Err(format!("the line has {length} bytes; the far end takes at most {max}"))
             }
@@ -175,7 +175,7 @@ impl Writer {
     }
 
     fn measurement(&mut self, name: &[u8]) -> Result<(), String> {
-        match self.dialect.names {
+        match self.flavour.names {
             Names::AsTheyAre => self.out.extend_from_slice(name),
             Names::Doubled => push_escaped(&mut self.out, &plain(name)),
             Names::Questdb => return self.questdb_table(name),
@@ -200,7 +200,7 @@ impl Writer {
         self.out.push(b',');
         self.out.extend_from_slice(&key);
         self.out.push(b'=');
-        match self.dialect.names {
+        match self.flavour.names {
             Names::AsTheyAre => self.out.extend_from_slice(value),
             Names::Doubled | Names::Questdb => push_escaped(&mut self.out, &plain(value)),
         }
@@ -209,7 +209,7 @@ impl Writer {
     /// Writes a field, or says why it is left out.
     fn field(&mut self, before: u8, key: &[u8], value: &[u8], seen: &mut BTreeSet<String>) -> Option<&'static str> {
         let kind = kind_of(value);
-        if kind == "string" && self.dialect.strings == Strings::Drop {
+        if kind == "string" && self.flavour.strings == Strings::Drop {
             return Some("string");
         }
         let key = match self.column(key, seen) {
@@ -220,8 +220,8 @@ impl Writer {
         self.out.extend_from_slice(&key);
         self.out.push(b'=');
         match kind {
-            "string" => push_string(&mut self.out, value, self.dialect.strings),
-            "unsigned" if self.dialect.unsigned == Unsigned::Signed => {
+            "string" => push_string(&mut self.out, value, self.flavour.strings),
+            "unsigned" if self.flavour.unsigned == Unsigned::Signed => {
                 self.out.extend_from_slice(signed(value).as_bytes());
             }
             _ => self.out.extend_from_slice(value),
@@ -229,10 +229,10 @@ impl Writer {
         None
     }
 
-    /// A key as this dialect writes it.
+    /// A key as this flavour writes it.
     fn column<'k>(&self, key: &'k [u8], seen: &mut BTreeSet<String>) -> Result<Cow<'k, [u8]>, &'static str> {
         let mut out = Vec::with_capacity(key.len() + 8);
-        match self.dialect.names {
+        match self.flavour.names {
             Names::AsTheyAre => return Ok(Cow::Borrowed(key)),
             Names::Doubled => {
                 push_escaped(&mut out, &plain(key));
@@ -310,16 +310,16 @@ mod tests {
         Batch::new(Category::Metric, Position::default(), "in/s", Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    fn written(dialect: Dialect, text: &str) -> String {
-        let sent = dialect.adapt(&batch(text)).sent;
+    fn written(flavour: Flavour, text: &str) -> String {
+        let sent = flavour.adapt(&batch(text)).sent;
         sent.map_or_else(String::new, |sent| String::from_utf8(sent.text().to_vec()).unwrap())
     }
 
-    const SIGNED: Dialect = Dialect { unsigned: Unsigned::Signed, ..AS_IT_IS };
-    const NUMBERS: Dialect = Dialect { strings: Strings::Drop, max_line: Some(60), ..AS_IT_IS };
-    const ONE_LINE: Dialect = Dialect { strings: Strings::OneLine, ..AS_IT_IS };
-    const QUESTDB: Dialect =
-        Dialect { strings: Strings::Questdb, unsigned: Unsigned::Signed, names: Names::Questdb, max_line: None };
+    const SIGNED: Flavour = Flavour { unsigned: Unsigned::Signed, ..AS_IT_IS };
+    const NUMBERS: Flavour = Flavour { strings: Strings::Drop, max_line: Some(60), ..AS_IT_IS };
+    const ONE_LINE: Flavour = Flavour { strings: Strings::OneLine, ..AS_IT_IS };
+    const QUESTDB: Flavour =
+        Flavour { strings: Strings::Questdb, unsigned: Unsigned::Signed, names: Names::Questdb, max_line: None };
 
     #[test]
     fn unsigned_integers_become_integers_or_floats() {
@@ -338,9 +338,9 @@ mod tests {
             (ONE_LINE, "m s=\"a\\\\n\" 1\n"),
             (AS_IT_IS, "m s=\"a\nb\" 1\n"),
         ];
-        for (dialect, text) in cases {
+        for (flavour, text) in cases {
             let batch = batch(text);
-            let adapted = dialect.adapt(&batch);
+            let adapted = flavour.adapt(&batch);
             assert_eq!(adapted.sent.unwrap().text().as_ptr(), batch.text().as_ptr(), "{text}");
         }
     }
@@ -379,10 +379,10 @@ mod tests {
 
     #[test]
     fn backslashes_in_names_are_doubled_where_a_pair_is_read_as_one() {
-        let dialect = Dialect { names: Names::Doubled, ..AS_IT_IS };
+        let flavour = Flavour { names: Names::Doubled, ..AS_IT_IS };
         let text = r#"C:\x,a\\,b=c\ d,e=\y\=z s="\\",k\y=1 1"#.to_owned() + "\n";
         let expected = r#"C:\\x,a\\\,b=c\ d,e=\\y\=z s="\\",k\\y=1 1"#.to_owned() + "\n";
-        assert_eq!(written(dialect, &text), expected);
+        assert_eq!(written(flavour, &text), expected);
     }
 
     #[test]

@@ -7,34 +7,34 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 
 use super::reload::ask;
-use super::state::Control;
+use super::state::Api;
 use super::views::Told;
 use crate::ingest::reply::No;
 use crate::supervisor::UnitState;
 
-pub(super) async fn reload(State(control): State<Arc<Control>>) -> Response {
-    match ask(&control.asks, "pythond reload", None).await {
+pub(super) async fn reload(State(api): State<Arc<Api>>) -> Response {
+    match ask(&api.asks, "pythond reload", None).await {
         Some(outcome) => Json(outcome).into_response(),
         None => No::closing().into_response(),
     }
 }
 
-pub(super) async fn restart(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
-    let known = control.units.restart(&id).await;
-    control.told(&id, known).await
+pub(super) async fn restart(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    let known = api.units.restart(&id).await;
+    api.told(&id, known).await
 }
 
-pub(super) async fn run_now(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
-    let known = control.units.run_now(&id).await;
-    control.told(&id, known).await
+pub(super) async fn run_now(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    let known = api.units.run_now(&id).await;
+    api.told(&id, known).await
 }
 
-pub(super) async fn recheck(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
-    let known = control.units.recheck(&id).await;
-    control.told(&id, known).await
+pub(super) async fn recheck(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    let known = api.units.recheck(&id).await;
+    api.told(&id, known).await
 }
 
-impl Control {
+impl Api {
     async fn told(&self, id: &str, known: bool) -> Response {
         if known {
             return Json(Told { unit: id.to_owned() }).into_response();

@@ -7,7 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::state::Control;
+use super::state::Api;
 use super::views::Status;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -49,9 +49,9 @@ struct OfTask {
 
 type Float = Gauge<f64, AtomicU64>;
 
-pub(super) async fn text(control: &Control) -> String {
-    let mut registry = control.counters.registry();
-    add_gauges(&mut registry, &control.status().await);
+pub(super) async fn text(api: &Api) -> String {
+    let mut registry = api.counters.registry();
+    add_gauges(&mut registry, &api.status().await);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes everything");
     text

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::number::Number;
 use super::row::{Kind, Late, Options, Out, RawType, Reading, Round, Row, Wrap};
 use crate::point::json::{Any, Name, TagText, TagValue, no_json, unfit, warn_not_text, with_whole_surrogates};
-use crate::point::limits::shown;
+use crate::point::repairs::shown;
 use crate::point::{BodyFault, Refusal, Tag, Text, Unfit, Warnings, text_of};
 
 /// A body taken apart.

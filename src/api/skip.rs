@@ -7,19 +7,19 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 
-use super::state::Control;
+use super::state::Api;
 use super::views::Skipped;
 use crate::ingest::reply::No;
 
-pub(super) async fn skip(State(control): State<Arc<Control>>, Path(name): Path<String>) -> Response {
-    let disk = control.disk.clone();
-    match disk.take(move || control.skip(&name)).await {
+pub(super) async fn skip(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Response {
+    let disk = api.disk.clone();
+    match disk.take(move || api.skip(&name)).await {
         Ok(skipped) => Json(skipped).into_response(),
         Err(no) => no.into_response(),
     }
 }
 
-impl Control {
+impl Api {
     fn skip(&self, name: &str) -> Result<Skipped, No> {
         let failed =
             |error: std::io::Error| No::bad("pythond.notSkipped", format!("`{name}` could not be skipped: {error}"));

@@ -7,12 +7,12 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::state::Control;
+use super::state::Api;
 use super::views::Resources;
 use crate::ingest::reply::No;
 
-pub(super) async fn resources(State(control): State<Arc<Control>>, Path(id): Path<String>) -> Response {
-    match control.units.resources(&id).await {
+pub(super) async fn resources(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    match api.units.resources(&id).await {
         Some(table) => {
             let resources = Resources { id, columns: table.columns, rows: table.rows, why: table.why };
             ([(header::CACHE_CONTROL, "no-store")], Json(resources)).into_response()
