@@ -23,10 +23,10 @@ use axum::Router;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{self, Api, DiskLooks, Shown};
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
 use crate::config::{self, AtCap, Config, Surroundings, Sync};
-use crate::control::{self, Control, DiskLooks, Shown};
 use crate::deadletter::DeadLetters;
 use crate::dialect::Dialect;
 use crate::ingest::guard::{self, Guard as RequestGuard};
@@ -81,11 +81,11 @@ pub async fn run(
     let hangups = Hangups::hear().context("could not listen for SIGHUP")?;
     let agent = Agent::start(config, around, hangups, manager.clone()).await?;
     manager.ready();
-    let (scripts, control) = (agent.scripts.clone(), Arc::clone(&agent.control));
+    let (scripts, api) = (agent.scripts.clone(), Arc::clone(&agent.api));
     let touch = tokio::spawn(keep_in_touch(
         manager.clone(),
         move || scripts.pulse(),
-        async move || control.status().await.in_one_line(),
+        async move || api.status().await.in_one_line(),
     ));
     let by = stops.recv().await;
     touch.abort();
@@ -138,7 +138,7 @@ struct Agent {
     ingest: Arc<Ingest>,
     scripts: supervisor::Handle,
     git: crate::git::Handle,
-    control: Arc<Control>,
+    api: Arc<Api>,
     stop_reloads: CancellationToken,
     /// Gives the pumps back at its end.
     reloads: tokio::task::JoinHandle<Pumps>,
@@ -217,7 +217,7 @@ impl Agent {
         let (asks, asked) = mpsc::channel(ASKS);
         let adopter = repos::Reloads::new(asks.clone(), scripts.clone());
         let git = repos::start(&config, &run_dir, &ingest.host, adopter, &roots);
-        let control = Arc::new(Control {
+        let api = Arc::new(Api {
             started: Instant::now(),
             root: config.root.clone(),
             host: ingest.host.clone(),
@@ -234,9 +234,9 @@ impl Agent {
             git: git.clone(),
             disk: DiskLooks::default(),
         });
-        let router = router(&config, Arc::clone(&ingest), Arc::clone(&control), roster);
+        let router = router(&config, Arc::clone(&ingest), Arc::clone(&api), roster);
         let places = server::places(config.http_api.max_connections, Room::of_this_process(), discovered.specs.len());
-        let listeners = bound.serve(&router, places, &control.counters.panics)?;
+        let listeners = bound.serve(&router, places, &api.counters.panics)?;
         greet(&config, &discovered.specs, address, &socket);
         let stop_reloads = CancellationToken::new();
         let reloader = Reloader {
@@ -255,7 +255,7 @@ impl Agent {
             run_dir,
             last_good,
             manager,
-            panics: control.counters.panics.clone(),
+            panics: api.counters.panics.clone(),
         };
         let reloads = tokio::spawn(reloader.run(stop_reloads.clone()));
         tokio::spawn(async {
@@ -265,7 +265,7 @@ impl Agent {
                 let _ = tokio::task::spawn_blocking(platform::give_back_memory).await;
             }
         });
-        Ok(Self { _lock: lock, guard, log, logs, ingest, scripts, git, control, stop_reloads, reloads, listeners })
+        Ok(Self { _lock: lock, guard, log, logs, ingest, scripts, git, api, stop_reloads, reloads, listeners })
     }
 
     async fn stop(self, stops: Stops) {
@@ -436,7 +436,7 @@ fn count_losses(log: &Log, counters: &Counters) {
     });
 }
 
-fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: Roster) -> Router {
+fn router(config: &Config, ingest: Arc<Ingest>, api: Arc<Api>, roster: Roster) -> Router {
     let guard = Arc::new(RequestGuard {
         tokens: config.http_api.tokens.clone(),
         allowed_origins: config.http_api.allowed_origins.clone(),
@@ -444,7 +444,7 @@ fn router(config: &Config, ingest: Arc<Ingest>, control: Arc<Control>, roster: R
         roster,
     });
     ingest::router(ingest)
-        .merge(control::router(control))
+        .merge(api::router(api))
         .layer(axum::middleware::from_fn_with_state(guard, guard::check))
         .layer(tower_http::catch_panic::CatchPanicLayer::new())
 }

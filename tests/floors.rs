@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const FLOORS: [(&str, i8); 22] = [
-    ("code", -1),
+const FLOORS: [(&str, i8); 27] = [
+    ("code", -2),
+    ("containment", -1),
+    ("diagnostic", -1),
     ("dialect", -1),
+    ("glob", -1),
+    ("nearest", -1),
     ("platform", -1),
+    ("quantity", -1),
     ("tls", -1),
     ("words", -1),
     ("config", 0),
@@ -22,7 +27,7 @@ const FLOORS: [(&str, i8); 22] = [
     ("ingest", 2),
     ("sinks", 2),
     ("supervisor", 2),
-    ("control", 3),
+    ("api", 3),
     ("tryout", 3),
     ("app", 4),
     ("cli", 5),

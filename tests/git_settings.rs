@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pythond::config::repos::Transport;
-use pythond::config::{self, Config, ConfigError, Diagnostic, Repo, RepoRoot, Surroundings};
+use pythond::config::{self, Config, ConfigError, Repo, RepoRoot, Surroundings};
+use pythond::diagnostic::Diagnostic;
 
 /// A root directory, with two exported repositories beside it.
 struct Root {

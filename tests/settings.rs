@@ -5,14 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pythond::config::glob::Glob;
 use pythond::config::sinks::{
     GreptimedbSink, HttpSettings, InfluxdbApi, Login, QuestdbSink, SinkKind, SocketAddress, SocketSink, TelegrafSink,
     VictoriametricsSink,
 };
-use pythond::config::{
-    self, AtCap, Config, ConfigError, Diagnostic, Integers, Level, OnInvalid, Secret, Surroundings, Sync,
-};
+use pythond::config::{self, AtCap, Config, ConfigError, Integers, Level, OnInvalid, Secret, Surroundings, Sync};
+use pythond::diagnostic::Diagnostic;
+use pythond::glob::Glob;
 use pythond::point::Category;
 
 /// A root directory with `python.d/mytest/a.py`, a `python3` on PATH, and the settings of a test.

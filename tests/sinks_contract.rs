@@ -13,11 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use pythond::buffer::Position;
 use pythond::config::Secret;
-use pythond::config::glob::Glob;
 use pythond::config::sinks::{
     GreptimedbSink, HttpSettings, InfluxdbApi, Login, NatsSink, QuestdbSink, SinkKind, SinkSettings, SocketAddress,
     SocketSink, TelegrafSink, VictoriametricsSink,
 };
+use pythond::glob::Glob;
 use pythond::point::Category;
 use pythond::sinks::{self, Batch, State, Verdict};
 use support::far_end::{FarEnd, Reply, Request};

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::code::Code;
 use crate::config::Config;
+use crate::containment::Panics;
 use crate::ingest::server::{self, Peer, Places};
 use crate::platform::{self, Listener};
-use crate::telemetry::panics::Panics;
 use crate::worker::frames::socket_for_other_users;
 
 /// Ports tried after the one in the settings when that is taken.

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
+use crate::api::ShownSink;
 use crate::buffer::Log;
 use crate::config::SinkSettings;
-use crate::control::ShownSink;
 use crate::deadletter::DeadLetters;
 use crate::sinks::{self, pump};
 use crate::telemetry::counters::Counters;

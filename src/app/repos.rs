@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::api::reload::{self, Asks};
+use crate::api::views::{Fault, Reloaded, ReloadedUnit, UnitOutcome};
 use crate::config::{self, Config, ConfigError, GitRepos, RepoRoot, Secret, Surroundings};
-use crate::control::reload::{self, Asks};
-use crate::control::views::{Fault, Reloaded, ReloadedUnit, UnitOutcome};
 use crate::git::{self, Adopter, Adoption, Candidate, Held};
 use crate::supervisor;
 use crate::worker::cookie;

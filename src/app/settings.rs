@@ -1,6 +1,7 @@
 //! What the settings mean for the parts, at the start and at each reload.
 
-use crate::config::{Config, Diagnostic, Input, Integers};
+use crate::config::{Config, Input, Integers};
+use crate::diagnostic::Diagnostic;
 use crate::ingest;
 
 pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// Writes to stdout; a reader that went away (`pythond status | head`) is no error.
 pub(super) fn say(text: &str) {

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use super::ask::{ANSWER, AgentClient, escaped, understood};
 use super::exit::Exit;
 use super::output::warn;
-use crate::config;
-use crate::control::views::{Status, Unit};
+use crate::api::views::{Status, Unit};
+use crate::nearest::nearest;
 
 /// Asks the agent for something of the unit that a name means; what is wrong has been said.
 pub(super) fn of_unit<T: DeserializeOwned>(root: &Path, name: &str, what: &str) -> Result<T, Exit> {
@@ -42,11 +42,10 @@ fn find<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, String> {
     }
     let known: Vec<&str> = status.listed().map(|unit| unit.id.as_str()).collect();
     let ends: Vec<&str> = known.iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
-    let by_end =
-        || known.iter().zip(&ends).find(|(_, end)| config::nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
+    let by_end = || known.iter().zip(&ends).find(|(_, end)| nearest(name, &ends) == Some(**end)).map(|(id, _)| *id);
     let several: Vec<&str> = near.iter().map(|unit| unit.id.as_str()).collect();
     // One letter is near to any other.
-    let meant = config::nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
+    let meant = nearest(name, &known).or_else(by_end).filter(|_| name.chars().count() > 2);
     Err(match (&several[..], meant) {
         ([_, _, ..], _) => format!("error: `{name}` can be one of {}\n", several.join(", ")),
         (_, Some(meant)) => format!("error: no unit is called `{name}`; did you mean `{meant}`?\n"),

@@ -7,7 +7,7 @@ use super::ask::AgentClient;
 use super::exit::Exit;
 use super::output::{say, say_json, short, warn};
 use super::table::layout;
-use crate::control::views::{Reloaded, ReloadedUnit, UnitOutcome};
+use crate::api::views::{Reloaded, ReloadedUnit, UnitOutcome};
 use crate::words::count;
 
 #[derive(clap::Args)]

@@ -7,7 +7,7 @@ use super::output::{say, say_json, warn};
 use super::pick::of_unit;
 use super::screen;
 use super::table::layout;
-use crate::control::views::Resources;
+use crate::api::views::Resources;
 
 pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> Exit {
     let resources: Resources = match of_unit(root, name, "resources") {

@@ -6,7 +6,7 @@ use super::ask::{AgentClient, accepted, escaped, understood};
 use super::exit::Exit;
 use super::output::say;
 use super::pick::pick;
-use crate::control::views::{Status, Unit};
+use crate::api::views::{Status, Unit};
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -6,7 +6,7 @@ use super::ask::{AgentClient, accepted, escaped, understood};
 use super::exit::Exit;
 use super::output::say;
 use super::table::{bytes, layout, span};
-use crate::control::views::{Sink, Skipped, Status};
+use crate::api::views::{Sink, Skipped, Status};
 use crate::words::count;
 
 #[derive(clap::Args)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::exit::Exit;
 use super::output::{say, say_json, warn};
 use super::pick::of_unit;
-use crate::control::views::Stack;
+use crate::api::views::Stack;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

@@ -10,7 +10,7 @@ use super::pick::pick;
 use super::table::{ago, bytes, layout, span};
 use super::unit::{ahead, next, one};
 use super::{git, resources, screen};
-use crate::control::views::{Job, Mechanism, Refused, Refusing, Sink, Status, Unit};
+use crate::api::views::{Job, Mechanism, Refused, Refusing, Sink, Status, Unit};
 use crate::dialect::Dialect;
 use crate::words::count;
 

@@ -2,7 +2,7 @@
 
 use super::screen;
 use super::table::{ago, bytes, span};
-use crate::control::views::{Job, StartedBy, Unit};
+use crate::api::views::{Job, StartedBy, Unit};
 use crate::supervisor::{Coming, UnitState};
 use crate::words::count;
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{Diagnostic, Place};
 use crate::code::Code;
+use crate::diagnostic::{Diagnostic, Place};
 
 /// What lies below `conf.d/`.
 #[derive(Debug, Default)]

@@ -1,20 +1,18 @@
 //! The settings of the agent: read once from every `*.conf` below `conf.d/`, checked whole, then obeyed as plain values.
 //!
 //! `raw` is the file as written, `resolve` turns it into [`Config`] and collects every fault, `sinks` holds one settings struct per sink
-//! kind, `tables` one per table, `quantity` the values with units. No other module reads a settings file or the environment.
+//! kind, `tables` one per table, `secret` what is never printed. No other module reads a settings file or the environment.
 //!
 //! On the way: `listing` says which files count, `expand` fills in `$NAME` and `${env:NAME}`, `section` takes typed values out of a
 //! table and records what is wrong with them. Every default stands in `tables`, `repos` and `sinks`, in a function named `default…`, and
 //! nowhere else.
 
-pub mod diagnostic;
 mod expand;
-pub mod glob;
 mod listing;
-pub mod quantity;
 mod raw;
 pub mod repos;
 mod resolve;
+mod secret;
 mod section;
 pub mod sinks;
 mod surroundings;
@@ -22,10 +20,8 @@ mod tables;
 
 use std::path::Path;
 
-pub use diagnostic::{Diagnostic, Severity};
-pub use quantity::Secret;
 pub use repos::{GitRepos, Repo, RepoRoot};
-pub use section::nearest;
+pub use secret::Secret;
 pub use sinks::SinkSettings;
 pub use surroundings::{Origin, Surroundings};
 pub use tables::{

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Place};
 use super::expand::{self, Expanded};
 use super::surroundings::{Origin, Surroundings};
 use crate::code::Code;
+use crate::diagnostic::{Diagnostic, Place};
 
 /// Bytes of one file as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

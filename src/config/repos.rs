@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::quantity::Secret;
+use super::secret::Secret;
 use super::surroundings::{Origin, Surroundings};
 
 /// `[git_repos]`.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::glob::Glob;
-use super::quantity::Secret;
+use super::secret::Secret;
 use super::surroundings::Origin;
+use crate::glob::Glob;
 use crate::point::Category;
 
 /// One `[sinks.<kind>.<name>]` table.

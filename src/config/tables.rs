@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::diagnostic::Diagnostic;
-use super::quantity::Secret;
 use super::repos::GitRepos;
+use super::secret::Secret;
 use super::sinks::SinkSettings;
 use super::surroundings::{Origin, Surroundings};
+use crate::diagnostic::Diagnostic;
 use crate::dialect::{Dialect, Isolation};
 
 /// Everything the agent obeys; all paths are absolute.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 
 use crate::config::Events;
-use crate::point::limits::shown;
+use crate::point::repairs::shown;
 use crate::point::{Point, Value};
 
 /// One broken rule: which field, and what is wrong with which value and what would be right.

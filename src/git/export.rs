@@ -17,9 +17,10 @@ use super::leftovers::remove;
 use super::plumbing::{Blobs, Plumbing, TreeEntry};
 use super::program::Stop;
 use crate::code::Code;
-use crate::config::quantity::show_size;
-use crate::config::{Diagnostic, Repo};
+use crate::config::Repo;
+use crate::diagnostic::Diagnostic;
 use crate::platform;
+use crate::quantity::show_size;
 
 /// Odd things that are named; the others are counted.
 const NAMED: usize = 5;

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::code::Code;
-use crate::config::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// Why a pull brought nothing.
 #[derive(Debug)]

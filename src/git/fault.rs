@@ -6,8 +6,8 @@ use super::judge::{Trouble, judge};
 use super::program::{NotRun, Programs};
 use super::ssh::{self, KeyFault};
 use crate::code::Code;
-use crate::config::Diagnostic;
 use crate::config::repos::{GitRepos, Repo, Scheme};
+use crate::diagnostic::Diagnostic;
 
 /// Whoever asks: settings and programs, for the words that need a look at keys.
 pub struct Asked<'a> {

@@ -6,7 +6,9 @@ use std::path::Path;
 use super::commit::short;
 use super::failure::Failure;
 use crate::code::Code;
-use crate::config::{Diagnostic, Repo, quantity};
+use crate::config::Repo;
+use crate::diagnostic::Diagnostic;
+use crate::quantity;
 
 /// Bytes of all paths of a commit that are listed; those of a hundred thousand files fit.
 pub const LISTING: usize = 64 << 20;

@@ -48,7 +48,8 @@ use self::pull::Pulled;
 use self::state::{Event, InForce, Refused, State};
 use self::store::Store;
 use crate::code::Code;
-use crate::config::{Diagnostic, GitRepos, Repo, RepoRoot};
+use crate::config::{GitRepos, Repo, RepoRoot};
+use crate::diagnostic::Diagnostic;
 
 pub use self::commit::Commit;
 pub use self::state::{Happened, Held};

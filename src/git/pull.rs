@@ -5,7 +5,7 @@ use super::export::{self, Exported};
 use super::failure::Failure;
 use super::store::Store;
 use crate::code::Code;
-use crate::config::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// What a pull found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use super::plumbing::{ALL_BRANCHES, NotFetched, Plumbing, Server};
 use super::program::Programs;
 use super::{ssh, transport};
 use crate::code::Code;
-use crate::config::Diagnostic;
 use crate::config::repos::{GitRepos, Repo};
+use crate::diagnostic::Diagnostic;
 
 const TIP: &str = "refs/pythond/tip";
 /// Packs beside each other before they are put together.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::endpoint::Ingest;
 use super::reply::No;
 use super::{lasterror, rows, several, write};
-use crate::config::quantity::show_duration;
+use crate::quantity::show_duration;
 
 /// Serves `/v1/…`; what is on no path gets an answer that lists the paths.
 pub fn router(ingest: Arc<Ingest>) -> Router {

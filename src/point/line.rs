@@ -7,7 +7,7 @@
 use memchr::{memchr, memchr2, memchr3};
 
 use super::json::warn_nested;
-use super::limits::{Unfit, shown};
+use super::repairs::{Unfit, shown};
 use super::{BodyFault, Decoded, Decoding, Field, Point, Refusal, Tag, Text, Value, Warnings, text_of, time};
 
 /// Reads a line-protocol body.

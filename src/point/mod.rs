@@ -4,13 +4,13 @@
 //! be written as line protocol that every sink reads alike. `record` is the form in the buffer: line protocol under a one-line header.
 
 pub mod json;
-pub mod limits;
 pub mod line;
 pub mod record;
+pub mod repairs;
 mod time;
 mod value;
 
-pub use limits::{Repair, Unfit, Warnings};
+pub use repairs::{Repair, Unfit, Warnings};
 pub use value::{Category, Field, Tag, Text, Value};
 
 /// One point that is fit to be written: non-empty measurement, at least one field, finite floats, repaired names, a time.
@@ -37,11 +37,11 @@ impl<'t> Point<'t> {
         category: Category,
         warnings: &mut Warnings,
     ) -> Result<Self, Unfit> {
-        let measurement = limits::measurement(measurement, warnings);
-        let tags = limits::tags(tags, category, warnings);
-        let fields = limits::fields(fields, &tags, category, warnings)?;
-        limits::check_series(&measurement, &tags)?;
-        limits::check_time(time_ns)?;
+        let measurement = repairs::measurement(measurement, warnings);
+        let tags = repairs::tags(tags, category, warnings);
+        let fields = repairs::fields(fields, &tags, category, warnings)?;
+        repairs::check_series(&measurement, &tags)?;
+        repairs::check_time(time_ns)?;
         Ok(Point { measurement, tags, fields, time_ns })
     }
 
@@ -77,13 +77,13 @@ impl<'t> Point<'t> {
     ///
     /// It is left out when a tag or field has that key, when nothing is left of key or value, or when the point would pass a limit.
     pub fn add_tag_if_absent(&mut self, key: &'t str, value: &'t str) -> bool {
-        let Some((key, value)) = limits::global_tag(key, value) else { return false };
+        let Some((key, value)) = repairs::global_tag(key, value) else { return false };
         let Err(place) = self.tag_place(&key) else { return false };
-        if self.field(&key).is_some() || self.tags.len() >= limits::MAX_TAGS {
+        if self.field(&key).is_some() || self.tags.len() >= repairs::MAX_TAGS {
             return false;
         }
         self.tags.insert(place, (key, value));
-        let fits = limits::check_series(&self.measurement, &self.tags).is_ok();
+        let fits = repairs::check_series(&self.measurement, &self.tags).is_ok();
         if !fits {
             self.tags.remove(place);
         }
@@ -192,7 +192,7 @@ impl Decoded<'_> {
 
 impl Refusal {
     pub(crate) fn new(index: usize, unfit: Unfit, raw: &str) -> Self {
-        Self { index, field: unfit.field, reason: unfit.reason, raw: limits::cut(raw, RAW_MAX).to_owned() }
+        Self { index, field: unfit.field, reason: unfit.reason, raw: repairs::cut(raw, RAW_MAX).to_owned() }
     }
 }
 

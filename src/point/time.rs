@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use super::limits::Unfit;
+use super::repairs::Unfit;
 use super::{Point, Precision, Warnings};
 
 /// Nanoseconds of a whole number; `None` (the arrival) for 0 and less, as in DataKit.

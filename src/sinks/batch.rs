@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::buffer::{Entry, Position};
 use crate::config::SinkSettings;
-use crate::config::glob::Glob;
 use crate::deadletter::Dead;
+use crate::glob::Glob;
 use crate::point::record::Header;
 use crate::point::{Category, line};
 

@@ -6,15 +6,15 @@ use crate::config::SinkSettings;
 use crate::config::sinks::GreptimedbSink;
 
 use super::batch::Batch;
-use super::dialect::AS_IT_IS;
 use super::error::BuildError;
+use super::flavour::AS_IT_IS;
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
 use super::verdict::Verdict;
 
 pub(super) fn new(settings: &SinkSettings, kind: &GreptimedbSink) -> Result<Lines, BuildError> {
     let query = [("db", kind.database.as_str()), ("precision", "ns")];
-    let endpoint = Endpoint { path: "v1/influxdb/write", query: &query, dialect: AS_IT_IS, judge };
+    let endpoint = Endpoint { path: "v1/influxdb/write", query: &query, flavour: AS_IT_IS, judge };
     Lines::new(settings, &kind.http, &endpoint)
 }
 

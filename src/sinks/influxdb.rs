@@ -17,8 +17,8 @@ use crate::config::{Secret, SinkSettings};
 use judge::Api;
 
 use super::batch::Batch;
-use super::dialect::{AS_IT_IS, Dialect, Unsigned};
 use super::error::BuildError;
+use super::flavour::{AS_IT_IS, Flavour, Unsigned};
 use super::http::{Client, ClientSettings, NO_CONTENT};
 use super::limits::Limits;
 use super::sink::Sink;
@@ -60,7 +60,7 @@ impl Influxdb {
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
         let unsigned = if self.api == Api::V1 { Unsigned::Signed } else { Unsigned::AsTheyAre };
-        let adapted = Dialect { unsigned, ..AS_IT_IS }.adapt(batch);
+        let adapted = Flavour { unsigned, ..AS_IT_IS }.adapt(batch);
         // Only numbers are written differently, so every line is sent.
         let batch = adapted.sent.as_ref().unwrap_or(batch);
         match self.client.post(self.url.clone(), self.headers.clone(), batch.text()).await {
@@ -80,7 +80,7 @@ impl Sink for Influxdb {
     }
 }
 
-/// The dialect and the URL to post to, with its query.
+/// The flavour and the URL to post to, with its query.
 fn endpoint(kind: &InfluxdbSink) -> Result<(Api, Url), BuildError> {
     let (api, path) = match &kind.api {
         InfluxdbApi::V1 { .. } => (Api::V1, "write"),

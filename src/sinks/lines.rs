@@ -1,4 +1,4 @@
-//! What the kinds have in common that post lines to one URL: the request, the dialect, gzip, the login. What an answer means is theirs.
+//! What the kinds have in common that post lines to one URL: the request, the flavour, gzip, the login. What an answer means is theirs.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -10,9 +10,9 @@ use crate::config::sinks::{HttpSettings, Login};
 use crate::config::{Secret, SinkSettings};
 
 use super::batch::Batch;
-use super::dialect::Dialect;
-use super::dialect::LeftOut;
 use super::error::BuildError;
+use super::flavour::Flavour;
+use super::flavour::LeftOut;
 use super::http::{Answer, Client, ClientSettings, NO_CONTENT};
 use super::limits::Limits;
 use super::sink::Sink;
@@ -26,7 +26,7 @@ pub(super) struct Lines {
     client: Client,
     url: Url,
     headers: HeaderMap,
-    dialect: Dialect,
+    flavour: Flavour,
     judge: Judge,
     limits: Limits,
     left_out: LeftOut,
@@ -37,7 +37,7 @@ pub(super) struct Endpoint<'a> {
     /// Below the base URL.
     pub path: &'a str,
     pub query: &'a [(&'a str, &'a str)],
-    pub dialect: Dialect,
+    pub flavour: Flavour,
     pub judge: Judge,
 }
 
@@ -68,7 +68,7 @@ impl Lines {
             client,
             url,
             headers,
-            dialect: endpoint.dialect,
+            flavour: endpoint.flavour,
             judge: endpoint.judge,
             limits: Limits::of(settings, false),
             left_out: LeftOut::new(),
@@ -76,7 +76,7 @@ impl Lines {
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
-        let mut adapted = self.dialect.adapt(batch);
+        let mut adapted = self.flavour.adapt(batch);
         self.left_out = std::mem::take(&mut adapted.left_out);
         let Some(sent) = adapted.sent.clone() else { return adapted.verdict(Verdict::Nothing) };
         match self.client.post(self.url.clone(), self.headers.clone(), sent.text()).await {

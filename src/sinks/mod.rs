@@ -6,10 +6,10 @@
 
 mod batch;
 mod dataway;
-mod dialect;
 mod error;
 mod fields;
 mod file;
+mod flavour;
 mod greptimedb;
 mod health;
 mod html;
@@ -31,8 +31,8 @@ mod victoriametrics;
 mod work;
 
 pub use batch::Batch;
-pub use dialect::LeftOut;
 pub use error::BuildError;
+pub use flavour::LeftOut;
 pub use health::{Health, HealthReport, RefusedPoints, State};
 pub use limits::Limits;
 pub use sink::Sink;

@@ -1,7 +1,7 @@
 //! QuestDB: over HTTP, which answers, or over TCP, which does not.
 //!
 //! A refused request names one line by its number and commits nothing. Names of tables and columns are narrower than elsewhere, a backslash
-//! always escapes, and there are no unsigned integers: see the dialect.
+//! always escapes, and there are no unsigned integers: see the flavour.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::config::SinkSettings;
 use crate::config::sinks::{QuestdbSink, SocketAddress};
 
 use super::batch::Batch;
-use super::dialect::LeftOut;
-use super::dialect::{Dialect, Names, Strings, Unsigned};
 use super::error::BuildError;
 use super::fields::measurement_of;
+use super::flavour::LeftOut;
+use super::flavour::{Flavour, Names, Strings, Unsigned};
 use super::http::Answer;
 use super::limits::Limits;
 use super::lines::{Endpoint, Lines};
@@ -26,13 +26,13 @@ use super::verdict::Verdict;
 
 /// `line.tcp.msg.buffer.size`: QuestDB closes the connection at a longer line.
 const TCP_MAX_LINE: usize = 32 * 1024;
-const DIALECT: Dialect =
-    Dialect { strings: Strings::Questdb, unsigned: Unsigned::Signed, names: Names::Questdb, max_line: None };
+const FLAVOUR: Flavour =
+    Flavour { strings: Strings::Questdb, unsigned: Unsigned::Signed, names: Names::Questdb, max_line: None };
 
 pub(super) fn new(settings: &SinkSettings, kind: &QuestdbSink) -> Result<Box<dyn Sink>, BuildError> {
     Ok(match kind {
         QuestdbSink::Http(http) => {
-            let endpoint = Endpoint { path: "write", query: &[("precision", "n")], dialect: DIALECT, judge };
+            let endpoint = Endpoint { path: "write", query: &[("precision", "n")], flavour: FLAVOUR, judge };
             Box::new(Lines::new(settings, http, &endpoint)?)
         }
         QuestdbSink::Tcp { address } => Box::new(Tcp {
@@ -54,7 +54,7 @@ struct Tcp {
 
 impl Tcp {
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
-        let mut adapted = Dialect { max_line: Some(TCP_MAX_LINE), ..DIALECT }.adapt(batch);
+        let mut adapted = Flavour { max_line: Some(TCP_MAX_LINE), ..FLAVOUR }.adapt(batch);
         self.left_out = std::mem::take(&mut adapted.left_out);
         let Some(sent) = adapted.sent.clone() else { return adapted.verdict(Verdict::Nothing) };
         match self.stream.send(&sent.text(), self.timeout).await {

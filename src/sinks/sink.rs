@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::batch::Batch;
-use super::dialect::LeftOut;
+use super::flavour::LeftOut;
 use super::limits::Limits;
 use super::verdict::Verdict;
 

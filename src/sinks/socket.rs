@@ -16,19 +16,19 @@ use crate::config::sinks::{SocketAddress, SocketSink};
 use crate::platform::{self, FarDatagram};
 
 use super::batch::Batch;
-use super::dialect::{AS_IT_IS, Dialect, Strings};
+use super::flavour::{AS_IT_IS, Flavour, Strings};
 use super::limits::Limits;
 use super::sink::Sink;
 use super::stream::Stream;
 use super::verdict::Verdict;
 
-const DIALECT: Dialect = Dialect { strings: Strings::OneLine, ..AS_IT_IS };
+const FLAVOUR: Flavour = Flavour { strings: Strings::OneLine, ..AS_IT_IS };
 /// The largest payload that UDP over IPv4 can carry.
 const UDP_MAX: usize = 65_507;
 
 pub(super) struct Socket {
     wire: Wire,
-    dialect: Dialect,
+    flavour: Flavour,
     timeout: Duration,
     limits: Limits,
 }
@@ -51,12 +51,12 @@ impl Socket {
             SocketAddress::Udp(_) => (Wire::datagrams(&kind.address, size.min(UDP_MAX)), Some(UDP_MAX)),
             SocketAddress::UnixDatagram(_) => (Wire::datagrams(&kind.address, size), None),
         };
-        let dialect = Dialect { max_line, ..DIALECT };
-        Self { wire, dialect, timeout: settings.timeout, limits: Limits::of(settings, false) }
+        let flavour = Flavour { max_line, ..FLAVOUR };
+        Self { wire, flavour, timeout: settings.timeout, limits: Limits::of(settings, false) }
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
-        let adapted = self.dialect.adapt(batch);
+        let adapted = self.flavour.adapt(batch);
         let Some(sent) = adapted.sent.clone() else { return adapted.verdict(Verdict::Nothing) };
         let verdict = match &mut self.wire {
             Wire::Stream(stream) => match stream.send(&sent.text(), self.timeout).await {

@@ -7,8 +7,8 @@ use crate::config::SinkSettings;
 use crate::config::sinks::TelegrafSink;
 
 use super::batch::Batch;
-use super::dialect::AS_IT_IS;
 use super::error::BuildError;
+use super::flavour::AS_IT_IS;
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
 use super::verdict::Verdict;
@@ -18,7 +18,7 @@ pub(super) fn new(settings: &SinkSettings, kind: &TelegrafSink) -> Result<Lines,
     query.extend(kind.database.as_deref().map(|name| ("db", name)));
     query.extend(kind.retention_policy.as_deref().map(|name| ("rp", name)));
     query.push(("precision", "ns"));
-    Lines::new(settings, &kind.http, &Endpoint { path: "write", query: &query, dialect: AS_IT_IS, judge })
+    Lines::new(settings, &kind.http, &Endpoint { path: "write", query: &query, flavour: AS_IT_IS, judge })
 }
 
 /// Judges an answer.

@@ -7,22 +7,22 @@ use crate::config::SinkSettings;
 use crate::config::sinks::VictoriametricsSink;
 
 use super::batch::Batch;
-use super::dialect::{AS_IT_IS, Dialect, Names, Strings};
 use super::error::BuildError;
+use super::flavour::{AS_IT_IS, Flavour, Names, Strings};
 use super::http::Answer;
 use super::lines::{Endpoint, Lines};
 use super::verdict::Verdict;
 
 /// `-influx.maxLineSize`; a longer line ends the request in versions before 1.105.
 const MAX_LINE: usize = 256 * 1024;
-const DIALECT: Dialect =
-    Dialect { strings: Strings::Drop, names: Names::Doubled, max_line: Some(MAX_LINE), ..AS_IT_IS };
+const FLAVOUR: Flavour =
+    Flavour { strings: Strings::Drop, names: Names::Doubled, max_line: Some(MAX_LINE), ..AS_IT_IS };
 
 pub(super) fn new(settings: &SinkSettings, kind: &VictoriametricsSink) -> Result<Lines, BuildError> {
     let labels: Vec<String> = kind.extra_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut query = vec![("precision", "ns")];
     query.extend(labels.iter().map(|label| ("extra_label", label.as_str())));
-    Lines::new(settings, &kind.http, &Endpoint { path: "write", query: &query, dialect: DIALECT, judge })
+    Lines::new(settings, &kind.http, &Endpoint { path: "write", query: &query, flavour: FLAVOUR, judge })
 }
 
 /// Judges an answer.

@@ -14,7 +14,7 @@ use super::events::{Change, Event, Outcome, Settling, UnderWay};
 use super::plan::Wanted;
 use super::shared::Shared;
 use super::worker::Worker;
-use crate::telemetry::panics::Panics;
+use crate::containment::Panics;
 use crate::words::count;
 use crate::worker::leftovers::tend_orphans;
 use crate::worker::life::Input;

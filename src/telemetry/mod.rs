@@ -3,6 +3,5 @@
 
 pub mod counters;
 pub mod files;
-pub mod panics;
 pub mod systemd;
 pub mod trouble;

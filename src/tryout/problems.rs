@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::outcome::{End, Outcome};
 use crate::code::Code;
-use crate::config::diagnostic::Place;
-use crate::config::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::worker::WorkerSpec;
 use crate::worker::frames::{self, Fatal, Warn};
 use crate::worker::process::Ended;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Duty, UnitSpec, WorkerSpec};
 use crate::code::Code;
-use crate::config::diagnostic::Place;
-use crate::config::{Diagnostic, Input, Severity};
+use crate::config::Input;
+use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::dialect::{Dialect, Each, Finder};
 use crate::platform;
 

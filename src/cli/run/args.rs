@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::quantity;
 use crate::dialect::Dialect;
+use crate::quantity;
 
 #[derive(clap::Args)]
 pub(in crate::cli) struct Args {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::report::Report;
 use crate::cli::output::short;
 use crate::code::Code;
-use crate::config::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::point::{Category, Point, Value};
 use crate::tryout::Outcome;
 

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::values::{DAY, no_input, tags_of};
 use crate::code::Code;
-use crate::config::glob::Glob;
 use crate::config::raw::{Entry, Node, Span, Value, as_list};
 use crate::config::repos::RepoRoot;
 use crate::config::section::{
-    At, Reading, Section, Taken, Wrong, because, because_with_help, duration, filled_text, listed, must_be, nearest,
-    number, read_value, size, text, text_with_secrets, word, yes_or_no,
+    At, Reading, Section, Taken, Wrong, because, because_with_help, duration, filled_text, listed, must_be, number,
+    read_value, size, text, text_with_secrets, word, yes_or_no,
 };
 use crate::config::tables::{Input, Restart};
 use crate::dialect::{Dialect, Facts, Finder, Key, Kind};
+use crate::glob::Glob;
+use crate::nearest::nearest;
 
 /// The name is part of the name of a log file, whose length is limited.
 const LONGEST_NAME: usize = 200;

@@ -13,18 +13,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::diagnostic::Diagnostic;
 use super::listing;
-use super::quantity::show_size;
 use super::raw::{Entry, Files, Node, Table, Value};
 use super::repos::{Repo, RepoRoot};
-use super::section::{Reading, Section, duration, listed, must_be, nearest, number, size, word, yes_or_no};
+use super::section::{Reading, Section, duration, listed, must_be, number, size, word, yes_or_no};
 use super::surroundings::Surroundings;
 use super::tables::{
     AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Series, Sync,
     Workers, Zygote,
 };
 use crate::code::Code;
+use crate::diagnostic::Diagnostic;
+use crate::nearest::nearest;
+use crate::quantity::show_size;
 use values::{DAY, directory, group, no_input, set_texts, tags_of};
 
 /// The tables of the vocabulary.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::values::{DAY, certificates};
 use crate::code::Code;
-use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, as_list};
 use crate::config::repos::{A_REPO_URL, GitRepos, Repo, RepoUrl, Scheme, Transport, UrlLogin};
+use crate::config::secret::Secret;
 use crate::config::section::{
     self, At, Reading, Section, Taken, because, because_with_help, duration, filled_text, must_be, number, secret,
     size, word, yes_or_no,
@@ -54,8 +54,8 @@ fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, readin
                 repo.url.as_str(),
                 repo.origin.line
             );
-            reading.faults.push(crate::config::diagnostic::Diagnostic::error(Code::GivenTwice, message).at(
-                crate::config::diagnostic::Place {
+            reading.faults.push(crate::diagnostic::Diagnostic::error(Code::GivenTwice, message).at(
+                crate::diagnostic::Place {
                     file: first.origin.file.clone(),
                     line: first.origin.line,
                     column: first.origin.column,

@@ -8,19 +8,20 @@ use reqwest::Url;
 
 use super::values::{certificates, directory, tags_of};
 use crate::code::Code;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::glob::Glob;
-use crate::config::quantity::Secret;
 use crate::config::raw::{Entry, Node, Span, Value};
+use crate::config::secret::Secret;
 use crate::config::section::{
-    At, Reading, Section, Taken, because, because_with_help, duration, filled_text, listed, must_be, nearest, number,
-    secret, size, text_with_secrets, word, yes_or_no,
+    At, Reading, Section, Taken, because, because_with_help, duration, filled_text, listed, must_be, number, secret,
+    size, text_with_secrets, word, yes_or_no,
 };
 use crate::config::sinks::{
     DatawaySink, FileSink, GREPTIMEDB_DATABASE, GZIP, GreptimedbSink, HttpSettings, InfluxdbApi, InfluxdbSink, Login,
     MAX_DATAGRAM, NATS_SUBJECT, NatsSink, QuestdbSink, SinkKind, SinkSettings, SocketAddress, SocketSink, TelegrafSink,
     VictoriametricsSink,
 };
+use crate::diagnostic::Diagnostic;
+use crate::glob::Glob;
+use crate::nearest::nearest;
 use crate::point::Category;
 
 const KINDS: [&str; 9] =

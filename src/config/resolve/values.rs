@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::code::Code;
-use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Entry, Node};
 use crate::config::section::{self, Reading, Section, Taken, because, filled_text, must_be};
+use crate::diagnostic::Diagnostic;
 use crate::platform;
 
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,8 +9,8 @@ use super::super::fault::Asked;
 use super::super::judge::{Trouble, tame};
 use super::session::{Halt, SYSTEM};
 use crate::code::Code;
-use crate::config::Diagnostic;
 use crate::config::repos::GitRepos;
+use crate::diagnostic::Diagnostic;
 use crate::tls;
 
 /// Servers look whether it is git that asks.

@@ -23,7 +23,8 @@ use super::advert;
 use super::client::{client, trouble_of};
 use super::session::{Halt, SYSTEM, Session};
 use crate::code::Code;
-use crate::config::{Diagnostic, Secret};
+use crate::config::Secret;
+use crate::diagnostic::Diagnostic;
 
 /// A server from which nothing comes for so long is given up, as git does.
 const SILENCE: Duration = Duration::from_secs(30);

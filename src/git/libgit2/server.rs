@@ -23,8 +23,8 @@ use super::session::{Halt, SYSTEM, Session};
 use super::setup::{self, Route};
 use super::sound;
 use crate::code::Code;
-use crate::config::Diagnostic;
 use crate::config::repos::Scheme;
+use crate::diagnostic::Diagnostic;
 
 const BRANCHES: &str = "refs/heads/";
 /// The depth that stands for all of a history of which the store has a part.

@@ -9,7 +9,7 @@ use super::super::fault::Asked;
 use super::super::judge::Trouble;
 use super::super::limits::too_large;
 use super::super::program::{NotRun, Programs};
-use crate::config::Diagnostic;
+use crate::diagnostic::Diagnostic;
 
 /// How what libgit2 cannot do is left to the program, in help texts.
 pub const SYSTEM: &str = "`transport = \"system\"`, which runs the `git` program,";

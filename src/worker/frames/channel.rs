@@ -26,7 +26,7 @@ struct Numbered {
 impl Channel {
     /// # Errors
     /// When the descriptor cannot be watched.
-    pub fn new(socket: sys::Control) -> io::Result<Self> {
+    pub fn new(socket: sys::ControlSocket) -> io::Result<Self> {
         Ok(Self { frames: sys::Frames::new(socket)?, last: AtomicU64::new(0), missed: AtomicU64::new(0) })
     }
 

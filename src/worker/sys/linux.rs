@@ -61,10 +61,10 @@ pub fn end_with_parent() -> io::Result<()> {
 // --- what agent and worker talk through ---
 
 /// One end of a control socket.
-pub type Control = OwnedFd;
+pub type ControlSocket = OwnedFd;
 
 /// Makes a control socket: the agent's end and the worker's.
-pub fn control_pair() -> io::Result<(Control, Control)> {
+pub fn control_pair() -> io::Result<(ControlSocket, ControlSocket)> {
     Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
@@ -85,7 +85,7 @@ pub struct Frames {
 impl Frames {
     /// # Errors
     /// When the descriptor cannot be watched.
-    pub fn new(socket: Control) -> io::Result<Self> {
+    pub fn new(socket: ControlSocket) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixDatagram::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UnixDatagram::from_std(socket)? })

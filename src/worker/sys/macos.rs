@@ -70,10 +70,10 @@ pub fn end_with_parent() -> io::Result<()> {
 // --- what agent and worker talk through ---
 
 /// One end of a control socket.
-pub type Control = OwnedFd;
+pub type ControlSocket = OwnedFd;
 
 /// Makes a control socket: the agent's end and the worker's.
-pub fn control_pair() -> io::Result<(Control, Control)> {
+pub fn control_pair() -> io::Result<(ControlSocket, ControlSocket)> {
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None)?;
     for end in [&ours, &theirs] {
         keep_at_exec(end)?;
@@ -139,7 +139,7 @@ impl Lines {
 impl Frames {
     /// # Errors
     /// When the descriptor cannot be watched.
-    pub fn new(socket: Control) -> io::Result<Self> {
+    pub fn new(socket: ControlSocket) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UnixStream::from_std(socket)?, lines: Mutex::default() })
