@@ -23,14 +23,14 @@ use axum::Router;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api, DiskLooks, Shown};
+use crate::api::{self, Api, DiskLooks, ShownSettings};
 use crate::buffer::disk::RealDisk;
 use crate::buffer::{self, Log};
 use crate::config::{self, AtCap, Config, Surroundings, Sync};
 use crate::deadletter::DeadLetters;
 use crate::dialect::Dialect;
-use crate::ingest::guard::{self, Guard as RequestGuard};
-use crate::ingest::{self, Ingest, server};
+use crate::ingest::guard::{self, AccessGuard as RequestGuard};
+use crate::ingest::{self, WriteEndpoint, server};
 use crate::platform::{self, Hangups, Stops};
 use crate::point::record;
 use crate::supervisor;
@@ -38,8 +38,8 @@ use crate::telemetry::counters::{BySinkAndInput, Counters};
 use crate::telemetry::files::ScriptLogs;
 use crate::telemetry::systemd::ServiceManager;
 use crate::words::count;
-use crate::worker::guard::Guard;
-use crate::worker::room::Room;
+use crate::worker::guard::OrphanGuard;
+use crate::worker::room::FileRoom;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover, leftovers, sdk};
 
@@ -132,12 +132,12 @@ async fn keep_in_touch(manager: ServiceManager, pulse: impl Fn() -> u64, status:
 struct Agent {
     /// Held until the process ends.
     _lock: std::fs::File,
-    guard: Option<Guard>,
+    guard: Option<OrphanGuard>,
     log: Log,
     logs: ScriptLogs,
-    ingest: Arc<Ingest>,
-    scripts: supervisor::Handle,
-    git: crate::git::Handle,
+    ingest: Arc<WriteEndpoint>,
+    scripts: supervisor::SupervisorHandle,
+    git: crate::git::RepositoriesHandle,
     api: Arc<Api>,
     stop_reloads: CancellationToken,
     /// Gives the pumps back at its end.
@@ -159,7 +159,7 @@ impl Agent {
         let lock = lock(&run_dir)?;
         privacy::at_start(rights.clone()).await;
         leftovers::sweep_leftovers(&run_dir).await;
-        let (guard, no_guard) = match Guard::start(&run_dir) {
+        let (guard, no_guard) = match OrphanGuard::start(&run_dir) {
             Ok(guard) => (Some(guard), None),
             Err(error) => {
                 tracing::warn!(target: "agent", "no guard can be started: {error}; what scripts have started outlives an agent that is killed");
@@ -179,7 +179,8 @@ impl Agent {
         let pumps = Pumps::start(&config.sinks, &log, &dead, &counters)?;
 
         let roster = Roster::default();
-        let mut ingest = Ingest::new(ingest_settings(&config), Arc::new(log.clone()), roster.clone(), counters.clone());
+        let mut ingest =
+            WriteEndpoint::new(ingest_settings(&config), Arc::new(log.clone()), roster.clone(), counters.clone());
         ingest.dead = Some(dead.clone());
         ingest.logs = Some(logs.clone());
         let ingest = Arc::new(ingest);
@@ -195,7 +196,7 @@ impl Agent {
         let last_good = config.root.join("data/last-good");
         let scripts = supervisor::start(
             discovered.specs.clone(),
-            supervisor::Settings {
+            supervisor::SupervisorSettings {
                 core: core.clone(),
                 run_dir: run_dir.clone(),
                 socket: socket.clone(),
@@ -203,8 +204,8 @@ impl Agent {
                 hostname: ingest.host.clone(),
                 state_dir: config.root.join("data/state"),
                 last_good: last_good.clone(),
-                limits: supervisor::Limits::default(),
-                zygote: (config.workers.zygote == config::Zygote::Auto).then(supervisor::ZygoteSettings::default),
+                limits: supervisor::LifeLimits::default(),
+                zygote: (config.workers.zygote == config::ZygoteTable::Auto).then(supervisor::ZygoteSettings::default),
                 no_guard,
             },
             roster.clone(),
@@ -212,7 +213,7 @@ impl Agent {
             counters.clone(),
         )?;
 
-        let shown = Shown::default();
+        let shown = ShownSettings::default();
         shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), problems));
         let (asks, asked) = mpsc::channel(ASKS);
         let adopter = repos::Reloads::new(asks.clone(), scripts.clone());
@@ -235,7 +236,8 @@ impl Agent {
             disk: DiskLooks::default(),
         });
         let router = router(&config, Arc::clone(&ingest), Arc::clone(&api), roster);
-        let places = server::places(config.http_api.max_connections, Room::of_this_process(), discovered.specs.len());
+        let places =
+            server::places(config.http_api.max_connections, FileRoom::of_this_process(), discovered.specs.len());
         let listeners = bound.serve(&router, places, &api.counters.panics)?;
         greet(&config, &discovered.specs, address, &socket);
         let stop_reloads = CancellationToken::new();
@@ -315,7 +317,7 @@ impl Agent {
 }
 
 /// Ends all runs when a second wish to stop comes.
-async fn hear_impatience(mut stops: Stops, at_once: CancellationToken, scripts: supervisor::Handle) {
+async fn hear_impatience(mut stops: Stops, at_once: CancellationToken, scripts: supervisor::SupervisorHandle) {
     let by = stops.recv().await;
     tracing::info!(target: "agent", "{by} again: runs are ended now; what was accepted is on disk");
     at_once.cancel();
@@ -402,7 +404,7 @@ fn write_sdk(root: &Path, rights: &Rights) -> anyhow::Result<PathBuf> {
 }
 
 fn open_buffer(config: &Config) -> anyhow::Result<Log> {
-    let settings = buffer::Settings {
+    let settings = buffer::BufferSettings {
         dir: config.buffer.dir.clone(),
         max_size: config.buffer.max_size,
         drop_oldest_at_cap: config.buffer.at_cap == AtCap::DropOldest,
@@ -436,7 +438,7 @@ fn count_losses(log: &Log, counters: &Counters) {
     });
 }
 
-fn router(config: &Config, ingest: Arc<Ingest>, api: Arc<Api>, roster: Roster) -> Router {
+fn router(config: &Config, ingest: Arc<WriteEndpoint>, api: Arc<Api>, roster: Roster) -> Router {
     let guard = Arc::new(RequestGuard {
         tokens: config.http_api.tokens.clone(),
         allowed_origins: config.http_api.allowed_origins.clone(),

@@ -287,6 +287,43 @@ fn no_file_uses_one_that_uses_it() {
     assert!(circles.is_empty(), "circles of files:\n{}", circles.join("\n"));
 }
 
+/// The type that a line at the left edge of a file defines.
+fn defined(line: &str) -> Option<String> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+        Some(rest) => rest.trim_start(),
+        None => line,
+    };
+    let (kind, rest) = line.split_once(' ')?;
+    ["struct", "enum", "trait", "type", "union"].contains(&kind).then(|| first_word(rest))
+}
+
+#[test]
+fn a_type_name_means_one_thing() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    // What the two systems define alike is one thing in two files, of which one is compiled.
+    files.retain(|file| !file.ends_with("worker/sys/macos.rs"));
+    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files {
+        let inside = file.strip_prefix(&src).unwrap().display().to_string();
+        if inside.contains("/tests/") || inside.ends_with("tests.rs") {
+            continue;
+        }
+        for name in code_of(&file).lines().filter_map(defined) {
+            types.entry(name).or_default().push(inside.clone());
+        }
+    }
+    assert!(types.len() > 500, "the look sees {} types", types.len());
+    let twice: Vec<String> = types
+        .iter()
+        .filter(|(_, places)| places.len() > 1)
+        .map(|(name, places)| format!("{name}: {}", places.join(", ")))
+        .collect();
+    assert!(twice.is_empty(), "names of several types; say in each what it is for:\n{}", twice.join("\n"));
+}
+
 #[test]
 fn a_use_tree_is_read_whole() {
     let read = |text| paths(text).into_iter().map(|path| path.join("::")).collect::<Vec<_>>();

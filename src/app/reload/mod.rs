@@ -22,21 +22,21 @@ use super::privacy::Rights;
 use super::pumps::{Became, Pumps};
 use super::repos;
 use super::settings::{enabled, ingest_settings, problem};
-use crate::api::views::{Fault, Reloaded, ReloadedSink, ReloadedUnit, SinkOutcome, UnitOutcome};
-use crate::api::{Ask, LastReload, Shown};
+use crate::api::views::{FailureView, Reloaded, ReloadedSink, ReloadedUnit, SinkOutcome, UnitOutcome};
+use crate::api::{ReloadRecord, ReloadRequest, ShownSettings};
 use crate::code::Code;
 use crate::config::{Config, ConfigError, RepoRoot, Surroundings};
 use crate::containment::Panics;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git;
-use crate::ingest::Ingest;
+use crate::ingest::WriteEndpoint;
 use crate::platform::Hangups;
-use crate::supervisor::plan::{self, Asking, Plan, Refusal, RunState, Runs, Step, Wanted};
-use crate::supervisor::{self, Change, Handle, Outcome, Settling};
+use crate::supervisor::plan::{self, Asking, PlanStep, RefusedVersion, RunState, Runs, UnitPlan, WantedUnit};
+use crate::supervisor::{self, Change, ChangeOutcome, Settling, SupervisorHandle};
 use crate::telemetry::systemd::ServiceManager;
 use crate::tryout::{self, Tryout};
-use crate::watch::{Places, Watch};
-use crate::worker::files::{Look, Part, Print, Sum};
+use crate::watch::{FolderWatch, WatchedPlaces};
+use crate::worker::files::{Dependency, FileLook, Print, Sum};
 use crate::worker::{UnitSpec, discover, lastgood};
 
 /// Scripts tried at the same time.
@@ -50,7 +50,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 
 /// Everything that a reload changes or looks at.
 pub(super) struct Reloader {
-    pub asks: mpsc::Receiver<Ask>,
+    pub asks: mpsc::Receiver<ReloadRequest>,
     pub hangups: Hangups,
     /// The settings in force.
     pub config: Config,
@@ -59,11 +59,11 @@ pub(super) struct Reloader {
     pub around: Surroundings,
     /// The trees of the repositories whose scripts run.
     pub repos: Vec<RepoRoot>,
-    pub git: git::Handle,
-    pub scripts: Handle,
-    pub ingest: Arc<Ingest>,
+    pub git: git::RepositoriesHandle,
+    pub scripts: SupervisorHandle,
+    pub ingest: Arc<WriteEndpoint>,
     pub pumps: Pumps,
-    pub shown: Shown,
+    pub shown: ShownSettings,
     pub core: PathBuf,
     pub run_dir: PathBuf,
     pub last_good: PathBuf,
@@ -88,7 +88,7 @@ impl Wish {
         Self { by: "SIGHUP".to_owned(), asking: Asking::Asked, ..Self::noticed() }
     }
 
-    fn add(&mut self, ask: Ask) {
+    fn add(&mut self, ask: ReloadRequest) {
         self.by = ask.by;
         self.asking = Asking::Asked;
         // Trees that nobody waits for any more are those of settings that have changed meanwhile.
@@ -101,14 +101,14 @@ impl Wish {
 
 /// What is wanted, and what is to be done for it.
 struct Compared {
-    wanted: BTreeMap<String, Wanted>,
+    wanted: BTreeMap<String, WantedUnit>,
     running: BTreeMap<String, Runs>,
     problems: Vec<String>,
-    plan: Plan,
+    plan: UnitPlan,
 }
 
 /// One script's line of the outcome, or the change that will tell it.
-enum Line {
+enum OutcomeLine {
     /// As before the reload.
     Same(ReloadedUnit),
     Known(ReloadedUnit),
@@ -204,20 +204,20 @@ impl Reloader {
 
     // --- what is watched ---
 
-    async fn watch(&self, notices: &mpsc::Sender<()>) -> Option<Arc<Watch>> {
+    async fn watch(&self, notices: &mpsc::Sender<()>) -> Option<Arc<FolderWatch>> {
         if !self.config.reload.watch {
             self.shown.change(|now| now.unwatched = None);
             return None;
         }
-        let watch = Arc::new(Watch::start(notices.clone()));
+        let watch = Arc::new(FolderWatch::start(notices.clone()));
         self.follow(&watch).await;
         Some(watch)
     }
 
     /// Watches the folders that count now; says whether there is a new one.
-    async fn follow(&self, watch: &Arc<Watch>) -> bool {
+    async fn follow(&self, watch: &Arc<FolderWatch>) -> bool {
         let running = self.scripts.running().await.into_iter().flatten().filter(|runs| runs.home.is_none());
-        let parts: Vec<Part> = running.flat_map(|runs| runs.print.into_keys()).collect();
+        let parts: Vec<Dependency> = running.flat_map(|runs| runs.print.into_keys()).collect();
         let dirs: Vec<PathBuf> =
             self.config.inputs.iter().filter(|input| input.enabled).flat_map(|input| input.dirs.clone()).collect();
         let (conf_d, repos, watching) = (self.config.root.join("conf.d"), self.repos.clone(), Arc::clone(watch));
@@ -247,7 +247,7 @@ impl Reloader {
         // Before a script is tried that runs as another user.
         super::privacy::at_reload(Rights::of(&config, &repos)).await;
         let Some(mut compared) = self.compare(&config, &repos, asking).await else { return };
-        if asking == Asking::Noticed && compared.plan.iter().any(|(_, step)| *step == Step::Stop) {
+        if asking == Asking::Noticed && compared.plan.iter().any(|(_, step)| *step == PlanStep::Stop) {
             tokio::time::sleep(BACK).await;
             let Some(again) = self.compare(&config, &repos, asking).await else { return };
             compared = again;
@@ -272,7 +272,7 @@ impl Reloader {
         let is_news = !sinks.is_empty() || !settings.is_empty() || needs_restart != self.shown.now().needs_restart;
         let is_news = is_news
             || !answers.is_empty()
-            || lines.iter().any(|line| !matches!(line, Line::Same(_)))
+            || lines.iter().any(|line| !matches!(line, OutcomeLine::Same(_)))
             || asking == Asking::Asked;
         let problems: Vec<String> =
             config.warnings.iter().map(problem).chain(compared.problems.iter().cloned()).collect();
@@ -286,7 +286,7 @@ impl Reloader {
             return;
         }
         let outcome = Reloaded { schema: 2, by, sinks, settings, needs_restart, problems, ..Reloaded::default() };
-        let last = LastReload { at: began, outcome };
+        let last = ReloadRecord { at: began, outcome };
         tokio::spawn(tell(last, lines, answers, self.shown.clone()));
     }
 
@@ -307,7 +307,7 @@ impl Reloader {
         answers: Vec<oneshot::Sender<Reloaded>>,
     ) {
         let root = &self.config.root;
-        let faults: Vec<Fault> = error.faults.iter().map(|fault| shown_fault(fault, root)).collect();
+        let faults: Vec<FailureView> = error.faults.iter().map(|fault| shown_fault(fault, root)).collect();
         let last = self.shown.now().reload.map(|last| last.outcome.faults).unwrap_or_default();
         let is_news = last != faults || asking == Asking::Asked;
         if is_news {
@@ -320,7 +320,7 @@ impl Reloader {
         let needs_restart = self.shown.now().needs_restart;
         let outcome = Reloaded { schema: 2, by, faults, needs_restart, ..Reloaded::default() };
         if is_news {
-            self.shown.change(|now| now.reload = Some(LastReload { at: Instant::now(), outcome: outcome.clone() }));
+            self.shown.change(|now| now.reload = Some(ReloadRecord { at: Instant::now(), outcome: outcome.clone() }));
         }
         for answer in answers {
             // Whoever asked may have stopped waiting.
@@ -348,45 +348,47 @@ impl Reloader {
     }
 
     /// Begins what needs no trial.
-    async fn begin(&self, compared: &Compared) -> Vec<Line> {
+    async fn begin(&self, compared: &Compared) -> Vec<OutcomeLine> {
         let mut lines = Vec::new();
         let mut changes = Vec::new();
         let mut begun = Vec::new();
         for (id, step) in &compared.plan {
             let wanted = compared.wanted.get(id);
             let (change, outcome, why) = match (step, wanted) {
-                (Step::Start, Some(wanted)) => (Some(Change::Start(wanted.clone())), UnitOutcome::Started, None),
-                (Step::Restart(why), Some(wanted)) => {
+                (PlanStep::Start, Some(wanted)) => (Some(Change::Start(wanted.clone())), UnitOutcome::Started, None),
+                (PlanStep::Restart(why), Some(wanted)) => {
                     (Some(Change::Restart(wanted.clone())), UnitOutcome::Restarted, Some(why))
                 }
-                (Step::Update, Some(wanted)) => (Some(Change::Update(wanted.clone())), UnitOutcome::Updated, None),
-                (Step::Stop, _) => (Some(Change::Stop(id.clone())), UnitOutcome::Stopped, None),
-                (Step::Move, Some(wanted)) => {
+                (PlanStep::Update, Some(wanted)) => (Some(Change::Update(wanted.clone())), UnitOutcome::Updated, None),
+                (PlanStep::Stop, _) => (Some(Change::Stop(id.clone())), UnitOutcome::Stopped, None),
+                (PlanStep::Move, Some(wanted)) => {
                     changes.push(Change::Update(wanted.clone()));
                     (None, UnitOutcome::Unchanged, None)
                 }
-                (Step::StillRefused(why), _) => (None, UnitOutcome::Refused, Some(why)),
-                (Step::Keep, _) => (None, UnitOutcome::Unchanged, None),
-                (Step::Try(_) | Step::Start | Step::Restart(_) | Step::Update | Step::Move, _) => continue,
+                (PlanStep::StillRefused(why), _) => (None, UnitOutcome::Refused, Some(why)),
+                (PlanStep::Keep, _) => (None, UnitOutcome::Unchanged, None),
+                (PlanStep::Try(_) | PlanStep::Start | PlanStep::Restart(_) | PlanStep::Update | PlanStep::Move, _) => {
+                    continue;
+                }
             };
             let line = compared.line(id, outcome, why.cloned());
             match change {
                 Some(Change::Update(wanted)) => {
                     changes.push(Change::Update(wanted));
-                    lines.push(Line::Known(line));
+                    lines.push(OutcomeLine::Known(line));
                 }
                 Some(change) => {
                     changes.push(change);
                     begun.push(line);
                 }
-                None => lines.push(Line::Same(line)),
+                None => lines.push(OutcomeLine::Same(line)),
             }
         }
         let stopped = begun.iter().filter(|line| line.outcome == UnitOutcome::Stopped);
         self.forget(stopped.map(|line| line.id.clone()).collect()).await;
         for settling in self.scripts.begin(changes).await {
             if let Some(at) = begun.iter().position(|line| line.id == settling.id) {
-                lines.push(Line::Settles { settling, line: begun.swap_remove(at) });
+                lines.push(OutcomeLine::Settles { settling, line: begun.swap_remove(at) });
             }
         }
         lines
@@ -403,12 +405,12 @@ impl Reloader {
     }
 
     /// Tries every new version of a script that works, and has those that load take their place.
-    async fn try_versions(&self, compared: &Compared) -> Vec<Line> {
-        let tries: Vec<(&Wanted, &String)> = compared
+    async fn try_versions(&self, compared: &Compared) -> Vec<OutcomeLine> {
+        let tries: Vec<(&WantedUnit, &String)> = compared
             .plan
             .iter()
             .filter_map(|(id, step)| match step {
-                Step::Try(why) => Some((compared.wanted.get(id)?, why)),
+                PlanStep::Try(why) => Some((compared.wanted.get(id)?, why)),
                 _ => None,
             })
             .collect();
@@ -423,15 +425,21 @@ impl Reloader {
                 let lines = tries
                     .iter()
                     .map(|(wanted, _)| compared.line(&wanted.spec.id, UnitOutcome::Refused, Some(why.clone())));
-                return lines.map(Line::Known).collect();
+                return lines.map(OutcomeLine::Known).collect();
             }
         };
-        let trials: Vec<BoxFuture<'_, Line>> =
+        let trials: Vec<BoxFuture<'_, OutcomeLine>> =
             tries.into_iter().map(|(wanted, why)| self.try_version(&tryout, compared, wanted, why).boxed()).collect();
         futures_util::stream::iter(trials).buffer_unordered(AT_ONCE).collect().await
     }
 
-    async fn try_version(&self, tryout: &Tryout, compared: &Compared, wanted: &Wanted, changed: &str) -> Line {
+    async fn try_version(
+        &self,
+        tryout: &Tryout,
+        compared: &Compared,
+        wanted: &WantedUnit,
+        changed: &str,
+    ) -> OutcomeLine {
         let id = &wanted.spec.id;
         let loads = |script: &str| compared.running.get(id).is_none_or(|runs| !runs.unloaded.contains(script));
         let before: &[UnitSpec] = compared.running.get(id).map_or(&[], |runs| &runs.spec.units);
@@ -448,13 +456,13 @@ impl Reloader {
                 problem.map_or_else(|| "it ended while it was loaded".to_owned(), |problem| told(problem, wanted));
             let refusal = refusal(wanted.clone(), why.clone(), outcome).await;
             self.scripts.begin(vec![Change::Refuse(id.clone(), refusal)]).await;
-            return Line::Known(compared.line(id, UnitOutcome::Refused, Some(why)));
+            return OutcomeLine::Known(compared.line(id, UnitOutcome::Refused, Some(why)));
         }
         tracing::info!(target: "worker", "{id}: {changed}; its new version takes over when the run has ended");
         let line = compared.line(id, UnitOutcome::Restarted, Some(changed.to_owned()));
         match self.scripts.begin(vec![Change::Restart(wanted.clone())]).await.pop() {
-            Some(settling) => Line::Settles { settling, line },
-            None => Line::Known(line),
+            Some(settling) => OutcomeLine::Settles { settling, line },
+            None => OutcomeLine::Known(line),
         }
     }
 
@@ -483,7 +491,8 @@ impl Reloader {
         ];
         let changed = live.iter().filter(|(_, changed)| *changed).map(|(name, _)| (*name).to_owned()).collect();
         // The room for bodies was measured out at the start.
-        let settings = crate::ingest::Settings { max_body: self.at_start.http_api.max_body, ..ingest_settings(new) };
+        let settings =
+            crate::ingest::EndpointSettings { max_body: self.at_start.http_api.max_body, ..ingest_settings(new) };
         self.ingest.obey(settings);
         if !old.git_repos.is_same_as(&new.git_repos) {
             self.git.change(repos::to_pull(new, &self.run_dir), &self.repos).await;
@@ -516,7 +525,7 @@ fn needing_restart(at_start: &Config, now: &Config) -> Vec<String> {
 }
 
 /// Where something can change: `conf.d`, the folders of the inputs one level deep, and what was loaded, read and looked into.
-fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -> Places {
+fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Dependency], repos: &[RepoRoot]) -> WatchedPlaces {
     // An exported tree never changes.
     let is_local = |path: &PathBuf| !repos.iter().any(|repo| path.starts_with(&repo.dir));
     let mut folders = BTreeSet::from([conf_d.to_owned()]);
@@ -532,16 +541,16 @@ fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -
     for part in parts {
         let path = part.path();
         match part {
-            Part::Entries(folder) => {
+            Dependency::Entries(folder) => {
                 listed.insert(folder.clone());
                 comings.insert(folder.clone());
                 continue;
             }
             // Settings files may have any name.
-            Part::File(file) if file.extension().is_none_or(|ending| ending != "py") => {
+            Dependency::File(file) if file.extension().is_none_or(|ending| ending != "py") => {
                 comings.insert(file.clone());
             }
-            Part::File(_) | Part::Names(_) | Part::Data(_) => {}
+            Dependency::File(_) | Dependency::Names(_) | Dependency::Data(_) => {}
         }
         folders.extend(path.parent().map(Path::to_owned));
         // Where links lead.
@@ -550,7 +559,7 @@ fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -
     folders.retain(is_local);
     listed.retain(is_local);
     comings.retain(is_local);
-    Places { folders, listed, comings }
+    WatchedPlaces { folders, listed, comings }
 }
 
 /// The packages that a folder is part of: its scripts may import from there.
@@ -568,28 +577,28 @@ fn below(dir: &Path) -> Vec<PathBuf> {
     entries.flatten().filter(is_ours).map(|entry| entry.path()).collect()
 }
 
-fn wanted_in(spec: crate::worker::WorkerSpec, repos: &[RepoRoot]) -> Wanted {
+fn wanted_in(spec: crate::worker::WorkerSpec, repos: &[RepoRoot]) -> WantedUnit {
     let home = repos.iter().find(|repo| spec.first().file.starts_with(&repo.dir)).map(|repo| repo.dir.clone());
-    Wanted { home, ..spec.into() }
+    WantedUnit { home, ..spec.into() }
 }
 
 /// Remembers what was tried, so that it is not tried again until something of it changes.
-async fn refusal(wanted: Wanted, why: String, outcome: tryout::Outcome) -> Refusal {
+async fn refusal(wanted: WantedUnit, why: String, outcome: tryout::TryoutOutcome) -> RefusedVersion {
     let looked = tokio::task::spawn_blocking(move || {
-        let mut parts: Vec<Part> = wanted.spec.roots.iter().cloned().map(Part::Names).collect();
-        parts.extend(wanted.spec.units.iter().map(|unit| Part::File(unit.file.clone())));
-        let mut print: Print = Look::default().print(&parts);
+        let mut parts: Vec<Dependency> = wanted.spec.roots.iter().cloned().map(Dependency::Names).collect();
+        parts.extend(wanted.spec.units.iter().map(|unit| Dependency::File(unit.file.clone())));
+        let mut print: Print = FileLook::default().print(&parts);
         print.extend(wanted.now);
-        print.extend(outcome.loaded.into_iter().map(|loaded| (Part::File(loaded.file), Some(loaded.sum))));
+        print.extend(outcome.loaded.into_iter().map(|loaded| (Dependency::File(loaded.file), Some(loaded.sum))));
         let at_fault = outcome.fatal.as_ref().map_or(outcome.last_unit, |fatal| fatal.u);
         let of = wanted.spec.units.get(at_fault).filter(|_| wanted.spec.shares).map(|unit| unit.id.clone());
-        Refusal { why, of, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
+        RefusedVersion { why, of, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
     });
     looked.await.expect("hashing files does not panic")
 }
 
 /// `my/x.py:3: syntax error: … [PD0201]`
-fn told(problem: &Diagnostic, wanted: &Wanted) -> String {
+fn told(problem: &Diagnostic, wanted: &WantedUnit) -> String {
     let place = problem.place.as_ref().map_or(String::new(), |place| {
         let file = short(&place.file, wanted);
         match place.line {
@@ -603,13 +612,13 @@ fn told(problem: &Diagnostic, wanted: &Wanted) -> String {
     format!("{place}{}{source} [{}]", problem.message, problem.code)
 }
 
-fn short(file: &Path, wanted: &Wanted) -> String {
+fn short(file: &Path, wanted: &WantedUnit) -> String {
     let inside = wanted.spec.roots.iter().find_map(|root| file.strip_prefix(root.parent()?).ok());
     inside.unwrap_or(file).display().to_string()
 }
 
-fn shown_fault(fault: &Diagnostic, root: &Path) -> Fault {
-    Fault {
+fn shown_fault(fault: &Diagnostic, root: &Path) -> FailureView {
+    FailureView {
         code: fault.code,
         message: fault.message.clone(),
         file: fault.place.as_ref().map(|place| place.file.display().to_string()),
@@ -623,15 +632,15 @@ impl Compared {
     /// The units of a lister whose new version is refused stay as they are.
     fn defer_told(&mut self) -> BTreeSet<String> {
         let lists = |id: &String| self.wanted.get(id).is_some_and(|wanted| wanted.spec.lists());
-        let of_step = |wanted: fn(&Step) -> bool| -> BTreeSet<String> {
+        let of_step = |wanted: fn(&PlanStep) -> bool| -> BTreeSet<String> {
             let steps = self.plan.iter().filter(|(id, step)| lists(id) && wanted(step));
             steps.map(|(id, _)| id.clone()).collect()
         };
-        let moving = of_step(|step| matches!(step, Step::Start | Step::Restart(_) | Step::Try(_)));
-        let refused = of_step(|step| matches!(step, Step::StillRefused(_)));
+        let moving = of_step(|step| matches!(step, PlanStep::Start | PlanStep::Restart(_) | PlanStep::Try(_)));
+        let refused = of_step(|step| matches!(step, PlanStep::StillRefused(_)));
         let by = |id: &String| self.running.get(id).and_then(|runs| runs.spec.told_by());
         let is_deferred = |id: &String| by(id).is_some_and(|by| moving.contains(by) || refused.contains(by));
-        let kept: Plan = self.plan.iter().filter(|(id, _)| !is_deferred(id)).cloned().collect();
+        let kept: UnitPlan = self.plan.iter().filter(|(id, _)| !is_deferred(id)).cloned().collect();
         self.plan = kept;
         moving
     }
@@ -650,7 +659,7 @@ impl Compared {
         }
     }
 
-    fn has_siblings(&self, wanted: &Wanted) -> bool {
+    fn has_siblings(&self, wanted: &WantedUnit) -> bool {
         self.wanted.values().any(|other| {
             other.spec.first().file != wanted.spec.first().file && other.spec.roots.first() == wanted.spec.roots.first()
         })
@@ -658,11 +667,11 @@ impl Compared {
 }
 
 /// Waits until these listers have told, or failed to.
-async fn settle_listers(lines: Vec<Line>, listers: &BTreeSet<String>) -> Vec<Line> {
-    let one = |line: Line| async {
+async fn settle_listers(lines: Vec<OutcomeLine>, listers: &BTreeSet<String>) -> Vec<OutcomeLine> {
+    let one = |line: OutcomeLine| async {
         match line {
-            Line::Settles { settling, line } if listers.contains(&line.id) => {
-                Line::Known(Line::Settles { settling, line }.settle().await)
+            OutcomeLine::Settles { settling, line } if listers.contains(&line.id) => {
+                OutcomeLine::Known(OutcomeLine::Settles { settling, line }.settle().await)
             }
             other => other,
         }
@@ -671,10 +680,10 @@ async fn settle_listers(lines: Vec<Line>, listers: &BTreeSet<String>) -> Vec<Lin
 }
 
 /// Those of them that have told anew.
-fn listed(lines: &[Line], listers: &BTreeSet<String>) -> BTreeSet<String> {
+fn listed(lines: &[OutcomeLine], listers: &BTreeSet<String>) -> BTreeSet<String> {
     let known = lines.iter().filter_map(|line| match line {
-        Line::Known(line) | Line::Same(line) => Some(line),
-        Line::Settles { .. } => None,
+        OutcomeLine::Known(line) | OutcomeLine::Same(line) => Some(line),
+        OutcomeLine::Settles { .. } => None,
     });
     known
         .filter(|line| listers.contains(&line.id) && line.outcome != UnitOutcome::Refused)
@@ -682,21 +691,21 @@ fn listed(lines: &[Line], listers: &BTreeSet<String>) -> BTreeSet<String> {
         .collect()
 }
 
-impl Line {
+impl OutcomeLine {
     async fn settle(self) -> ReloadedUnit {
         let (settling, line) = match self {
             Self::Same(line) | Self::Known(line) => return line,
             Self::Settles { settling, line } => (settling, line),
         };
         match tokio::time::timeout(SETTLE, settling.outcome()).await {
-            Ok(Outcome::Runs { pid }) => ReloadedUnit { pid, ..line },
-            Ok(Outcome::RunsWithout { pid, why }) => {
+            Ok(ChangeOutcome::Runs { pid }) => ReloadedUnit { pid, ..line },
+            Ok(ChangeOutcome::RunsWithout { pid, why }) => {
                 let why = line.why.map_or(why.clone(), |changed| format!("{changed}; {why}"));
                 ReloadedUnit { pid, why: Some(why), ..line }
             }
-            Ok(Outcome::Helps) => ReloadedUnit { outcome: UnitOutcome::Helper, ..line },
-            Ok(Outcome::Fails { why }) => ReloadedUnit { outcome: UnitOutcome::Refused, why: Some(why), ..line },
-            Ok(Outcome::Stopped | Outcome::Done) => line,
+            Ok(ChangeOutcome::Helps) => ReloadedUnit { outcome: UnitOutcome::Helper, ..line },
+            Ok(ChangeOutcome::Fails { why }) => ReloadedUnit { outcome: UnitOutcome::Refused, why: Some(why), ..line },
+            Ok(ChangeOutcome::Stopped | ChangeOutcome::Done) => line,
             Err(_elapsed) => {
                 let why = format!("its old worker has not ended its run after {} s", SETTLE.as_secs());
                 ReloadedUnit { why: Some(why), ..line }
@@ -706,9 +715,14 @@ impl Line {
 }
 
 /// Waits for the end of every change, tells those who wait, and writes what is new to the log.
-async fn tell(mut last: LastReload, lines: Vec<Line>, answers: Vec<oneshot::Sender<Reloaded>>, shown: Shown) {
+async fn tell(
+    mut last: ReloadRecord,
+    lines: Vec<OutcomeLine>,
+    answers: Vec<oneshot::Sender<Reloaded>>,
+    shown: ShownSettings,
+) {
     let outcome = &mut last.outcome;
-    outcome.units = futures_util::future::join_all(lines.into_iter().map(Line::settle)).await;
+    outcome.units = futures_util::future::join_all(lines.into_iter().map(OutcomeLine::settle)).await;
     outcome.units.sort_by(|one, other| one.id.cmp(&other.id));
     log(outcome);
     for answer in answers {
