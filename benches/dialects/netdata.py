@@ -72,7 +72,11 @@ class Original:
         self.pids = {self.process.pid}
         # One thread for each job, and the main one.
         tasks = Path(f"/proc/{self.process.pid}/task")
-        until("the original runs all jobs", lambda: len(list(tasks.iterdir())) > jobs)
+        try:
+            until("the original runs all jobs", lambda: len(list(tasks.iterdir())) > jobs)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         self.process.kill()
@@ -105,7 +109,11 @@ class Ours:
             stderr=subprocess.DEVNULL,
         )
         wanted = sum(modules.values())
-        until(f"{wanted} jobs of {name} run", lambda: self.running() == wanted)
+        try:
+            until(f"{wanted} jobs of {name} run", lambda: self.running() == wanted)
+        except BaseException:
+            self.stop()
+            raise
 
     def units(self) -> list[dict[str, Any]]:
         if self.process.poll() is not None:
