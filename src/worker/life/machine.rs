@@ -93,27 +93,13 @@ impl Life {
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Order> {
         match input {
             Input::Slot if self.state == State::Waiting => self.begin(now),
-            Input::Spawned if self.state == State::Spawning => {
-                self.is_spawned = true;
-                let limit = self.limits.spawn.max(self.slowest_spawn.saturating_mul(3));
-                self.enter(State::Spawning, now, Some(now + limit))
-            }
-            // It was given up before it was there.
-            Input::Spawned if !self.is_spawned && self.has_process() => {
-                self.is_spawned = true;
-                self.go_to(Step::Kill, now)
-            }
+            Input::Spawned => self.spawned(now),
             Input::NotSpawned { why, permanent } => {
                 self.cause = Some(Failure { fault: Fault::NotStarted, why });
                 self.fatal_is_permanent = permanent;
                 self.over(now)
             }
-            Input::Hello if self.state == State::Spawning => {
-                self.last_activity = now;
-                self.slowest_spawn = self.slowest_spawn.max(now.saturating_duration_since(self.since));
-                let limit = self.limits.load.max(self.slowest_load.saturating_mul(3));
-                self.enter(State::Loading, now, Some(now + limit))
-            }
+            Input::Hello if self.state == State::Spawning => self.greeted(now),
             Input::Ready if self.state == State::Loading => self.ready(now),
             Input::Jobs { set, gone } if self.has_process() => self.jobs_changed(set, &gone, now),
             Input::JobWaits(job) => {
@@ -126,8 +112,7 @@ impl Life {
             }
             Input::JobReady(job) => {
                 self.jobs.waits(job, false);
-                self.last_activity = self.last_activity.max(now);
-                Vec::new()
+                self.lives(now)
             }
             Input::NextRun(job, after) => {
                 self.jobs.next_run(job, now.checked_add(after));
@@ -135,66 +120,18 @@ impl Life {
             }
             Input::RunBegan(job) => self.run_began_at(job, now),
             Input::RunEnded { job, ok } => self.run_ended(job, ok, now),
-            Input::Activity => {
-                self.last_activity = self.last_activity.max(now);
-                Vec::new()
-            }
-            Input::Fatal { why, permanent } => {
-                self.cause = Some(Failure { fault: Fault::NotLoaded, why });
-                self.fatal_is_permanent = permanent;
-                if matches!(self.state, State::Spawning | State::Loading) {
-                    // It ends by itself; one that does not is helped.
-                    self.deadline = Some(now + self.limits.term);
-                }
-                Vec::new()
-            }
-            Input::Exited { why, clean } => {
-                let clean = clean && self.cause.is_none();
-                // What was known before (hung, fatal) explains more than how it ended.
-                self.cause.get_or_insert(Failure { fault: Fault::Died, why });
-                if self.after_stop == AfterStop::Fail && self.stays_ended(clean) {
-                    return self.ended(clean, now);
-                }
-                self.over(now)
-            }
-            Input::TooLarge { why } => {
-                if self.ready_at.is_some() {
-                    self.recycling.ask(why);
-                }
-                self.recycle_between_runs(now)
-            }
+            Input::Activity => self.lives(now),
+            Input::Fatal { why, permanent } => self.fatal(why, permanent, now),
+            Input::Exited { why, clean } => self.exited(why, clean, now),
+            Input::TooLarge { why } => self.too_large(why, now),
             Input::Leaves { why } => self.leaves(why, now),
-            Input::ControlLost => match self.state {
-                State::Spawning | State::Loading | State::Idle | State::Running | State::Overdue => {
-                    self.end(Fault::Died, "closed its control socket".to_owned(), Step::Term, now)
-                }
-                _ => Vec::new(),
-            },
+            Input::ControlLost => self.control_lost(now),
             Input::Tick => self.tick(now),
-            Input::Held(by) => {
-                self.deadline = self.deadline.map(|deadline| deadline + by);
-                self.last_activity = (self.last_activity + by).min(now);
-                self.jobs.held(by, now);
-                Vec::new()
-            }
+            Input::Held(by) => self.held(by, now),
             Input::Stop => self.stop(AfterStop::Stay, State::Stopped, now),
             Input::Restart => self.stop(AfterStop::Restart, State::Waiting, now),
-            // It comes back as soon as it is gone.
-            Input::Changed if self.goes_to_rest() => {
-                self.after_stop = AfterStop::Rest(now);
-                Vec::new()
-            }
-            Input::Changed if self.waits_without_process() => {
-                self.breaker.forgive(now);
-                self.enter(State::Waiting, now, None)
-            }
-            Input::Slot
-            | Input::Spawned
-            | Input::Hello
-            | Input::Ready
-            | Input::Jobs { .. }
-            | Input::Rest(_)
-            | Input::Changed => Vec::new(),
+            Input::Changed => self.changed(now),
+            Input::Slot | Input::Hello | Input::Ready | Input::Jobs { .. } | Input::Rest(_) => Vec::new(),
         }
     }
 
@@ -210,6 +147,27 @@ impl Life {
         self.is_spawned = false;
         self.enter(State::Spawning, now, Some(now + self.limits.pending));
         vec![Order::Spawn]
+    }
+
+    fn spawned(&mut self, now: Instant) -> Vec<Order> {
+        if self.state == State::Spawning {
+            self.is_spawned = true;
+            let limit = self.limits.spawn.max(self.slowest_spawn.saturating_mul(3));
+            return self.enter(State::Spawning, now, Some(now + limit));
+        }
+        if !self.is_spawned && self.has_process() {
+            // It was given up before it was there.
+            self.is_spawned = true;
+            return self.go_to(Step::Kill, now);
+        }
+        Vec::new()
+    }
+
+    fn greeted(&mut self, now: Instant) -> Vec<Order> {
+        self.last_activity = now;
+        self.slowest_spawn = self.slowest_spawn.max(now.saturating_duration_since(self.since));
+        let limit = self.limits.load.max(self.slowest_load.saturating_mul(3));
+        self.enter(State::Loading, now, Some(now + limit))
     }
 
     fn ready(&mut self, now: Instant) -> Vec<Order> {
@@ -238,6 +196,11 @@ impl Life {
             self.enter(State::Idle, now, None);
         }
         self.recycle_between_runs(now)
+    }
+
+    fn lives(&mut self, now: Instant) -> Vec<Order> {
+        self.last_activity = self.last_activity.max(now);
+        Vec::new()
     }
 
     fn run_began_at(&mut self, job: usize, now: Instant) -> Vec<Order> {
@@ -284,6 +247,13 @@ impl Life {
         Vec::new()
     }
 
+    fn too_large(&mut self, why: String, now: Instant) -> Vec<Order> {
+        if self.ready_at.is_some() {
+            self.recycling.ask(why);
+        }
+        self.recycle_between_runs(now)
+    }
+
     /// One that leaves to be replaced has not failed; one that has hardly begun has, or it would come and go without a pause.
     fn leaves(&mut self, why: String, now: Instant) -> Vec<Order> {
         let is_old = |ready: Instant| now.saturating_duration_since(ready) >= self.limits.backoff_first;
@@ -300,6 +270,13 @@ impl Life {
         self.after_stop = AfterStop::Recycle;
         self.enter(State::Stopping(Step::Ask), now, Some(now + grace + ASK_MORE));
         vec![Order::Ask(grace)]
+    }
+
+    fn held(&mut self, by: Duration, now: Instant) -> Vec<Order> {
+        self.deadline = self.deadline.map(|deadline| deadline + by);
+        self.last_activity = (self.last_activity + by).min(now);
+        self.jobs.held(by, now);
+        Vec::new()
     }
 
     fn tick(&mut self, now: Instant) -> Vec<Order> {
@@ -346,6 +323,25 @@ impl Life {
         }
     }
 
+    fn control_lost(&mut self, now: Instant) -> Vec<Order> {
+        match self.state {
+            State::Spawning | State::Loading | State::Idle | State::Running | State::Overdue => {
+                self.end(Fault::Died, "closed its control socket".to_owned(), Step::Term, now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn fatal(&mut self, why: String, permanent: bool, now: Instant) -> Vec<Order> {
+        self.cause = Some(Failure { fault: Fault::NotLoaded, why });
+        self.fatal_is_permanent = permanent;
+        if matches!(self.state, State::Spawning | State::Loading) {
+            // It ends by itself; one that does not is helped.
+            self.deadline = Some(now + self.limits.term);
+        }
+        Vec::new()
+    }
+
     /// Ends the incarnation because of a fault of its own.
     fn end(&mut self, fault: Fault, why: String, step: Step, now: Instant) -> Vec<Order> {
         self.cause = Some(Failure { fault, why });
@@ -375,6 +371,19 @@ impl Life {
         }
     }
 
+    fn changed(&mut self, now: Instant) -> Vec<Order> {
+        if self.goes_to_rest() {
+            // It comes back as soon as it is gone.
+            self.after_stop = AfterStop::Rest(now);
+            return Vec::new();
+        }
+        if self.waits_without_process() {
+            self.breaker.forgive(now);
+            return self.enter(State::Waiting, now, None);
+        }
+        Vec::new()
+    }
+
     fn escalate(&mut self, step: Step, now: Instant) -> Vec<Order> {
         match step.stronger() {
             Some(step) => self.go_to(step, now),
@@ -386,6 +395,16 @@ impl Life {
         let (order, wait) = step.order(&self.limits);
         self.enter(State::Stopping(step), now, Some(now + wait));
         vec![order]
+    }
+
+    fn exited(&mut self, why: String, clean: bool, now: Instant) -> Vec<Order> {
+        let clean = clean && self.cause.is_none();
+        // What was known before (hung, fatal) explains more than how it ended.
+        self.cause.get_or_insert(Failure { fault: Fault::Died, why });
+        if self.after_stop == AfterStop::Fail && self.stays_ended(clean) {
+            return self.ended(clean, now);
+        }
+        self.over(now)
     }
 
     /// The process is gone: what now?
