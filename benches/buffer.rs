@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use pythond::buffer::disk::RealDisk;
-use pythond::buffer::{Log, Settings};
+use pythond::buffer::{BufferSettings, Log};
 use tokio::runtime::Runtime;
 
 /// The plain file starts again from here, so that it grows no further than a segment.
@@ -46,7 +46,7 @@ fn plain(group: &mut BenchmarkGroup<WallTime>, bytes: usize, tasks: u64) {
 
 fn log(group: &mut BenchmarkGroup<WallTime>, bytes: usize, tasks: u64) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let settings = Settings {
+    let settings = BufferSettings {
         dir: dir.path().to_path_buf(),
         max_size: 256 << 20,
         drop_oldest_at_cap: true,

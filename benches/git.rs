@@ -11,17 +11,17 @@ mod git_server;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use git::{Origin, Side, Transport, repo};
+use git::{GitTransport, Origin, Side, repo};
 use git_server::{Server, with_password};
-use pythond::config::Repo;
-use pythond::git::program::{Programs, Stop};
+use pythond::config::RepoSettings;
+use pythond::git::program::{Programs, StopSignal};
 use pythond::git::store::Store;
 use rustix::time::{ClockId, clock_gettime};
 
 const SCRIPTS: usize = 50;
 const WITHOUT_NEWS: usize = 200;
 const WITH_NEWS: usize = 40;
-const TRANSPORTS: [(&str, Transport); 2] = [("libgit2", Transport::Libgit2), ("system", Transport::System)];
+const TRANSPORTS: [(&str, GitTransport); 2] = [("libgit2", GitTransport::Libgit2), ("system", GitTransport::System)];
 
 fn main() {
     let origin = Origin::new();
@@ -33,7 +33,11 @@ fn main() {
     server.serve(&origin, "ops.git", Some("ci:secret"));
     println!("{:8} {:10} {:>10} {:>12} {:>12}  news", "", "transport", "wall ms", "CPU ms", "of programs");
     let trusted = with_the_authorities_of_this_machine(&server);
-    measure("https", &origin, &Repo { ca_file: Some(trusted), ..with_password(server.repo("c", "ops.git"), "secret") });
+    measure(
+        "https",
+        &origin,
+        &RepoSettings { ca_file: Some(trusted), ..with_password(server.repo("c", "ops.git"), "secret") },
+    );
     measure("path", &origin, &repo("c", &origin.url()));
 }
 
@@ -47,7 +51,7 @@ fn with_the_authorities_of_this_machine(server: &Server) -> PathBuf {
     path
 }
 
-fn measure(place: &str, origin: &Origin, repo: &Repo) {
+fn measure(place: &str, origin: &Origin, repo: &RepoSettings) {
     let sides = TRANSPORTS.map(|(name, transport)| (name, Side::of(transport, vec![repo.clone()])));
     for (_, side) in &sides {
         pull(side);
@@ -71,7 +75,7 @@ fn measure(place: &str, origin: &Origin, repo: &Repo) {
 
 fn pull(side: &Side) {
     let repo = &side.settings.repos[0];
-    let programs = Programs::new(&side.settings, repo, &side.folder(&repo.name), Stop::default());
+    let programs = Programs::new(&side.settings, repo, &side.folder(&repo.name), StopSignal::default());
     let pulled = Store::new(&side.settings, repo, &programs).pull(None);
     assert!(pulled.is_ok(), "{pulled:?}");
 }

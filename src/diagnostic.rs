@@ -19,9 +19,9 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// Headline: lower case, no full stop, says what would be right where one line can.
     pub message: String,
-    pub place: Option<Place>,
+    pub place: Option<SourcePlace>,
     /// A second place that belongs to it ("first given here").
-    pub other: Option<Place>,
+    pub other: Option<SourcePlace>,
     /// Facts.
     pub notes: Vec<String>,
     /// One edit or command.
@@ -29,7 +29,7 @@ pub struct Diagnostic {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place {
+pub struct SourcePlace {
     pub file: PathBuf,
     /// 0: the file as a whole.
     pub line: usize,
@@ -58,13 +58,13 @@ impl Diagnostic {
     }
 
     #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
+    pub fn at(mut self, place: SourcePlace) -> Self {
         self.place = Some(place);
         self
     }
 
     #[must_use]
-    pub fn with_other(mut self, place: Place) -> Self {
+    pub fn with_other(mut self, place: SourcePlace) -> Self {
         self.other = Some(place);
         self
     }
@@ -102,7 +102,7 @@ impl Diagnostic {
     }
 }
 
-impl Place {
+impl SourcePlace {
     /// A file as a whole.
     pub fn of_file(file: impl Into<PathBuf>) -> Self {
         Self { file: file.into(), ..Self::default() }
@@ -136,8 +136,8 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn place(file: &str, line: usize, column: usize, width: usize, source: &str, label: &str) -> Place {
-        Place { file: file.into(), line, column, width, source: source.to_owned(), label: label.to_owned() }
+    fn place(file: &str, line: usize, column: usize, width: usize, source: &str, label: &str) -> SourcePlace {
+        SourcePlace { file: file.into(), line, column, width, source: source.to_owned(), label: label.to_owned() }
     }
 
     fn rendered(diagnostic: &Diagnostic) -> String {
@@ -183,8 +183,8 @@ error[PD0105]: `[buffer]` is given twice
 
     #[test]
     fn a_file_as_a_whole_and_no_place_at_all_are_shown_without_source() {
-        let whole =
-            Diagnostic::warning(Code::IgnoredFile, "`x.toml` is not read").at(Place::of_file("/srv/conf.d/x.toml"));
+        let whole = Diagnostic::warning(Code::IgnoredFile, "`x.toml` is not read")
+            .at(SourcePlace::of_file("/srv/conf.d/x.toml"));
         assert_eq!(rendered(&whole), "warning[PD0111]: `x.toml` is not read\n--> conf.d/x.toml");
         assert_eq!(rendered(&Diagnostic::error(Code::NoSuchPath, "nothing here")), "error[PD0106]: nothing here");
     }

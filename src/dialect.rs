@@ -18,7 +18,7 @@ pub enum Dialect {
 
 /// All that the agent knows of a dialect.
 #[derive(Debug)]
-pub struct Facts {
+pub struct DialectFacts {
     /// `[[inputs.<table>]]`
     pub table: &'static str,
     /// Its folder in the Python package.
@@ -34,7 +34,7 @@ pub struct Facts {
     /// What else `pythond run` takes for a file of it, where it is told so or where one of its inputs names the place.
     pub by_hand: &'static [&'static str],
     /// Its own keys in an input, beside those that all have.
-    pub keys: &'static [Key],
+    pub keys: &'static [DialectKey],
     /// An input needs at least one of these keys.
     pub needs: &'static [&'static str],
 }
@@ -67,15 +67,15 @@ pub enum Each {
 
 /// A key of a dialect's own.
 #[derive(Debug)]
-pub struct Key {
+pub struct DialectKey {
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: KeyKind,
     /// As JSON; absent: the dialect is not told the key.
     pub default: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Kind {
+pub enum KeyKind {
     Text,
     Texts,
     /// Files, by these endings, or folders below `python.d` (of each git repository, then the local one), or absolute ones.
@@ -97,7 +97,7 @@ pub enum Kind {
     Secrets,
 }
 
-impl Key {
+impl DialectKey {
     pub fn default_value(&self) -> Option<serde_json::Value> {
         self.default.map(|text| serde_json::from_str(text).expect("a test holds that every default is JSON"))
     }
@@ -107,11 +107,11 @@ const fn is(word: &'static str, each: Each) -> (&'static str, Isolation) {
     (word, Isolation { word, each })
 }
 
-const fn key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
-    Key { name, kind, default }
+const fn key(name: &'static str, kind: KeyKind, default: Option<&'static str>) -> DialectKey {
+    DialectKey { name, kind, default }
 }
 
-const DATAKIT: Facts = Facts {
+const DATAKIT: DialectFacts = DialectFacts {
     table: "pythond",
     folder: "datakit",
     noun: "script",
@@ -124,7 +124,7 @@ const DATAKIT: Facts = Facts {
     needs: &[],
 };
 
-const NETDATA: Facts = Facts {
+const NETDATA: DialectFacts = DialectFacts {
     table: "netdata",
     folder: "netdata",
     noun: "job",
@@ -133,19 +133,19 @@ const NETDATA: Facts = Facts {
     endings: &[".chart.py"],
     by_hand: &[],
     keys: &[
-        key("dirs", Kind::Paths(&[".chart.py"]), None),
-        key("conf", Kind::Paths(&[]), None),
-        key("install", Kind::Text, None),
-        key("modules", Kind::Texts, None),
-        key("update_every", Kind::Number(1, 86_400), Some("1")),
-        key("values", Kind::Word(&["shown", "raw", "both"]), Some("\"shown\"")),
-        key("fractions", Kind::Flag, Some("true")),
-        key("recheck", Kind::Duration, Some("60")),
+        key("dirs", KeyKind::Paths(&[".chart.py"]), None),
+        key("conf", KeyKind::Paths(&[]), None),
+        key("install", KeyKind::Text, None),
+        key("modules", KeyKind::Texts, None),
+        key("update_every", KeyKind::Number(1, 86_400), Some("1")),
+        key("values", KeyKind::Word(&["shown", "raw", "both"]), Some("\"shown\"")),
+        key("fractions", KeyKind::Flag, Some("true")),
+        key("recheck", KeyKind::Duration, Some("60")),
     ],
     needs: &["dirs", "install"],
 };
 
-const COLLECTD: Facts = Facts {
+const COLLECTD: DialectFacts = DialectFacts {
     table: "collectd",
     folder: "collectd",
     noun: "plugin",
@@ -155,22 +155,22 @@ const COLLECTD: Facts = Facts {
     endings: &[],
     by_hand: &[".py"],
     keys: &[
-        key("config", Kind::Path(&[]), None),
-        key("modules", Kind::Paths(&[".py"]), None),
-        key("module", Kind::Table, None),
-        key("types_db", Kind::Texts, None),
-        key("hostname", Kind::Text, None),
-        key("interval", Kind::Duration, None),
-        key("mapping", Kind::Word(&["join", "split"]), Some("\"join\"")),
-        key("store_rates", Kind::FlagOr(&["both"]), Some("false")),
-        key("dimensions_from_plugin_instance", Kind::Flag, Some("true")),
-        key("meta_tags", Kind::Texts, None),
-        key("max_name", Kind::Number(0, 65_536), Some("127")),
+        key("config", KeyKind::Path(&[]), None),
+        key("modules", KeyKind::Paths(&[".py"]), None),
+        key("module", KeyKind::Table, None),
+        key("types_db", KeyKind::Texts, None),
+        key("hostname", KeyKind::Text, None),
+        key("interval", KeyKind::Duration, None),
+        key("mapping", KeyKind::Word(&["join", "split"]), Some("\"join\"")),
+        key("store_rates", KeyKind::FlagOr(&["both"]), Some("false")),
+        key("dimensions_from_plugin_instance", KeyKind::Flag, Some("true")),
+        key("meta_tags", KeyKind::Texts, None),
+        key("max_name", KeyKind::Number(0, 65_536), Some("127")),
     ],
     needs: &[],
 };
 
-const PANOPTES: Facts = Facts {
+const PANOPTES: DialectFacts = DialectFacts {
     table: "panoptes",
     folder: "panoptes",
     noun: "plugin",
@@ -179,24 +179,24 @@ const PANOPTES: Facts = Facts {
     endings: &[".panoptes-plugin"],
     by_hand: &[".py"],
     keys: &[
-        key("polling", Kind::Paths(&[".panoptes-plugin"]), None),
-        key("discovery", Kind::Paths(&[".panoptes-plugin"]), None),
-        key("enrichment", Kind::Paths(&[".panoptes-plugin"]), None),
-        key("resources", Kind::Path(&[]), None),
-        key("site", Kind::Text, Some("\"local\"")),
-        key("sites", Kind::Texts, None),
-        key("scan_interval", Kind::Scan, Some("60")),
-        key("concurrency", Kind::Number(1, 1024), Some("16")),
-        key("secrets", Kind::Secrets, None),
-        key("resource_id_tag", Kind::Flag, Some("false")),
-        key("snmp", Kind::Table, None),
-        key("x509", Kind::Table, None),
+        key("polling", KeyKind::Paths(&[".panoptes-plugin"]), None),
+        key("discovery", KeyKind::Paths(&[".panoptes-plugin"]), None),
+        key("enrichment", KeyKind::Paths(&[".panoptes-plugin"]), None),
+        key("resources", KeyKind::Path(&[]), None),
+        key("site", KeyKind::Text, Some("\"local\"")),
+        key("sites", KeyKind::Texts, None),
+        key("scan_interval", KeyKind::Scan, Some("60")),
+        key("concurrency", KeyKind::Number(1, 1024), Some("16")),
+        key("secrets", KeyKind::Secrets, None),
+        key("resource_id_tag", KeyKind::Flag, Some("false")),
+        key("snmp", KeyKind::Table, None),
+        key("x509", KeyKind::Table, None),
     ],
     needs: &["polling", "discovery", "enrichment"],
 };
 
 #[cfg(debug_assertions)]
-const TALLY: Facts = Facts {
+const TALLY: DialectFacts = DialectFacts {
     table: "tally",
     folder: "tally",
     noun: "unit",
@@ -204,7 +204,7 @@ const TALLY: Facts = Facts {
     isolation: &[is("unit", Each::Told), is("input", Each::Told)],
     endings: &[".tally", ".tally.py"],
     by_hand: &[],
-    keys: &[key("files", Kind::Paths(&[".tally"]), None)],
+    keys: &[key("files", KeyKind::Paths(&[".tally"]), None)],
     needs: &["files"],
 };
 
@@ -218,7 +218,7 @@ impl Dialect {
         Self::Tally,
     ];
 
-    pub fn facts(self) -> &'static Facts {
+    pub fn facts(self) -> &'static DialectFacts {
         match self {
             Self::Datakit => &DATAKIT,
             Self::Netdata => &NETDATA,
@@ -244,7 +244,7 @@ impl Dialect {
     }
 }
 
-impl Facts {
+impl DialectFacts {
     pub fn default_isolation(&self) -> Isolation {
         self.isolation[0].1
     }
@@ -259,13 +259,13 @@ impl Facts {
 
     /// Its own keys as an input has them that gives none.
     pub fn default_settings(&self) -> serde_json::Value {
-        let default = |key: &Key| Some((key.name.to_owned(), key.default_value()?));
+        let default = |key: &DialectKey| Some((key.name.to_owned(), key.default_value()?));
         serde_json::Value::Object(self.keys.iter().filter_map(default).collect())
     }
 
     /// The key that says how often what an input has read is looked at.
-    pub fn scan(&self) -> Option<&'static Key> {
-        self.keys.iter().find(|key| matches!(key.kind, Kind::Scan))
+    pub fn scan(&self) -> Option<&'static DialectKey> {
+        self.keys.iter().find(|key| matches!(key.kind, KeyKind::Scan))
     }
 }
 

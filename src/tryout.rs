@@ -15,24 +15,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::AppendError;
 use crate::config::{Events, OnInvalid};
-use crate::ingest::guard::{self, Guard as RequestGuard};
+use crate::ingest::guard::{self, AccessGuard as RequestGuard};
 use crate::ingest::repairs::Repairs;
 use crate::ingest::server::{self, Peer};
-use crate::ingest::{self, Ingest, Keep};
+use crate::ingest::{self, PointStore, WriteEndpoint};
 use crate::platform;
 use crate::point::record::Header;
 use crate::point::{Category, Decoding, Point, Precision, line};
 use crate::telemetry::counters::Counters;
 use crate::worker::frames::{Address, Channel, Down, Mode, OneUnit, Spec, in_frames};
-use crate::worker::guard::Guard;
-use crate::worker::output::{Said, drain};
+use crate::worker::guard::OrphanGuard;
+use crate::worker::output::{OutputEvent, drain};
 use crate::worker::process::{self, Death, Launch, Leash, Parts, Signal, StartError};
 use crate::worker::roster::{Member, Roster};
 use crate::worker::starter::Starter;
 use crate::worker::{WorkerSpec, sdk};
 
 use outcome::Heard;
-pub use outcome::{Captured, End, Outcome};
+pub use outcome::{Captured, TryoutEnd, TryoutOutcome};
 pub use problems::{source_line, underline};
 
 /// A script must be loaded within this time, as in the agent.
@@ -45,10 +45,10 @@ pub struct Tryout {
     core: PathBuf,
     run_dir: PathBuf,
     /// Within an agent it is that of the agent.
-    _guard: Option<Guard>,
+    _guard: Option<OrphanGuard>,
     starter: Starter,
     roster: Roster,
-    kept: Arc<Kept>,
+    kept: Arc<TryoutStore>,
     /// What was changed in points that came without the token of a worker.
     repairs: Repairs,
     address: Address,
@@ -57,11 +57,11 @@ pub struct Tryout {
 
 /// The memory in place of the buffer, by source.
 #[derive(Default)]
-struct Kept {
+struct TryoutStore {
     reports: Mutex<Vec<(Header, Vec<u8>)>>,
 }
 
-impl Keep for Kept {
+impl PointStore for TryoutStore {
     fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>> {
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).push((header.clone(), lines.to_vec()));
         Box::pin(std::future::ready(Ok(())))
@@ -92,7 +92,7 @@ impl Tryout {
         sdk::write_temporary(&core).context("could not write the Python package")?;
         // As a guard spells it.
         let run_dir = dir.path().canonicalize()?;
-        let guard = Guard::start(&run_dir);
+        let guard = OrphanGuard::start(&run_dir);
         let guard = guard.inspect_err(|error| tracing::debug!(target: "worker", "no guard can be started: {error}"));
         let mut tryout = Self::open(dir, core, run_dir).await?;
         tryout._guard = guard.ok();
@@ -108,8 +108,8 @@ impl Tryout {
     }
 
     async fn open(dir: tempfile::TempDir, core: PathBuf, run_dir: PathBuf) -> anyhow::Result<Self> {
-        let (roster, kept, stop) = (Roster::default(), Arc::new(Kept::default()), CancellationToken::new());
-        let settings = ingest::Settings {
+        let (roster, kept, stop) = (Roster::default(), Arc::new(TryoutStore::default()), CancellationToken::new());
+        let settings = ingest::EndpointSettings {
             max_body: 32 << 20,
             timeout: Duration::from_secs(30),
             integers_as_floats: true,
@@ -117,8 +117,12 @@ impl Tryout {
             global_tags: std::collections::BTreeMap::new(),
             max_series: crate::config::Series::default().max,
         };
-        let ingest =
-            Arc::new(Ingest::new(settings, Arc::clone(&kept) as Arc<dyn Keep>, roster.clone(), Counters::default()));
+        let ingest = Arc::new(WriteEndpoint::new(
+            settings,
+            Arc::clone(&kept) as Arc<dyn PointStore>,
+            roster.clone(),
+            Counters::default(),
+        ));
         let repairs = ingest.repairs.clone();
         let guard = Arc::new(RequestGuard {
             tokens: Vec::new(),
@@ -154,35 +158,40 @@ impl Tryout {
     }
 
     /// Runs each job of a unit `times` times (0: as often as it needs to show something), or those with the keys `only`.
-    pub async fn run(&self, spec: &WorkerSpec, times: u32, only: &[String], timeout: Duration) -> Outcome {
+    pub async fn run(&self, spec: &WorkerSpec, times: u32, only: &[String], timeout: Duration) -> TryoutOutcome {
         self.attempt(spec, &What { times, only, ..What::new(Mode::Once) }, timeout).await
     }
 
     /// Loads one unit and runs nothing.
-    pub async fn check(&self, spec: &WorkerSpec, timeout: Duration) -> Outcome {
+    pub async fn check(&self, spec: &WorkerSpec, timeout: Duration) -> TryoutOutcome {
         self.attempt(spec, &What::new(Mode::Check), timeout).await
     }
 
     /// Has an input, or a file, told its units.
-    pub async fn list(&self, spec: &WorkerSpec, timeout: Duration) -> Outcome {
+    pub async fn list(&self, spec: &WorkerSpec, timeout: Duration) -> TryoutOutcome {
         self.attempt(spec, &What::new(Mode::List), timeout).await
     }
 
     /// Loads a version; of several scripts in one process those that `must` names have to load.
-    pub async fn load(&self, spec: &WorkerSpec, must: &(dyn Fn(&str) -> bool + Sync), timeout: Duration) -> Outcome {
+    pub async fn load(
+        &self,
+        spec: &WorkerSpec,
+        must: &(dyn Fn(&str) -> bool + Sync),
+        timeout: Duration,
+    ) -> TryoutOutcome {
         let mode = if spec.lists() { Mode::List } else { Mode::Check };
         self.attempt(spec, &What { must, ..What::new(mode) }, timeout).await
     }
 
-    async fn attempt(&self, spec: &WorkerSpec, what: &What<'_>, timeout: Duration) -> Outcome {
+    async fn attempt(&self, spec: &WorkerSpec, what: &What<'_>, timeout: Duration) -> TryoutOutcome {
         let member = Member::new(spec);
         let token = self.roster.admit(&member);
-        let mut outcome = Outcome::default();
+        let mut outcome = TryoutOutcome::default();
         match self.start(spec, &token).await {
             Ok(parts) => self.attend(spec, parts, (what, &token), timeout, &mut outcome).await,
             Err(error) => {
                 let cause = std::error::Error::source(&error).map_or(String::new(), |cause| format!(": {cause}"));
-                outcome.end = Some(End::NotStarted(format!("{error}{cause}")));
+                outcome.end = Some(TryoutEnd::NotStarted(format!("{error}{cause}")));
             }
         }
         self.roster.dismiss(&token);
@@ -204,7 +213,7 @@ impl Tryout {
         parts: Parts,
         (what, token): (&What<'_>, &str),
         timeout: Duration,
-        outcome: &mut Outcome,
+        outcome: &mut TryoutOutcome,
     ) {
         let Parts { death, leash, channel, stdout, stderr, trace, .. } = parts;
         let channel = Arc::new(channel);
@@ -267,7 +276,7 @@ fn points(category: Category, lines: &[u8]) -> Vec<Point<'static>> {
         .unwrap_or_default()
 }
 
-type Listener = tokio::task::JoinHandle<()>;
+type TryoutListener = tokio::task::JoinHandle<()>;
 
 fn listen(
     channel: Arc<Channel>,
@@ -275,15 +284,15 @@ fn listen(
     stderr: impl tokio::io::AsyncRead + Unpin + Send + 'static,
     mut trace: impl tokio::io::AsyncRead + Unpin + Send + 'static,
     hear: mpsc::UnboundedSender<Heard>,
-) -> [Listener; 4] {
+) -> [TryoutListener; 4] {
     let (frames, out, err, stacks) = (hear.clone(), hear.clone(), hear.clone(), hear);
     // The receiver lives until all listeners have ended, so no send can fail.
     let line = |hear: mpsc::UnboundedSender<Heard>, name: &'static str| {
-        move |said: Said<'_>| {
+        move |said: OutputEvent<'_>| {
             let text = match said {
-                Said::Line(line) => format!("{name} | {line}"),
-                Said::Dropped(count) => format!("{name} | ({count} lines more than 200 per second: not shown)"),
-                Said::Over(_) => return,
+                OutputEvent::Line(line) => format!("{name} | {line}"),
+                OutputEvent::Dropped(count) => format!("{name} | ({count} lines more than 200 per second: not shown)"),
+                OutputEvent::Over(_) => return,
             };
             let _ = hear.send(Heard::Line(text));
         }
@@ -307,7 +316,7 @@ fn listen(
 }
 
 /// Waits for the end; at the time-out has the stacks written and ends the tree. What the script left behind goes with it either way.
-async fn watch(leash: Leash, death: &Death, timeout: Duration) -> End {
+async fn watch(leash: Leash, death: &Death, timeout: Duration) -> TryoutEnd {
     let pid = leash.pid;
     let began = Instant::now();
     let timed_out = tokio::time::timeout(timeout, death.wait()).await.is_err();
@@ -319,8 +328,8 @@ async fn watch(leash: Leash, death: &Death, timeout: Duration) -> End {
         tracing::debug!(target: "worker", "the end of what process {pid} left behind was not seen");
     }
     if let Err(error) = death.wait().await {
-        return End::NotStarted(format!("the end of process {pid} cannot be seen: {error}"));
+        return TryoutEnd::NotStarted(format!("the end of process {pid} cannot be seen: {error}"));
     }
     let ended = death.reap();
-    if timed_out { End::TimedOut(began.elapsed().min(timeout)) } else { End::Ended(ended) }
+    if timed_out { TryoutEnd::TimedOut(began.elapsed().min(timeout)) } else { TryoutEnd::Ended(ended) }
 }

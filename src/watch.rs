@@ -23,11 +23,11 @@ const QUIET: Duration = Duration::from_millis(300);
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a folder is on its disk; the number alone may be given to the next one.
-type Identity = (platform::Identity, Option<SystemTime>);
+type FolderIdentity = (platform::FileIdentity, Option<SystemTime>);
 
 /// What is looked out for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct WatchedPlaces {
     /// Code and settings in these folders, and folders that come into them.
     pub folders: BTreeSet<PathBuf>,
     /// Folders in which any name that comes or goes counts: somebody has looked for settings there.
@@ -37,8 +37,8 @@ pub struct Places {
 }
 
 /// Watches folders; ends when dropped.
-pub struct Watch {
-    places: Arc<RwLock<Places>>,
+pub struct FolderWatch {
+    places: Arc<RwLock<WatchedPlaces>>,
     watching: Mutex<Watching>,
 }
 
@@ -46,16 +46,16 @@ struct Watching {
     /// `None` where the system has no room for one.
     watcher: Option<RecommendedWatcher>,
     /// The folders by what they are on their disk: one that was made anew has to be watched anew.
-    folders: BTreeMap<PathBuf, Identity>,
+    folders: BTreeMap<PathBuf, FolderIdentity>,
     /// Why not everything is watched.
     problem: Option<String>,
 }
 
-impl Watch {
+impl FolderWatch {
     /// Starts without a folder; each notice comes through `notices`, which holds one at a time. Call it within a runtime.
     pub fn start(notices: mpsc::Sender<()>) -> Self {
         let (raw, seen) = mpsc::channel(1);
-        let places = Arc::new(RwLock::new(Places::default()));
+        let places = Arc::new(RwLock::new(WatchedPlaces::default()));
         let known = Arc::clone(&places);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let places = known.read().unwrap_or_else(PoisonError::into_inner);
@@ -73,13 +73,13 @@ impl Watch {
     }
 
     /// Watches these places and no others; says whether there is a folder among them that was not watched before. Blocks.
-    pub fn follow(&self, places: Places) -> bool {
+    pub fn follow(&self, places: WatchedPlaces) -> bool {
         let parents = places.comings.iter().filter_map(|path| path.parent().map(Path::to_owned));
         let folders: BTreeSet<PathBuf> = places.folders.iter().chain(&places.listed).cloned().chain(parents).collect();
         *self.places.write().unwrap_or_else(PoisonError::into_inner) = places;
         let mut watching = self.watching.lock().unwrap_or_else(PoisonError::into_inner);
         let Watching { watcher: Some(watcher), folders: known, problem } = &mut *watching else { return false };
-        let wanted: BTreeMap<PathBuf, Identity> =
+        let wanted: BTreeMap<PathBuf, FolderIdentity> =
             folders.iter().filter_map(|folder| Some((folder.clone(), identity(folder)?))).collect();
         for gone in known.iter().filter(|(folder, id)| wanted.get(*folder) != Some(id)) {
             // The system may have done so already.
@@ -109,7 +109,7 @@ impl Watch {
     }
 }
 
-fn identity(folder: &Path) -> Option<Identity> {
+fn identity(folder: &Path) -> Option<FolderIdentity> {
     let meta = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
     Some((platform::look(folder).ok()?.identity, meta.created().ok()))
 }
@@ -162,7 +162,7 @@ async fn debounce(mut seen: mpsc::Receiver<()>, notices: mpsc::Sender<()>) {
     }
 }
 
-impl Places {
+impl WatchedPlaces {
     /// Says whether an event can mean that code or settings changed. Scripts write files of their own beside themselves, all the time.
     fn concern(&self, event: &Event) -> bool {
         event.need_rescan() || may_change(&event.kind) && event.paths.iter().any(|path| self.has(path, &event.kind))
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn reading_is_no_change_and_an_overflow_is_one() {
-        let places = Places {
+        let places = WatchedPlaces {
             folders: BTreeSet::from(["/d".into()]),
             listed: BTreeSet::from(["/conf".into()]),
             comings: BTreeSet::from(["/tmp/x".into()]),
@@ -301,9 +301,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("my");
         let (notices, mut told) = mpsc::channel(1);
-        let watch = Watch::start(notices);
+        let watch = FolderWatch::start(notices);
         let folders = BTreeSet::from([folder.clone()]);
-        let places = Places { comings: folders.clone(), listed: BTreeSet::new(), folders };
+        let places = WatchedPlaces { comings: folders.clone(), listed: BTreeSet::new(), folders };
         for round in 0..3 {
             std::fs::create_dir(&folder).unwrap();
             assert!(watch.follow(places.clone()), "round {round}: a new folder");

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use buffer::*;
 use failing_disk::{Call, ENOSPC, FailingDisk, Fault};
-use pythond::buffer::{Log, Position, Recovered, Settings};
+use pythond::buffer::{BufferSettings, Log, Position, Recovered};
 
 /// A log of three segments with four, four and two records (0 to 9) that no sink has had, closed.
 struct Case {
     disk: FailingDisk,
-    settings: Settings,
+    settings: BufferSettings,
 }
 
 fn dir() -> PathBuf {

@@ -14,7 +14,7 @@ use buffer::*;
 use failing_disk::{Call, EIO, ENOSPC, EROFS, FailingDisk, Fault};
 use machine::SmallDisk;
 use pythond::buffer::disk::RealDisk;
-use pythond::buffer::{AppendError, Log, OpenError, Settings};
+use pythond::buffer::{AppendError, BufferSettings, Log, OpenError};
 
 fn dir() -> PathBuf {
     PathBuf::from("/buffer")
@@ -24,7 +24,7 @@ fn log_dir() -> PathBuf {
     dir().join("log")
 }
 
-fn running(settings: &Settings) -> (FailingDisk, Log) {
+fn running(settings: &BufferSettings) -> (FailingDisk, Log) {
     let disk = FailingDisk::new();
     let (log, _) = open(settings, &disk);
     drop(log.cursor("main", true).unwrap());
@@ -39,7 +39,7 @@ fn read_all(log: &Log) -> Vec<u64> {
     drain(&mut log.cursor("main", true).unwrap())
 }
 
-fn after_a_power_cut(settings: &Settings, disk: &FailingDisk, log: Log) -> Vec<u64> {
+fn after_a_power_cut(settings: &BufferSettings, disk: &FailingDisk, log: Log) -> Vec<u64> {
     let disk = disk.cut_power(77);
     drop(log);
     read_all(&open(settings, &disk).0)
@@ -200,8 +200,8 @@ fn numbers_go_on_when_only_an_empty_segment_is_left() {
     assert!(append(&log, [6])[0] >= 5);
 }
 
-fn by_interval() -> Settings {
-    Settings { sync_each_commit: false, ..small(&dir()) }
+fn by_interval() -> BufferSettings {
+    BufferSettings { sync_each_commit: false, ..small(&dir()) }
 }
 
 #[test]

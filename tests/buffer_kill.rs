@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use buffer::*;
 use pythond::buffer::disk::RealDisk;
-use pythond::buffer::{Log, Settings};
+use pythond::buffer::{BufferSettings, Log};
 
 const ROUNDS: u64 = 15;
 const TASKS: u64 = 6;
@@ -17,9 +17,9 @@ const TASKS: u64 = 6;
 const CHILD_DIR: &str = "BUFFER_KILL_DIR";
 const CHILD_START: &str = "BUFFER_KILL_START";
 
-fn kill_settings(dir: &std::path::Path) -> Settings {
+fn kill_settings(dir: &std::path::Path) -> BufferSettings {
     // Small segments, so that the changes from one to the next are hit too.
-    Settings { max_size: 64 << 20, drop_oldest_at_cap: false, sync_each_commit: true, ..settings(dir) }
+    BufferSettings { max_size: 64 << 20, drop_oldest_at_cap: false, sync_each_commit: true, ..settings(dir) }
 }
 
 /// The child: appends for ever and says on its output what was acknowledged. Does nothing when run as a test.

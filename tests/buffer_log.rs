@@ -13,7 +13,7 @@ use buffer::*;
 use bytes::Bytes;
 use failing_disk::FailingDisk;
 use pythond::buffer::disk::RealDisk;
-use pythond::buffer::{AppendError, Log, OpenError, Position, ReadError, Settings};
+use pythond::buffer::{AppendError, BufferSettings, Log, OpenError, Position, ReadError};
 
 const DIR: &str = "/buffer";
 
@@ -256,7 +256,7 @@ fn a_required_cursor_makes_the_log_refuse_at_the_cap_until_it_moves() {
 
 #[test]
 fn when_large_records_are_refused_small_ones_still_find_room() {
-    let settings = Settings { max_size: 16 << 20, ..settings(Path::new(DIR)) };
+    let settings = BufferSettings { max_size: 16 << 20, ..settings(Path::new(DIR)) };
     let (log, _) = open(&settings, &FailingDisk::new());
     let _cursor = log.cursor("main", true).unwrap();
     let text = |kib: usize| Bytes::from(vec![b'x'; kib << 10]);
@@ -321,7 +321,7 @@ fn a_cursor_that_is_not_required_is_moved_over_the_oldest_segment() {
 #[test]
 fn with_drop_oldest_even_a_required_cursor_is_moved() {
     let disk = FailingDisk::new();
-    let settings = Settings { drop_oldest_at_cap: true, ..small(Path::new(DIR)) };
+    let settings = BufferSettings { drop_oldest_at_cap: true, ..small(Path::new(DIR)) };
     let (log, _) = open(&settings, &disk);
     let mut cursor = log.cursor("main", true).unwrap();
     let (kept, refusal) = fill(&log);
@@ -334,7 +334,7 @@ fn with_drop_oldest_even_a_required_cursor_is_moved() {
 #[test]
 fn a_batch_read_before_the_move_does_no_harm_when_confirmed_after_it() {
     let disk = FailingDisk::new();
-    let settings = Settings { drop_oldest_at_cap: true, ..small(Path::new(DIR)) };
+    let settings = BufferSettings { drop_oldest_at_cap: true, ..small(Path::new(DIR)) };
     let (log, _) = open(&settings, &disk);
     let mut cursor = log.cursor("main", true).unwrap();
     append(&log, 0..3);
@@ -404,7 +404,7 @@ fn the_stats_tell_how_far_a_cursor_is_behind() {
 #[test]
 fn records_synced_by_interval_are_there_after_a_close() {
     let disk = FailingDisk::new();
-    let settings = Settings { sync_each_commit: false, ..small(Path::new(DIR)) };
+    let settings = BufferSettings { sync_each_commit: false, ..small(Path::new(DIR)) };
     let (log, _) = open(&settings, &disk);
     append(&log, 0..6);
     log.close();

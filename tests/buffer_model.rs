@@ -15,7 +15,7 @@ use buffer::*;
 use bytes::Bytes;
 use failing_disk::{Call, EIO, ENOSPC, FailingDisk, Fault};
 use proptest::prelude::*;
-use pythond::buffer::{AppendError, Cursor, Log, Position, Settings};
+use pythond::buffer::{AppendError, BufferSettings, Cursor, Log, Position};
 
 const DIR: &str = "/buffer";
 const CURSORS: [&str; 3] = ["a", "b", "c"];
@@ -94,7 +94,7 @@ impl Model {
         assert!(other.is_none(), "the number {seq} was given twice");
     }
 
-    fn came(&mut self, cursor: usize, entry: &pythond::buffer::Entry) {
+    fn came(&mut self, cursor: usize, entry: &pythond::buffer::LoggedRecord) {
         assert!(self.submitted.contains(&entry.bytes), "garbage came: {:?}", entry.bytes);
         if let Some(promised) = self.acked.get(&entry.seq) {
             assert_eq!(promised, &entry.bytes, "record {} is another one", entry.seq);
@@ -112,7 +112,7 @@ impl Model {
 
 struct Run {
     disk: FailingDisk,
-    settings: Settings,
+    settings: BufferSettings,
     log: Option<Log>,
     cursors: Vec<Option<Cursor>>,
     model: Model,
@@ -120,7 +120,7 @@ struct Run {
 
 impl Run {
     fn new(sync_each_commit: bool) -> Run {
-        let settings = Settings { max_size: 8000, sync_each_commit, ..settings(Path::new(DIR)) };
+        let settings = BufferSettings { max_size: 8000, sync_each_commit, ..settings(Path::new(DIR)) };
         let model = Model { delivered: vec![BTreeSet::new(); CURSORS.len()], ..Model::default() };
         let mut run = Run { disk: FailingDisk::new(), settings, log: None, cursors: Vec::new(), model };
         run.open();

@@ -92,7 +92,8 @@ async fn p1_an_interpreter_that_cannot_serve_is_named_with_the_reason() {
     });
     running.wait("banner.banner", "runs", |view| view.runs_ok > 0 && view.last_words == ["welcome"]).await;
     for (name, _, told) in &cases {
-        let is_told = |view: &pythond::supervisor::UnitView| view.why.as_ref().is_some_and(|why| why.contains(told));
+        let is_told =
+            |view: &pythond::supervisor::UnitSnapshot| view.why.as_ref().is_some_and(|why| why.contains(told));
         running.wait(&format!("{name}.{name}"), told, is_told).await;
     }
     for name in cases.iter().map(|(name, ..)| name).filter(|name| name.starts_with("old") || *name == "venv") {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use invariants::{Case, collector, plain, signal, stat, wait_gone};
 use machine::{has_pid_namespaces, root_can};
 use pythond::supervisor::UnitState;
-use pythond::worker::life::{Input, Life, Limits, Order, State};
+use pythond::worker::life::{Life, LifeAction, LifeInput, LifeLimits, LifeState};
 use rustix::process::Signal;
 use support::{Agent, wait_for, wait_until};
 use worker_lab::{Lab, until};
@@ -21,24 +21,24 @@ use worker_lab::{Lab, until};
 // --- W1 to W4: deaths ---
 
 /// Starts of a script in the first two minutes that lives for so long each time.
-fn starts_in_two_minutes(lives: f64) -> (usize, State) {
+fn starts_in_two_minutes(lives: f64) -> (usize, LifeState) {
     let start = Instant::now();
-    let mut life = Life::new(Limits::default(), 11, start);
+    let mut life = Life::new(LifeLimits::default(), 11, start);
     let (mut starts, mut now, mut dies_at) = (0, 0.0, f64::INFINITY);
     while now < 120.0 {
         let at = start + Duration::from_secs_f64(now);
         if now >= dies_at {
-            life.step(at, Input::Exited { why: "exited with code 1".to_owned(), clean: false });
+            life.step(at, LifeInput::Exited { why: "exited with code 1".to_owned(), clean: false });
             dies_at = f64::INFINITY;
         }
-        life.step(at, Input::Tick);
-        if life.state() == State::Waiting {
+        life.step(at, LifeInput::Tick);
+        if life.state() == LifeState::Waiting {
             starts += 1;
-            life.step(at, Input::Slot);
-            life.step(at, Input::Hello);
-            life.step(at, Input::Jobs { set: vec![(0, Duration::from_secs(10))], gone: Vec::new() });
-            life.step(at, Input::Ready);
-            life.step(at, Input::RunBegan(0));
+            life.step(at, LifeInput::Slot);
+            life.step(at, LifeInput::Hello);
+            life.step(at, LifeInput::Jobs { set: vec![(0, Duration::from_secs(10))], gone: Vec::new() });
+            life.step(at, LifeInput::Ready);
+            life.step(at, LifeInput::RunBegan(0));
             dies_at = now + lives;
         }
         now += 0.1;
@@ -51,7 +51,7 @@ fn w1_w2_what_dies_again_and_again_is_started_at_most_seven_times_in_two_minutes
     for lives in [0.0, 2.0] {
         let (starts, state) = starts_in_two_minutes(lives);
         assert!((2..=7).contains(&starts), "{starts} starts");
-        assert_eq!(state, State::Tripped, "lives {lives} s");
+        assert_eq!(state, LifeState::Tripped, "lives {lives} s");
     }
 }
 
@@ -737,40 +737,42 @@ fn w23_no_order_of_events_starts_a_second_copy() {
     };
     for round in 0..3000 {
         let start = Instant::now();
-        let mut life = Life::new(Limits { trip_score: 3.0, ..Limits::default() }, round, start);
+        let mut life = Life::new(LifeLimits { trip_score: 3.0, ..LifeLimits::default() }, round, start);
         let (mut now, mut has_process, mut stopped, mut starts) = (start, false, false, 0_u64);
         for _ in 0..80 {
             now += Duration::from_millis(next(40_000));
             let input = match next(17) {
-                0..=1 => Input::Slot,
-                2 => Input::Hello,
-                3 => Input::Ready,
-                4 => Input::RunBegan(0),
-                5 => Input::RunEnded { job: 0, ok: next(2) == 0 },
-                6 => Input::Fatal { why: "broken".to_owned(), permanent: next(2) == 0 },
-                7 => Input::ControlLost,
-                8..=9 if has_process => Input::Exited { why: "exited".to_owned(), clean: false },
-                10 if has_process => Input::NotSpawned { why: "no".to_owned(), permanent: next(2) == 0 },
-                11 => Input::Restart,
-                12 if next(8) == 0 => Input::Stop,
-                13 => Input::Changed,
-                14 => Input::Jobs { set: vec![(0, Duration::from_secs(next(100)))], gone: vec![1] },
-                15 => Input::Jobs { set: Vec::new(), gone: vec![0] },
-                16 if next(2) == 0 => Input::JobWaits(0),
-                _ => Input::Tick,
+                0..=1 => LifeInput::Slot,
+                2 => LifeInput::Hello,
+                3 => LifeInput::Ready,
+                4 => LifeInput::RunBegan(0),
+                5 => LifeInput::RunEnded { job: 0, ok: next(2) == 0 },
+                6 => LifeInput::Fatal { why: "broken".to_owned(), permanent: next(2) == 0 },
+                7 => LifeInput::ControlLost,
+                8..=9 if has_process => LifeInput::Exited { why: "exited".to_owned(), clean: false },
+                10 if has_process => LifeInput::NotSpawned { why: "no".to_owned(), permanent: next(2) == 0 },
+                11 => LifeInput::Restart,
+                12 if next(8) == 0 => LifeInput::Stop,
+                13 => LifeInput::Changed,
+                14 => LifeInput::Jobs { set: vec![(0, Duration::from_secs(next(100)))], gone: vec![1] },
+                15 => LifeInput::Jobs { set: Vec::new(), gone: vec![0] },
+                16 if next(2) == 0 => LifeInput::JobWaits(0),
+                _ => LifeInput::Tick,
             };
-            let ended = matches!(input, Input::Exited { .. } | Input::NotSpawned { .. });
-            let began_anew = input == Input::Restart;
-            stopped = (stopped || input == Input::Stop) && !began_anew;
+            let ended = matches!(input, LifeInput::Exited { .. } | LifeInput::NotSpawned { .. });
+            let began_anew = input == LifeInput::Restart;
+            stopped = (stopped || input == LifeInput::Stop) && !began_anew;
             for order in life.step(now, input) {
                 match order {
-                    Order::Spawn => {
+                    LifeAction::Spawn => {
                         assert!(!has_process, "a second copy");
                         assert!(!stopped, "a start after the stop");
                         has_process = true;
                         starts += 1;
                     }
-                    Order::Dump | Order::Ask(_) | Order::Terminate | Order::Kill => assert!(has_process),
+                    LifeAction::Dump | LifeAction::Ask(_) | LifeAction::Terminate | LifeAction::Kill => {
+                        assert!(has_process)
+                    }
                 }
             }
             has_process &= !ended;

@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use following::{following, line, repo, root_over, wait_for_commit};
-use git::{Origin, Transport, over_both_in_turn};
+use git::{GitTransport, Origin, over_both_in_turn};
 use serde_json::Value;
 use support::{Agent, Root, wait_for};
 
@@ -76,7 +76,7 @@ fn wait_for_version(root: &Root, n: usize, version: u32) {
     });
 }
 
-fn a_push_restarts_the_one_worker_of_fifty_that_it_changes_and_a_readme_none(transport: Transport) {
+fn a_push_restarts_the_one_worker_of_fifty_that_it_changes_and_a_readme_none(transport: GitTransport) {
     let origin = fleet(50);
     let root = following(transport, &origin.url(), "1s");
     let agent = root.agent();
@@ -99,7 +99,7 @@ fn a_push_restarts_the_one_worker_of_fifty_that_it_changes_and_a_readme_none(tra
     assert_eq!(script["restarts"], 0, "{script:#}");
 }
 
-fn a_package_of_a_repository_imports_one_level_up_and_a_broken_module_there_keeps_what_runs(transport: Transport) {
+fn a_package_of_a_repository_imports_one_level_up_and_a_broken_module_there_keeps_what_runs(transport: GitTransport) {
     let script = |n: usize, imports: &str| {
         format!("from {imports} import VERSION\n{}", script(n, 0)).replace("\"version\": 0", "\"version\": VERSION")
     };
@@ -131,7 +131,7 @@ fn a_package_of_a_repository_imports_one_level_up_and_a_broken_module_there_keep
     assert_eq!(pids(&agent, 2), after, "the version before runs on");
 }
 
-fn a_broken_script_keeps_its_old_version_while_the_good_change_beside_it_runs(transport: Transport) {
+fn a_broken_script_keeps_its_old_version_while_the_good_change_beside_it_runs(transport: GitTransport) {
     let origin = fleet(3);
     let root = following(transport, &origin.url(), "1s");
     let agent = root.agent();
@@ -175,7 +175,7 @@ fn a_broken_script_keeps_its_old_version_while_the_good_change_beside_it_runs(tr
     wait_for_version(&root, 0, 3);
 }
 
-fn settings_with_a_fault_change_nothing_and_name_the_place(transport: Transport) {
+fn settings_with_a_fault_change_nothing_and_name_the_place(transport: GitTransport) {
     let origin = fleet(2);
     let root = following(transport, &origin.url(), "1s");
     let agent = root.agent();
@@ -199,7 +199,7 @@ fn settings_with_a_fault_change_nothing_and_name_the_place(transport: Transport)
     wait_for_version(&root, 0, 2);
 }
 
-fn a_forced_push_is_followed_and_a_vanished_repository_changes_nothing_but_the_status(transport: Transport) {
+fn a_forced_push_is_followed_and_a_vanished_repository_changes_nothing_but_the_status(transport: GitTransport) {
     let origin = fleet(2);
     let root = following(transport, &origin.url(), "1s");
     let agent = root.agent();
@@ -226,7 +226,7 @@ fn a_forced_push_is_followed_and_a_vanished_repository_changes_nothing_but_the_s
 }
 
 /// `[git_repos]` with these repositories, by name and URL.
-fn repositories(transport: Transport, root: &Root, repos: &[(&str, &str)]) {
+fn repositories(transport: GitTransport, root: &Root, repos: &[(&str, &str)]) {
     let line = line(transport);
     let entry = |(name, url): &(&str, &str)| {
         format!("[[git_repos.repo]]\nenable = true\nname = \"{name}\"\nurl = \"{url}\"\n{line}")
@@ -257,7 +257,7 @@ fn wait_for_commits(agent: &Agent, wanted: &[(&str, String)]) {
     });
 }
 
-fn repositories_come_change_and_leave_while_the_agent_runs_and_only_their_own_scripts_notice(transport: Transport) {
+fn repositories_come_change_and_leave_while_the_agent_runs_and_only_their_own_scripts_notice(transport: GitTransport) {
     let (ops, web) = (fleet(2), Origin::new());
     web.file("python.d/web/w9.py", &script(9, 1));
     web.commit(&[("conf.d/web.conf", &CONF.replace("fleet", "web"))], "first");
@@ -315,7 +315,7 @@ fn repositories_come_change_and_leave_while_the_agent_runs_and_only_their_own_sc
     assert_eq!(agent.stop().0, 0);
 }
 
-fn a_change_of_the_repositories_cures_one_whose_key_lies_on_a_disk_that_hangs(transport: Transport) {
+fn a_change_of_the_repositories_cures_one_whose_key_lies_on_a_disk_that_hangs(transport: GitTransport) {
     let origin = fleet(1);
     let root = root_over(transport);
     root.conf("reload.conf", "[reload]\nwatch = false\n");
@@ -336,7 +336,7 @@ fn a_change_of_the_repositories_cures_one_whose_key_lies_on_a_disk_that_hangs(tr
     wait_for_version(&root, 0, 1);
 }
 
-fn a_change_of_the_repositories_does_not_wait_for_a_server_that_hangs(transport: Transport) {
+fn a_change_of_the_repositories_does_not_wait_for_a_server_that_hangs(transport: GitTransport) {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let hanging = format!("http://{}/x.git", silent.local_addr().unwrap());
     let origin = fleet(1);
@@ -355,7 +355,7 @@ fn a_change_of_the_repositories_does_not_wait_for_a_server_that_hangs(transport:
     wait_for_version(&root, 0, 1);
 }
 
-fn what_a_commit_left_out_is_in_the_status_and_named_by_the_import_that_fails(transport: Transport) {
+fn what_a_commit_left_out_is_in_the_status_and_named_by_the_import_that_fails(transport: GitTransport) {
     let origin = fleet(1);
     origin.file("python.d/fleet/m1.py", &format!("import vendored\n{}", script(1, 1)));
     origin.git(&["add", "--all"]);
@@ -375,7 +375,7 @@ fn what_a_commit_left_out_is_in_the_status_and_named_by_the_import_that_fails(tr
     assert!(status.contains(why) && !status.contains("install it for the interpreter"), "{status}");
 }
 
-fn no_settings_of_git_are_read(transport: Transport) {
+fn no_settings_of_git_are_read(transport: GitTransport) {
     let origin = fleet(1);
     let root = following(transport, &origin.url(), "1h");
     std::fs::write(root.path().join("home/.gitconfig"), "[url \"/surely/not/there\"]\n\tinsteadOf = /\n").unwrap();

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use following::{following, repo, wait_for_commit};
-use git::{Origin, Transport, over_both_in_turn};
+use git::{GitTransport, Origin, over_both_in_turn};
 use serde_json::Value;
 use server::Server;
 use support::{Root, http, wait_for};
@@ -31,7 +31,7 @@ fn origin() -> Origin {
     Origin::with(&[("python.d/web/web.py", GOOD), ("conf.d/web.conf", CONF)])
 }
 
-fn scripts_of_a_repository_run_and_go_on_without_it(transport: Transport) {
+fn scripts_of_a_repository_run_and_go_on_without_it(transport: GitTransport) {
     let origin = origin();
     let root = following(transport, &origin.url(), "1h");
     let agent = root.agent();
@@ -56,7 +56,7 @@ fn scripts_of_a_repository_run_and_go_on_without_it(transport: Transport) {
     std::fs::rename(&away, origin.path()).unwrap();
 }
 
-fn sync_status_and_log_tell_what_runs(transport: Transport) {
+fn sync_status_and_log_tell_what_runs(transport: GitTransport) {
     let origin = origin();
     let root = following(transport, &origin.url(), "1h");
     let agent = root.agent();
@@ -96,7 +96,7 @@ fn sync_status_and_log_tell_what_runs(transport: Transport) {
 #[test]
 fn a_sync_is_taken_over_the_socket_only() {
     let origin = origin();
-    let root = following(Transport::Libgit2, &origin.url(), "1h");
+    let root = following(GitTransport::Libgit2, &origin.url(), "1h");
     let agent = root.agent();
     let answer = http::tcp(&agent.address, "POST", "/api/v1/git/sync", &[], b"").unwrap();
     assert_eq!(answer.status, 403, "{answer:?}");
@@ -111,7 +111,7 @@ fn an_agent_without_a_repository_says_so() {
     assert_eq!((code, stdout.starts_with("no git repository is enabled")), (0, true), "{stdout}");
 }
 
-fn a_stop_in_the_middle_of_a_pull_is_quick_and_clean(transport: Transport) {
+fn a_stop_in_the_middle_of_a_pull_is_quick_and_clean(transport: GitTransport) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let root = following(transport, &format!("https://{}/ops.git", silent.local_addr().unwrap()), "1h");
     let agent = root.agent();

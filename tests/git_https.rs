@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use git::*;
 use git_server::{Server, with_password};
-use pythond::config::{Repo, Secret};
-use pythond::git::{Handle, View};
+use pythond::config::{RepoSettings, Secret};
+use pythond::git::{RepositoriesHandle, View};
 
 const SCRIPT: &str = "python.d/web/web.py";
 const PASSWORD: &str = "pass word#%&'\"$(x)";
@@ -33,10 +33,10 @@ over_both! {
 
 /// Starts with a repository that works, then with the same one changed; gives what is seen then.
 async fn after_a_good_pull(
-    transport: Transport,
+    transport: GitTransport,
     server: &Server,
-    changed: impl FnOnce(&Origin) -> Repo,
-) -> (View, Side, Handle) {
+    changed: impl FnOnce(&Origin) -> RepoSettings,
+) -> (View, Side, RepositoriesHandle) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "good.git", Some(&format!("ci:{PASSWORD}")));
     let side = Side::of(transport, vec![with_password(server.repo("c", "good.git"), PASSWORD)]);
@@ -55,11 +55,12 @@ async fn after_a_good_pull(
     (view, side, handle)
 }
 
-async fn a_private_repository_is_cloned_and_pulled(transport: Transport) {
+async fn a_private_repository_is_cloned_and_pulled(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", Some(&format!("ci:{PASSWORD}")));
-    let side = Side::of(transport, vec![Repo { depth: 1, ..with_password(server.repo("c", "ops.git"), PASSWORD) }]);
+    let side =
+        Side::of(transport, vec![RepoSettings { depth: 1, ..with_password(server.repo("c", "ops.git"), PASSWORD) }]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     assert_eq!(fault(&first_pull(&handle).await), "");
@@ -78,7 +79,7 @@ async fn a_private_repository_is_cloned_and_pulled(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_wrong_password_is_tried_once_and_told(transport: Transport) {
+async fn a_wrong_password_is_tried_once_and_told(transport: GitTransport) {
     let server = Server::start();
     let (view, _side, handle) =
         after_a_good_pull(transport, &server, |_| with_password(server.repo("c", "good.git"), "wrong")).await;
@@ -90,9 +91,9 @@ async fn a_wrong_password_is_tried_once_and_told(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_token_in_the_place_of_the_user_is_shown_nowhere(transport: Transport) {
+async fn a_token_in_the_place_of_the_user_is_shown_nowhere(transport: GitTransport) {
     let server = Server::start();
-    let (view, _side, handle) = after_a_good_pull(transport, &server, |_| Repo {
+    let (view, _side, handle) = after_a_good_pull(transport, &server, |_| RepoSettings {
         login: Some(("ghp-t0ken".to_owned(), Secret::new(""))),
         ..server.repo("c", "good.git")
     })
@@ -104,14 +105,14 @@ async fn a_token_in_the_place_of_the_user_is_shown_nowhere(transport: Transport)
     handle.stop().await;
 }
 
-async fn a_missing_login_and_a_token_that_expired_are_told(transport: Transport) {
+async fn a_missing_login_and_a_token_that_expired_are_told(transport: GitTransport) {
     let server = Server::start();
     let (view, ..) = after_a_good_pull(transport, &server, |_| server.repo("c", "good.git")).await;
     assert!(fault(&view).contains("wants a login"), "{}", fault(&view));
 
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "token.git", Some("oauth2:t0ken"));
-    let repo = Repo { login: Some(("oauth2".into(), Secret::new("t0ken"))), ..server.repo("c", "token.git") };
+    let repo = RepoSettings { login: Some(("oauth2".into(), Secret::new("t0ken"))), ..server.repo("c", "token.git") };
     let side = Side::of(transport, vec![repo]);
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
@@ -123,18 +124,21 @@ async fn a_missing_login_and_a_token_that_expired_are_told(transport: Transport)
     handle.stop().await;
 }
 
-async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused(transport: Transport) {
+async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused(transport: GitTransport) {
     let server = Server::start();
     let (view, ..) = after_a_good_pull(transport, &server, |_| {
         let repo = with_password(server.repo("c", "good.git"), PASSWORD);
-        Repo { ca_file: None, ..repo }
+        RepoSettings { ca_file: None, ..repo }
     })
     .await;
     let told = fault(&view);
     assert!(told.starts_with("PD0607 the certificate of `127.0.0.1:") && told.contains("ca_file ="), "{told}");
 
     let (mut child, port) = server.another("own");
-    let own = Repo { ca_file: Some(server.path("ca.pem")), ..repo("c", &format!("https://127.0.0.1:{port}/good.git")) };
+    let own = RepoSettings {
+        ca_file: Some(server.path("ca.pem")),
+        ..repo("c", &format!("https://127.0.0.1:{port}/good.git"))
+    };
     let side = Side::of(transport, vec![with_password(own, PASSWORD)]);
     let before = server.log().len();
     let handle = side.start(&Taker::new());
@@ -146,7 +150,7 @@ async fn a_certificate_of_an_unknown_authority_and_a_self_signed_one_are_refused
     child.wait().unwrap();
 }
 
-async fn what_is_no_repository_is_told_apart(transport: Transport) {
+async fn what_is_no_repository_is_told_apart(transport: GitTransport) {
     let server = Server::start();
     let mut told = Vec::new();
     for path in ["nope.git", "html/x.git", "status/503/x.git", "status/403/x.git"] {
@@ -162,7 +166,7 @@ async fn what_is_no_repository_is_told_apart(transport: Transport) {
     assert!(told[3].starts_with("PD0603"), "{}", told[3]);
 }
 
-async fn a_server_that_is_gone_and_a_name_that_nobody_knows_are_told(transport: Transport) {
+async fn a_server_that_is_gone_and_a_name_that_nobody_knows_are_told(transport: GitTransport) {
     let server = Server::start();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (view, ..) = after_a_good_pull(transport, &server, |_| repo("c", &format!("https://{free}/good.git"))).await;
@@ -174,7 +178,7 @@ async fn a_server_that_is_gone_and_a_name_that_nobody_knows_are_told(transport: 
     handle.stop().await;
 }
 
-async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list(transport: Transport) {
+async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list(transport: GitTransport) {
     let server = Server::start();
     let start = Instant::now();
     let log = server.path("log");
@@ -189,8 +193,10 @@ async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list(tr
         }
         panic!("the server that hangs was never asked");
     });
-    let hanging =
-        Repo { timeout: Duration::from_secs(2), ..with_password(server.repo("c", "hang/x.git"), "s3cr3t-of-hang") };
+    let hanging = RepoSettings {
+        timeout: Duration::from_secs(2),
+        ..with_password(server.repo("c", "hang/x.git"), "s3cr3t-of-hang")
+    };
     let (view, ..) = after_a_good_pull(transport, &server, |_| hanging).await;
     assert!(
         fault(&view).starts_with("PD0608") && fault(&view).contains("did not answer within 2 s"),
@@ -203,7 +209,7 @@ async fn a_server_that_hangs_is_given_up_and_its_secret_is_in_no_process_list(tr
     assert_eq!(left, Vec::<String>::new(), "nothing of git lives on");
 }
 
-async fn a_stop_does_not_wait_for_a_server_that_hangs(transport: Transport) {
+async fn a_stop_does_not_wait_for_a_server_that_hangs(transport: GitTransport) {
     let server = Server::start();
     let side = Side::of(transport, vec![server.repo("c", "hang/x.git")]);
     let handle = side.start(&Taker::new());
@@ -213,7 +219,7 @@ async fn a_stop_does_not_wait_for_a_server_that_hangs(transport: Transport) {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to(transport: Transport) {
+async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to(transport: GitTransport) {
     let (server, other) = (Server::start(), Server::start());
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     other.serve(&origin, "ops.git", Some("ci:secret"));
@@ -222,7 +228,8 @@ async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to(transport: T
     let both =
         [server.path("ca.pem"), other.path("ca.pem")].map(|file| std::fs::read_to_string(file).unwrap()).concat();
     std::fs::write(server.path("both.pem"), both).unwrap();
-    let repo = Repo { ca_file: Some(server.path("both.pem")), ..with_password(server.repo("c", "away"), "secret") };
+    let repo =
+        RepoSettings { ca_file: Some(server.path("both.pem")), ..with_password(server.repo("c", "away"), "secret") };
     let side = Side::of(transport, vec![repo]);
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
@@ -231,7 +238,7 @@ async fn a_login_is_not_handed_to_the_server_that_we_are_sent_on_to(transport: T
     handle.stop().await;
 }
 
-async fn no_secret_stands_in_a_fault_a_view_or_a_file(transport: Transport) {
+async fn no_secret_stands_in_a_fault_a_view_or_a_file(transport: GitTransport) {
     let server = Server::start();
     let (view, side, handle) =
         after_a_good_pull(transport, &server, |_| with_password(server.repo("c", "good.git"), "s3cr3t-of-file")).await;

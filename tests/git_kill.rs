@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use git::*;
 use machine::SmallDisk;
-use pythond::config::{GitRepos, Repo};
+use pythond::config::{GitRepos, RepoSettings};
 
 const ROUNDS: u32 = 100;
 const FILES: usize = 40;
@@ -38,7 +38,7 @@ mod full_disks {
     }
 }
 
-fn settings(transport: Transport, dir: &Path, url: &str) -> GitRepos {
+fn settings(transport: GitTransport, dir: &Path, url: &str) -> GitRepos {
     let mut settings = Side::of(transport, vec![repo("c", url)]).settings;
     settings.dir = dir.join("gitrepos");
     settings
@@ -50,7 +50,7 @@ async fn child_that_pulls() {
     let (Some(dir), Ok(url)) = (std::env::var_os(CHILD_DIR), std::env::var(CHILD_URL)) else {
         return;
     };
-    let transport = if std::env::var_os(CHILD_SYSTEM).is_some() { Transport::System } else { Transport::Libgit2 };
+    let transport = if std::env::var_os(CHILD_SYSTEM).is_some() { GitTransport::System } else { GitTransport::Libgit2 };
     let settings = settings(transport, dir.as_ref(), &url);
     let roots = pythond::git::roots(&settings, &[]);
     let handle = pythond::git::start(settings, "testhost", Taker::new(), &roots);
@@ -59,10 +59,10 @@ async fn child_that_pulls() {
     handle.stop().await;
 }
 
-fn child(transport: Transport, dir: &Path, url: &str) -> Command {
+fn child(transport: GitTransport, dir: &Path, url: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["child_that_pulls", "--exact"]).env(CHILD_DIR, dir).env(CHILD_URL, url);
-    if transport == Transport::System {
+    if transport == GitTransport::System {
         command.env(CHILD_SYSTEM, "1");
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -91,7 +91,7 @@ fn assert_whole(folder: &Path, n: u32) {
     assert_eq!(fs::read_dir(folder.join("python.d/web")).unwrap().count(), FILES);
 }
 
-fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit(transport: Transport) {
+fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit(transport: GitTransport) {
     let origin = Origin::new();
     let root = tempfile::tempdir().unwrap();
     let mut commits = vec![commit(&origin, 0)];
@@ -131,9 +131,9 @@ fn a_kill_at_any_moment_leaves_the_old_or_the_new_commit(transport: Transport) {
     }
 }
 
-async fn a_full_disk_is_told_and_passes(transport: Transport) {
+async fn a_full_disk_is_told_and_passes(transport: GitTransport) {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
-    let side = Side::of(transport, vec![Repo { depth: 1, ..repo("c", &origin.url()) }]);
+    let side = Side::of(transport, vec![RepoSettings { depth: 1, ..repo("c", &origin.url()) }]);
     let Some(disk) = SmallDisk::mount(&side.folder("c"), "size=3m") else { return };
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
@@ -156,7 +156,7 @@ async fn a_full_disk_is_told_and_passes(transport: Transport) {
     drop(disk);
 }
 
-async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree(transport: Transport) {
+async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree(transport: GitTransport) {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let Some(disk) = SmallDisk::mount(&side.folder("c"), "size=3m") else { return };
@@ -178,7 +178,7 @@ async fn a_disk_that_is_full_at_the_export_leaves_no_half_tree(transport: Transp
 }
 
 /// A child that is killed may leave a git behind for a moment; it must not last.
-fn no_git_outlives_its_pull_for_long(transport: Transport) {
+fn no_git_outlives_its_pull_for_long(transport: GitTransport) {
     let origin = Origin::with(&[("python.d/web/web.py", "a = 1")]);
     let root = tempfile::tempdir().unwrap();
     let mut pulling = child(transport, root.path(), &origin.url()).spawn().unwrap();

@@ -6,12 +6,12 @@ mod git;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use git::{PATIENCE, Side, Transport, repo};
-use pythond::git::program::{NotRun, Programs, Stop};
+use git::{GitTransport, PATIENCE, Side, repo};
+use pythond::git::program::{NotRun, Programs, StopSignal};
 
 fn runner(side: &Side, timeout: Duration) -> Programs {
-    let repo = pythond::config::Repo { timeout, ..repo("c", "/srv/c.git") };
-    Programs::new(&side.settings, &repo, side.dir.path(), Stop::default())
+    let repo = pythond::config::RepoSettings { timeout, ..repo("c", "/srv/c.git") };
+    Programs::new(&side.settings, &repo, side.dir.path(), StopSignal::default())
 }
 
 fn pid_in(file: &Path) -> String {
@@ -22,7 +22,7 @@ fn pid_in(file: &Path) -> String {
 fn a_child_that_outlives_the_program_and_holds_its_pipes_is_ended_and_reaped() {
     // As the agent does: what its children leave behind comes to it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-    let side = Side::of(Transport::System, Vec::new());
+    let side = Side::of(GitTransport::System, Vec::new());
     let programs = runner(&side, 2 * PATIENCE);
     let pid = side.dir.path().join("pid");
     let script = format!("sleep 3600 & echo $! > {}; echo done", pid.display());
@@ -42,7 +42,7 @@ fn a_child_that_outlives_the_program_and_holds_its_pipes_is_ended_and_reaped() {
 
 #[test]
 fn a_child_that_left_the_group_and_holds_the_pipes_is_waited_for_no_longer_than_the_program() {
-    let side = Side::of(Transport::System, Vec::new());
+    let side = Side::of(GitTransport::System, Vec::new());
     let programs = runner(&side, Duration::from_secs(5));
     let pid = side.dir.path().join("pid");
     let leave = "import os, pathlib, sys, time\nif os.fork():\n    os._exit(0)\nos.setsid()\n\

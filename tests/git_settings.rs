@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pythond::config::repos::Transport;
-use pythond::config::{self, Config, ConfigError, Repo, RepoRoot, Surroundings};
+use pythond::config::repos::GitTransport;
+use pythond::config::{self, Config, ConfigError, RepoRoot, RepoSettings, Surroundings};
 use pythond::diagnostic::Diagnostic;
 
 /// A root directory, with two exported repositories beside it.
@@ -86,7 +86,7 @@ fn repo(lines: &str) -> String {
     format!("[[git_repos.repo]]\nenable = true\n{lines}\n")
 }
 
-fn repos(text: &str) -> Vec<Repo> {
+fn repos(text: &str) -> Vec<RepoSettings> {
     Root::with(text).config().git_repos.repos
 }
 
@@ -136,9 +136,9 @@ fn a_repository_obeys_what_is_written() {
         (repo.timeout, repo.max_files, repo.max_file_size, repo.max_size),
         (Duration::from_secs(10), 5, 1024, 2048)
     );
-    assert_eq!(repo.transport, Transport::System);
+    assert_eq!(repo.transport, GitTransport::System);
     assert_eq!(repo.origin.line, 1);
-    assert_eq!(repos(&self::repo("url = \"/c\""))[0].transport, Transport::Libgit2);
+    assert_eq!(repos(&self::repo("url = \"/c\""))[0].transport, GitTransport::Libgit2);
 }
 
 #[test]

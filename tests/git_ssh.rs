@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use git::*;
-use pythond::config::{Repo, Secret};
+use pythond::config::{RepoSettings, Secret};
 use pythond::git::hostkeys::{self, HostKey, Trusted};
-use pythond::git::program::{Programs, Stop};
-use pythond::git::{Handle, View};
+use pythond::git::program::{Programs, StopSignal};
+use pythond::git::{RepositoriesHandle, View};
 use server::Server;
 
 const SCRIPT: &str = "python.d/web/web.py";
@@ -80,8 +80,8 @@ impl Sshd {
         format!("ssh://{}@127.0.0.1:{}{path}", String::from_utf8(user.stdout).unwrap().trim(), self.0.port())
     }
 
-    fn repo(&self, path: &str, key: &str) -> Repo {
-        Repo {
+    fn repo(&self, path: &str, key: &str) -> RepoSettings {
+        RepoSettings {
             ssh_key: Some(self.path(key)),
             known_hosts: Some(self.known_hosts("host")),
             timeout: Duration::from_secs(40),
@@ -112,10 +112,10 @@ fn keygen(path: &Path, passphrase: &str) {
 
 /// Starts with a repository that works, then with the same one changed; gives what is seen then.
 async fn after_a_good_pull(
-    transport: Transport,
+    transport: GitTransport,
     sshd: &Sshd,
-    change: impl FnOnce(&mut Repo),
-) -> (View, Side, Handle, Origin) {
+    change: impl FnOnce(&mut RepoSettings),
+) -> (View, Side, RepositoriesHandle, Origin) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let mut settings = sshd.repo(&origin.url(), "key");
     let side = Side::of(transport, vec![settings.clone()]);
@@ -137,10 +137,10 @@ async fn after_a_good_pull(
     (view, side, handle, origin)
 }
 
-async fn a_repository_is_cloned_and_pulled_with_a_key(transport: Transport) {
+async fn a_repository_is_cloned_and_pulled_with_a_key(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let side = Side::of(transport, vec![Repo { depth: 1, ..sshd.repo(&origin.url(), "key") }]);
+    let side = Side::of(transport, vec![RepoSettings { depth: 1, ..sshd.repo(&origin.url(), "key") }]);
     let handle = side.start(&Taker::new());
     assert_eq!(fault(&first_pull(&handle).await), "");
     let second = origin.commit(&[(SCRIPT, "a = 2")], "second");
@@ -149,7 +149,7 @@ async fn a_repository_is_cloned_and_pulled_with_a_key(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint(transport: Transport) {
+async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
     for key in ["other", "expired"] {
         let (view, _side, handle, _origin) =
@@ -167,7 +167,7 @@ async fn a_key_that_is_not_accepted_is_named_with_its_fingerprint(transport: Tra
     assert!(tried >= 1, "{log}");
 }
 
-async fn an_unknown_host_key_is_shown_and_can_be_trusted(transport: Transport) {
+async fn an_unknown_host_key_is_shown_and_can_be_trusted(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
     let nothing = sshd.path("nothing/known_hosts");
     let (view, side, handle, _origin) =
@@ -181,7 +181,7 @@ async fn an_unknown_host_key_is_shown_and_can_be_trusted(transport: Transport) {
     assert!(told.contains(&format!("pythond git trust '{host}' --fingerprint {fingerprint}")), "{told}");
 
     let repo = &side.settings.repos[0];
-    let programs = Programs::new(&side.settings, repo, side.dir.path(), Stop::default());
+    let programs = Programs::new(&side.settings, repo, side.dir.path(), StopSignal::default());
     let keys: Vec<HostKey> = hostkeys::offered(&programs, &repo.url).unwrap();
     assert_eq!((keys.len(), keys[0].fingerprint.clone()), (1, fingerprint));
     assert_eq!(hostkeys::trust(&nothing, &keys).unwrap(), Trusted::Added);
@@ -189,7 +189,7 @@ async fn an_unknown_host_key_is_shown_and_can_be_trusted(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_changed_host_key_is_told_apart_from_an_unknown_one(transport: Transport) {
+async fn a_changed_host_key_is_told_apart_from_an_unknown_one(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
     let (view, ..) =
         after_a_good_pull(transport, &sshd, |repo| repo.known_hosts = Some(sshd.known_hosts("other"))).await;
@@ -200,9 +200,9 @@ async fn a_changed_host_key_is_told_apart_from_an_unknown_one(transport: Transpo
     assert!(told.contains(&old), "{old} in {told}");
 }
 
-async fn an_encrypted_key_works_with_its_passphrase_only(transport: Transport) {
+async fn an_encrypted_key_works_with_its_passphrase_only(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
-    let encrypted = |repo: &mut Repo| repo.ssh_key = Some(sshd.path("encrypted"));
+    let encrypted = |repo: &mut RepoSettings| repo.ssh_key = Some(sshd.path("encrypted"));
     let (view, side, handle, _origin) = after_a_good_pull(transport, &sshd, |repo| {
         encrypted(repo);
         repo.ssh_key_password = Some(Secret::new(PASSPHRASE));
@@ -227,7 +227,7 @@ async fn an_encrypted_key_works_with_its_passphrase_only(transport: Transport) {
     assert!(told.starts_with("PD0604") && told.contains("`ssh_private_key_password` does not open it"), "{told}");
 }
 
-async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked(transport: Transport) {
+async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
     let open = sshd.path("open");
     std::fs::copy(sshd.path("key"), &open).unwrap();
@@ -244,7 +244,7 @@ async fn a_key_file_that_cannot_be_used_is_told_before_ssh_is_asked(transport: T
     }
 }
 
-async fn a_missing_repository_and_a_server_that_is_gone_are_told(transport: Transport) {
+async fn a_missing_repository_and_a_server_that_is_gone_are_told(transport: GitTransport) {
     let Some(mut sshd) = Sshd::start() else { return };
     let missing = sshd.url("/no/such/repo.git");
     let (view, ..) = after_a_good_pull(transport, &sshd, |settings| settings.url = repo("c", &missing).url).await;
@@ -261,10 +261,10 @@ async fn a_missing_repository_and_a_server_that_is_gone_are_told(transport: Tran
     handle.stop().await;
 }
 
-async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up(transport: Transport) {
+async fn a_server_that_takes_the_connection_and_says_nothing_is_given_up(transport: GitTransport) {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ssh://git@{}/c.git", silent.local_addr().unwrap());
-    let side = Side::of(transport, vec![Repo { timeout: Duration::from_secs(1), ..repo("c", &url) }]);
+    let side = Side::of(transport, vec![RepoSettings { timeout: Duration::from_secs(1), ..repo("c", &url) }]);
     let start = Instant::now();
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
@@ -283,7 +283,7 @@ impl Drop for KeyAgent {
     }
 }
 
-async fn without_a_key_those_of_the_ssh_agent_are_offered(transport: Transport) {
+async fn without_a_key_those_of_the_ssh_agent_are_offered(transport: GitTransport) {
     let Some(sshd) = Sshd::start() else { return };
     let socket = sshd.path(&format!("agent-{transport:?}"));
     let agent = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
@@ -292,7 +292,7 @@ async fn without_a_key_those_of_the_ssh_agent_are_offered(transport: Transport) 
     let added = Command::new("ssh-add").arg("-q").arg(sshd.path("key")).env("SSH_AUTH_SOCK", &socket).status().unwrap();
     assert!(added.success());
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let mut side = Side::of(transport, vec![Repo { ssh_key: None, ..sshd.repo(&origin.url(), "key") }]);
+    let mut side = Side::of(transport, vec![RepoSettings { ssh_key: None, ..sshd.repo(&origin.url(), "key") }]);
     side.settings.env.push(("SSH_AUTH_SOCK".to_owned(), Secret::new(socket.display().to_string())));
     let handle = side.start(&Taker::new());
     let view = first_pull(&handle).await;

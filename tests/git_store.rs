@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use git::*;
-use pythond::config::{Repo, RepoRoot};
+use pythond::config::{RepoRoot, RepoSettings};
 use pythond::git::{Adoption, Happened};
 
 const SCRIPT: &str = "python.d/web/web.py";
@@ -52,7 +52,7 @@ over_both! {
     an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other,
 }
 
-async fn a_commit_is_exported_whole_and_offered(transport: Transport) {
+async fn a_commit_is_exported_whole_and_offered(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1\r\n"), ("conf.d/web.conf", "# x"), ("bin/tool", "#!/bin/sh\n")]);
     fs::set_permissions(origin.path().join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
     let commit = origin.commit(&[(".gitattributes", "* text=auto eol=lf export-ignore\n")], "first \u{1b}[31mred");
@@ -74,7 +74,7 @@ async fn a_commit_is_exported_whole_and_offered(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_push_is_followed_and_the_same_commit_is_offered_once(transport: Transport) {
+async fn a_push_is_followed_and_the_same_commit_is_offered_once(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
@@ -93,7 +93,7 @@ async fn a_push_is_followed_and_the_same_commit_is_offered_once(transport: Trans
     handle.stop().await;
 }
 
-async fn pulls_come_by_themselves_every_interval(transport: Transport) {
+async fn pulls_come_by_themselves_every_interval(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let mut side = Side::of(transport, vec![repo("c", &origin.url())]);
     side.settings.pull_interval = Duration::from_secs(1);
@@ -105,7 +105,7 @@ async fn pulls_come_by_themselves_every_interval(transport: Transport) {
     handle.stop().await;
 }
 
-async fn the_last_two_and_those_in_use_stay_on_disk(transport: Transport) {
+async fn the_last_two_and_those_in_use_stay_on_disk(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
@@ -124,7 +124,7 @@ async fn the_last_two_and_those_in_use_stay_on_disk(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for(transport: Transport) {
+async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
@@ -146,7 +146,7 @@ async fn a_refused_commit_changes_nothing_and_is_offered_again_when_asked_for(tr
     handle.stop().await;
 }
 
-async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_offers_it_again(transport: Transport) {
+async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_offers_it_again(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
@@ -172,7 +172,7 @@ async fn after_a_partly_refused_commit_a_start_begins_with_the_whole_one_and_off
     fs::rename(origin.path().with_extension("gone"), origin.path()).unwrap();
 }
 
-async fn a_repository_that_vanishes_changes_nothing_but_the_status(transport: Transport) {
+async fn a_repository_that_vanishes_changes_nothing_but_the_status(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
@@ -199,7 +199,7 @@ async fn a_repository_that_vanishes_changes_nothing_but_the_status(transport: Tr
     handle.stop().await;
 }
 
-async fn a_forced_push_and_an_unrelated_history_are_followed_and_noted(transport: Transport) {
+async fn a_forced_push_and_an_unrelated_history_are_followed_and_noted(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     origin.commit(&[(SCRIPT, "a = 2")], "second");
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
@@ -221,9 +221,9 @@ async fn a_forced_push_and_an_unrelated_history_are_followed_and_noted(transport
     handle.stop().await;
 }
 
-async fn an_ordinary_push_is_not_called_rewritten_however_shallow_the_store_is(transport: Transport) {
+async fn an_ordinary_push_is_not_called_rewritten_however_shallow_the_store_is(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
-    let side = Side::of(transport, vec![Repo { depth: 1, ..repo("c", &format!("file://{}", origin.url())) }]);
+    let side = Side::of(transport, vec![RepoSettings { depth: 1, ..repo("c", &format!("file://{}", origin.url())) }]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     first_pull(&handle).await;
@@ -235,10 +235,10 @@ async fn an_ordinary_push_is_not_called_rewritten_however_shallow_the_store_is(t
     handle.stop().await;
 }
 
-async fn a_deleted_branch_is_told_with_those_that_are_there(transport: Transport) {
+async fn a_deleted_branch_is_told_with_those_that_are_there(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     origin.git(&["branch", "live"]);
-    let side = Side::of(transport, vec![Repo { branch: Some("live".into()), ..repo("c", &origin.url()) }]);
+    let side = Side::of(transport, vec![RepoSettings { branch: Some("live".into()), ..repo("c", &origin.url()) }]);
     let taker = Taker::new();
     let handle = side.start(&taker);
     let first = in_force(&first_pull(&handle).await);
@@ -250,12 +250,12 @@ async fn a_deleted_branch_is_told_with_those_that_are_there(transport: Transport
     handle.stop().await;
 }
 
-async fn master_is_told_from_main_and_an_empty_repository_is_named(transport: Transport) {
+async fn master_is_told_from_main_and_an_empty_repository_is_named(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let empty = Origin::new();
     let side = Side::of(
         transport,
-        vec![Repo { branch: Some("master".into()), ..repo("c", &origin.url()) }, repo("empty", &empty.url())],
+        vec![RepoSettings { branch: Some("master".into()), ..repo("c", &origin.url()) }, repo("empty", &empty.url())],
     );
     let handle = side.start(&Taker::new());
     let view = handle.sync("c").await.unwrap();
@@ -265,17 +265,17 @@ async fn master_is_told_from_main_and_an_empty_repository_is_named(transport: Tr
     handle.stop().await;
 }
 
-async fn a_tag_is_followed_where_it_moves_and_a_commit_is_pinned(transport: Transport) {
+async fn a_tag_is_followed_where_it_moves_and_a_commit_is_pinned(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let first = origin.head();
     origin.git(&["tag", "-a", "v1", "-m", "one"]);
     let side = Side::of(
         transport,
         vec![
-            Repo { rev: Some("v1".into()), ..repo("tag", &origin.url()) },
-            Repo { rev: Some(first.clone()), ..repo("pin", &origin.url()) },
-            Repo { rev: Some("v9".into()), ..repo("none", &origin.url()) },
-            Repo { rev: Some("1234567890".repeat(4)), ..repo("lost", &origin.url()) },
+            RepoSettings { rev: Some("v1".into()), ..repo("tag", &origin.url()) },
+            RepoSettings { rev: Some(first.clone()), ..repo("pin", &origin.url()) },
+            RepoSettings { rev: Some("v9".into()), ..repo("none", &origin.url()) },
+            RepoSettings { rev: Some("1234567890".repeat(4)), ..repo("lost", &origin.url()) },
         ],
     );
     let handle = side.start(&Taker::new());
@@ -297,13 +297,13 @@ async fn a_tag_is_followed_where_it_moves_and_a_commit_is_pinned(transport: Tran
     handle.stop().await;
 }
 
-async fn a_part_of_a_repository_is_a_root_of_its_own(transport: Transport) {
+async fn a_part_of_a_repository_is_a_root_of_its_own(transport: GitTransport) {
     let origin = Origin::with(&[("team/web/python.d/web/web.py", "a = 1"), ("other/huge.bin", &"x".repeat(4096))]);
     let side = Side::of(
         transport,
         vec![
-            Repo { subdir: Some("team/web".into()), max_file_size: 1024, ..repo("c", &origin.url()) },
-            Repo { subdir: Some("team/db".into()), ..repo("d", &origin.url()) },
+            RepoSettings { subdir: Some("team/web".into()), max_file_size: 1024, ..repo("c", &origin.url()) },
+            RepoSettings { subdir: Some("team/db".into()), ..repo("d", &origin.url()) },
         ],
     );
     let taker = Taker::new();
@@ -316,7 +316,7 @@ async fn a_part_of_a_repository_is_a_root_of_its_own(transport: Transport) {
     handle.stop().await;
 }
 
-async fn two_repositories_are_offered_together_in_their_order(transport: Transport) {
+async fn two_repositories_are_offered_together_in_their_order(transport: GitTransport) {
     let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
     let side = Side::of(transport, vec![repo("one", &one.url()), repo("two", &two.url())]);
     let taker = Taker::new();
@@ -331,7 +331,7 @@ async fn two_repositories_are_offered_together_in_their_order(transport: Transpo
     handle.stop().await;
 }
 
-async fn a_path_is_copied_as_deep_as_the_settings_say(transport: Transport) {
+async fn a_path_is_copied_as_deep_as_the_settings_say(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
     origin.git(&["checkout", "--quiet", "-b", "other"]);
     origin.commit(&[("other", "x")], "on another branch");
@@ -340,14 +340,14 @@ async fn a_path_is_copied_as_deep_as_the_settings_say(transport: Transport) {
         origin.commit(&[(SCRIPT, &format!("a = {n}"))], "next");
     }
     let url = origin.url();
-    let mut side = Side::of(transport, vec![Repo { depth: 2, ..repo("c", &url) }]);
+    let mut side = Side::of(transport, vec![RepoSettings { depth: 2, ..repo("c", &url) }]);
     let store = side.folder("c").join("store.git");
     let commits = |range: &str| git_in(&store, &["rev-list", "--count", range]).parse::<u32>().unwrap();
     for (depth, pushed, expected) in [(2, 0, 2), (2, 1, 2), (2, 5, 2), (4, 1, 4), (0, 1, 18)] {
         for n in 0..pushed {
             origin.commit(&[("more.py", &format!("{depth} {n}"))], "more");
         }
-        side = side.with(vec![Repo { depth, ..repo("c", &url) }]);
+        side = side.with(vec![RepoSettings { depth, ..repo("c", &url) }]);
         let handle = side.start(&Taker::new());
         let view = first_pull(&handle).await;
         assert_eq!((fault(&view), in_force(&view)), (String::new(), origin.head()), "{depth}");
@@ -359,7 +359,7 @@ async fn a_path_is_copied_as_deep_as_the_settings_say(transport: Transport) {
     }
 }
 
-async fn a_merge_is_copied_with_both_its_sides(transport: Transport) {
+async fn a_merge_is_copied_with_both_its_sides(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
@@ -381,9 +381,9 @@ async fn a_merge_is_copied_with_both_its_sides(transport: Transport) {
 
 /// Pulls a commit that follows a good one; gives its fault and notes, and holds that the good one still runs when there is a fault.
 async fn pulled(
-    transport: Transport,
+    transport: GitTransport,
     origin: &Origin,
-    change: impl FnOnce(&Origin, &mut Repo),
+    change: impl FnOnce(&Origin, &mut RepoSettings),
 ) -> (String, Vec<String>, std::path::PathBuf, Side) {
     let mut settings = repo("c", &origin.url());
     let good = origin.head();
@@ -405,7 +405,7 @@ async fn pulled(
     (fault(&view), notes, root, side)
 }
 
-async fn links_that_leave_the_tree_are_left_out_and_told(transport: Transport) {
+async fn links_that_leave_the_tree_are_left_out_and_told(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let (fault, notes, root, _side) = pulled(transport, &origin, |origin, _| {
         for (target, link) in [
@@ -434,7 +434,7 @@ async fn links_that_leave_the_tree_are_left_out_and_told(transport: Transport) {
     assert_eq!(text(&root, "inner/web.py"), "a = 1");
 }
 
-async fn a_tree_that_climbs_out_is_refused(transport: Transport) {
+async fn a_tree_that_climbs_out_is_refused(transport: GitTransport) {
     for name in ["..", ".", ".git"] {
         let origin = Origin::with(&[(SCRIPT, "a = 1")]);
         let (fault, ..) = pulled(transport, &origin, |origin, _| {
@@ -449,7 +449,7 @@ async fn a_tree_that_climbs_out_is_refused(transport: Transport) {
     assert!(!std::env::temp_dir().join("evil.py").exists());
 }
 
-async fn a_file_below_a_link_of_the_same_name_is_not_written_through_it(transport: Transport) {
+async fn a_file_below_a_link_of_the_same_name_is_not_written_through_it(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let target = tempfile::tempdir().unwrap();
     let (fault, ..) = pulled(transport, &origin, |origin, _| {
@@ -463,8 +463,8 @@ async fn a_file_below_a_link_of_the_same_name_is_not_written_through_it(transpor
     assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
 }
 
-async fn limits_refuse_a_commit_before_it_is_written(transport: Transport) {
-    type Change = fn(&Origin, &mut Repo);
+async fn limits_refuse_a_commit_before_it_is_written(transport: GitTransport) {
+    type Change = fn(&Origin, &mut RepoSettings);
     let cases: [(&str, Change); 3] = [
         ("`max_files`", |origin, repo| {
             for n in 0..20 {
@@ -490,7 +490,7 @@ async fn limits_refuse_a_commit_before_it_is_written(transport: Transport) {
     }
 }
 
-async fn submodules_pointers_and_names_alike_are_told_and_block_nothing(transport: Transport) {
+async fn submodules_pointers_and_names_alike_are_told_and_block_nothing(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let (fault, notes, root, _side) = pulled(transport, &origin, |origin, _| {
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n";
@@ -514,7 +514,7 @@ async fn submodules_pointers_and_names_alike_are_told_and_block_nothing(transpor
     assert_eq!(left_out, r#"{"pointers":["model.bin"],"submodules":["vendor/lib"]}"#);
 }
 
-async fn no_hook_and_no_filter_runs(transport: Transport) {
+async fn no_hook_and_no_filter_runs(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let marker = tempfile::tempdir().unwrap();
     let touch = format!("#!/bin/sh\ntouch {}/ran\n", marker.path().display());
@@ -536,7 +536,7 @@ async fn no_hook_and_no_filter_runs(transport: Transport) {
     handle.stop().await;
 }
 
-async fn a_damaged_store_is_set_aside_and_cloned_again(transport: Transport) {
+async fn a_damaged_store_is_set_aside_and_cloned_again(transport: GitTransport) {
     type Damage = fn(&Path);
     let damages: [(&str, Damage); 5] = [
         ("packs cut", |store| {
@@ -572,7 +572,7 @@ fn drawn(state: &mut u64, most: usize) -> usize {
     usize::try_from(*state >> 33).unwrap() % most
 }
 
-async fn whatever_byte_of_a_store_is_damaged_the_next_commit_runs(transport: Transport) {
+async fn whatever_byte_of_a_store_is_damaged_the_next_commit_runs(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, &"a = 1\n".repeat(20)), ("b", "b"), ("c/d", "d")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let taker = Taker::new();
@@ -634,7 +634,7 @@ async fn a_damaged_repository_on_this_machine_is_told_and_breaks_nothing_of_the_
         bytes[at] ^= u8::try_from(drawn(&mut state, 255)).unwrap() + 1;
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(path, bytes).unwrap();
-        let side = Side::of(Transport::Libgit2, vec![repo("c", &origin.url())]);
+        let side = Side::of(GitTransport::Libgit2, vec![repo("c", &origin.url())]);
         let handle = side.start(&Taker::new());
         let told = fault(&first_pull(&handle).await);
         assert!(!told.contains("fault of the agent"), "round {round}: {told}");
@@ -643,7 +643,7 @@ async fn a_damaged_repository_on_this_machine_is_told_and_breaks_nothing_of_the_
     }
 }
 
-async fn stores_set_aside_do_not_pile_up(transport: Transport) {
+async fn stores_set_aside_do_not_pile_up(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
@@ -660,7 +660,7 @@ async fn stores_set_aside_do_not_pile_up(transport: Transport) {
     handle.stop().await;
 }
 
-async fn locks_of_a_killed_git_do_not_stop_the_next(transport: Transport) {
+async fn locks_of_a_killed_git_do_not_stop_the_next(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
@@ -677,7 +677,7 @@ async fn locks_of_a_killed_git_do_not_stop_the_next(transport: Transport) {
     handle.stop().await;
 }
 
-async fn many_pulls_do_not_leave_many_packs(transport: Transport) {
+async fn many_pulls_do_not_leave_many_packs(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let handle = side.start(&Taker::new());
@@ -693,7 +693,7 @@ async fn many_pulls_do_not_leave_many_packs(transport: Transport) {
     handle.stop().await;
 }
 
-async fn another_url_under_the_same_name_is_followed(transport: Transport) {
+async fn another_url_under_the_same_name_is_followed(transport: GitTransport) {
     let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
     let mut side = Side::of(transport, vec![repo("c", &one.url())]);
     let handle = side.start(&Taker::new());
@@ -708,7 +708,7 @@ async fn another_url_under_the_same_name_is_followed(transport: Transport) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_without_git_is_told_what_to_install() {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
-    let mut side = Side::of(Transport::System, vec![repo("c", &origin.url())]);
+    let mut side = Side::of(GitTransport::System, vec![repo("c", &origin.url())]);
     side.settings.env = vec![("PATH".to_owned(), pythond::config::Secret::new("/nowhere"))];
     let handle = side.start(&Taker::new());
     let told = fault(&first_pull(&handle).await);
@@ -717,7 +717,7 @@ async fn a_machine_without_git_is_told_what_to_install() {
     handle.stop().await;
 }
 
-async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again(transport: Transport) {
+async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url())]);
     let stuck = std::sync::Arc::new(Stuck::default());
@@ -730,7 +730,7 @@ async fn a_stop_does_not_wait_for_the_adopter_and_the_commit_is_offered_again(tr
     handle.stop().await;
 }
 
-async fn a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_trees_that_run(transport: Transport) {
+async fn a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_trees_that_run(transport: GitTransport) {
     let (one, two) = (Origin::with(&[(SCRIPT, "a = 1")]), Origin::with(&[(SCRIPT, "a = 2")]));
     let side = Side::of(transport, vec![repo("one", &one.url())]);
     let taker = Taker::new();
@@ -739,7 +739,7 @@ async fn a_change_of_the_settings_takes_effect_at_once_and_goes_on_from_the_tree
     let shared = handle.clone();
     let running = handle.roots();
     let mut settings = side.settings.clone();
-    settings.repos.push(Repo { transport, ..repo("two", &two.url()) });
+    settings.repos.push(RepoSettings { transport, ..repo("two", &two.url()) });
     handle.change(settings.clone(), &pythond::git::roots(&settings, &running)).await;
     assert_eq!((shared.names(), shared.roots()), (vec!["one".to_owned(), "two".to_owned()], running.clone()));
     wait_until("the other repository", || shared.views()[1].in_force.is_some()).await;
@@ -760,7 +760,7 @@ struct Stuck {
 }
 
 impl pythond::git::Adopter for Stuck {
-    fn adopt(&self, _: pythond::git::Candidate) -> futures_util::future::BoxFuture<'_, Adoption> {
+    fn adopt(&self, _: pythond::git::CandidateCommit) -> futures_util::future::BoxFuture<'_, Adoption> {
         self.offered.store(true, std::sync::atomic::Ordering::SeqCst);
         Box::pin(std::future::pending())
     }
@@ -770,7 +770,7 @@ impl pythond::git::Adopter for Stuck {
     }
 }
 
-async fn an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other(transport: Transport) {
+async fn an_adopter_that_takes_its_time_is_not_hurried_and_one_commit_comes_after_the_other(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let side = Side::of(transport, vec![repo("c", &origin.url()), repo("d", &origin.url())]);
     let taker = Taker::new();

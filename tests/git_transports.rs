@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use git::*;
 use git_server::{Server, with_password};
-use pythond::config::{Repo, Secret};
+use pythond::config::{RepoSettings, Secret};
 
 const SCRIPT: &str = "python.d/web/web.py";
 
@@ -35,7 +35,7 @@ over_both! {
 }
 
 /// Pulls one repository once; gives the fault and the commit in force.
-async fn pulled(transport: Transport, repo: Repo) -> (String, String) {
+async fn pulled(transport: GitTransport, repo: RepoSettings) -> (String, String) {
     let side = Side::of(transport, vec![repo]);
     let handle = side.start(&Taker::new());
     let view = first_pull(&handle).await;
@@ -43,7 +43,7 @@ async fn pulled(transport: Transport, repo: Repo) -> (String, String) {
     (fault(&view), in_force(&view))
 }
 
-async fn a_redirect_leads_to_the_repository(transport: Transport) {
+async fn a_redirect_leads_to_the_repository(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", Some("ci:secret"));
@@ -56,7 +56,7 @@ async fn a_redirect_leads_to_the_repository(transport: Transport) {
     assert!(!log.iter().any(|line| line.starts_with("POST /away")), "{log:#?}");
 }
 
-async fn a_repository_behind_plain_http_is_pulled(transport: Transport) {
+async fn a_repository_behind_plain_http_is_pulled(transport: GitTransport) {
     let server = Server::plain();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", Some("ci:secret"));
@@ -111,7 +111,7 @@ fn tunnel(mut client: TcpStream, log: &Mutex<Vec<String>>) {
     let _ = server.shutdown(std::net::Shutdown::Both);
 }
 
-async fn the_proxy_of_the_environment_is_taken_and_its_exceptions_are_heeded(transport: Transport) {
+async fn the_proxy_of_the_environment_is_taken_and_its_exceptions_are_heeded(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", None);
@@ -138,7 +138,7 @@ async fn the_proxy_of_the_environment_is_taken_and_its_exceptions_are_heeded(tra
     handle.stop().await;
 }
 
-async fn branches_and_tags_whose_names_are_no_text_stand_in_nobodys_way(transport: Transport) {
+async fn branches_and_tags_whose_names_are_no_text_stand_in_nobodys_way(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", None);
@@ -149,9 +149,9 @@ async fn branches_and_tags_whose_names_are_no_text_stand_in_nobodys_way(transpor
     }
     for url in [server.repo("c", "ops.git"), repo("c", &origin.url())] {
         assert_eq!(pulled(transport, url.clone()).await, (String::new(), origin.head()));
-        let (told, _) = pulled(transport, Repo { branch: Some("none".to_owned()), ..url.clone() }).await;
+        let (told, _) = pulled(transport, RepoSettings { branch: Some("none".to_owned()), ..url.clone() }).await;
         assert!(told.contains("its branches: ") && told.contains("main") && told.contains("zö"), "{told}");
-        let other = Repo { branch: Some("zö".to_owned()), ..url };
+        let other = RepoSettings { branch: Some("zö".to_owned()), ..url };
         assert_eq!(pulled(transport, other).await, (String::new(), origin.head()));
     }
 }
@@ -160,14 +160,14 @@ fn commits_in(store: &Path) -> u32 {
     git_in(store, &["rev-list", "--count", "refs/pythond/tip"]).parse().unwrap()
 }
 
-async fn a_history_is_fetched_as_deep_as_the_settings_say(transport: Transport) {
+async fn a_history_is_fetched_as_deep_as_the_settings_say(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 0")]);
     for n in 1..10 {
         origin.commit(&[(SCRIPT, &format!("a = {n}"))], "next");
     }
     server.serve(&origin, "ops.git", None);
-    let mut side = Side::of(transport, vec![Repo { depth: 2, ..server.repo("c", "ops.git") }]);
+    let mut side = Side::of(transport, vec![RepoSettings { depth: 2, ..server.repo("c", "ops.git") }]);
     let store = side.folder("c").join("store.git");
     let handle = side.start(&Taker::new());
     assert_eq!((fault(&first_pull(&handle).await).as_str(), commits_in(&store)), ("", 2));
@@ -178,7 +178,7 @@ async fn a_history_is_fetched_as_deep_as_the_settings_say(transport: Transport) 
     assert!(view.history.iter().all(|event| event.what == pythond::git::Happened::Active), "{:?}", view.history);
     handle.stop().await;
     for (depth, expected) in [(5, 5), (0, 13)] {
-        side = side.with(vec![Repo { depth, ..server.repo("c", "ops.git") }]);
+        side = side.with(vec![RepoSettings { depth, ..server.repo("c", "ops.git") }]);
         origin.commit(&[(SCRIPT, &format!("a = {}", 10 + depth))], "next");
         let handle = side.start(&Taker::new());
         let view = first_pull(&handle).await;
@@ -190,7 +190,7 @@ async fn a_history_is_fetched_as_deep_as_the_settings_say(transport: Transport) 
     assert!(!store.join("shallow").exists());
 }
 
-async fn a_commit_is_pinned_whether_or_not_the_server_hands_out_old_ones(transport: Transport) {
+async fn a_commit_is_pinned_whether_or_not_the_server_hands_out_old_ones(transport: GitTransport) {
     for allowed in ["true", "false"] {
         let server = Server::start();
         let origin = Origin::with(&[(SCRIPT, "a = 1")]);
@@ -198,7 +198,7 @@ async fn a_commit_is_pinned_whether_or_not_the_server_hands_out_old_ones(transpo
         origin.commit(&[(SCRIPT, "a = 2")], "second");
         origin.git(&["config", "uploadpack.allowAnySHA1InWant", allowed]);
         server.serve(&origin, "ops.git", None);
-        let pinned = |rev: &str| Repo { rev: Some(rev.to_owned()), depth: 1, ..server.repo("c", "ops.git") };
+        let pinned = |rev: &str| RepoSettings { rev: Some(rev.to_owned()), depth: 1, ..server.repo("c", "ops.git") };
         assert_eq!(pulled(transport, pinned(&first)).await, (String::new(), first), "{allowed}");
         let lost = "1234567890".repeat(4);
         let (told, _) = pulled(transport, pinned(&lost)).await;
@@ -206,7 +206,7 @@ async fn a_commit_is_pinned_whether_or_not_the_server_hands_out_old_ones(transpo
     }
 }
 
-async fn a_history_that_is_too_large_is_given_up(transport: Transport) {
+async fn a_history_that_is_too_large_is_given_up(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let mut state = 1_u64;
@@ -220,13 +220,13 @@ async fn a_history_that_is_too_large_is_given_up(transport: Transport) {
     origin.commit(&[], "gone again");
     server.serve(&origin, "ops.git", None);
     for repo in [server.repo("c", "ops.git"), repo("c", &origin.url())] {
-        let (told, commit) = pulled(transport, Repo { depth: 0, max_size: 64 << 10, ..repo }).await;
+        let (told, commit) = pulled(transport, RepoSettings { depth: 0, max_size: 64 << 10, ..repo }).await;
         assert!(told.starts_with("PD0609") && told.contains("is 8 times `max_size`"), "{told}");
         assert_eq!(commit, "");
     }
 }
 
-async fn a_connection_that_breaks_off_is_told(transport: Transport) {
+async fn a_connection_that_breaks_off_is_told(transport: GitTransport) {
     let server = Server::start();
     let origin = Origin::with(&[(SCRIPT, &"# long enough to be cut\n".repeat(100))]);
     server.serve(&origin, "ops.git", None);
@@ -235,7 +235,7 @@ async fn a_connection_that_breaks_off_is_told(transport: Transport) {
     assert_eq!(commit, "");
 }
 
-async fn a_repository_of_sha256_is_refused_with_the_same_words(transport: Transport) {
+async fn a_repository_of_sha256_is_refused_with_the_same_words(transport: GitTransport) {
     let server = Server::start();
     let dir = tempfile::tempdir().unwrap();
     git_in(dir.path(), &["init", "--quiet", "--object-format=sha256", "--initial-branch=main", "."]);
@@ -248,7 +248,7 @@ async fn a_repository_of_sha256_is_refused_with_the_same_words(transport: Transp
     }
 }
 
-async fn a_repository_is_found_where_git_finds_it(transport: Transport) {
+async fn a_repository_is_found_where_git_finds_it(transport: GitTransport) {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     let dir = tempfile::tempdir().unwrap();
     let bare = dir.path().join("a: b%20ö.git");
@@ -271,7 +271,7 @@ async fn a_pull_without_news_is_one_request_and_libgit2_starts_no_process() {
     let origin = Origin::with(&[(SCRIPT, "a = 1")]);
     server.serve(&origin, "ops.git", Some("ci:secret"));
     let repos = vec![with_password(server.repo("c", "ops.git"), "secret"), repo("d", &origin.url())];
-    let mut side = Side::of(Transport::Libgit2, repos);
+    let mut side = Side::of(GitTransport::Libgit2, repos);
     // Nothing can be started from here.
     side.settings.env = vec![("PATH".to_owned(), Secret::new("/nowhere"))];
     let handle = side.start(&Taker::new());
@@ -298,10 +298,10 @@ async fn a_store_of_one_transport_is_taken_over_by_the_other() {
         origin.commit(&[(SCRIPT, &format!("a = {n}"))], "next");
     }
     server.serve(&origin, "ops.git", None);
-    let mut side = Side::of(Transport::System, vec![Repo { depth: 2, ..server.repo("c", "ops.git") }]);
+    let mut side = Side::of(GitTransport::System, vec![RepoSettings { depth: 2, ..server.repo("c", "ops.git") }]);
     side.settings.env = vec![("PATH".to_owned(), Secret::new(std::env::var("PATH").unwrap()))];
     for (n, transport) in
-        [Transport::Libgit2, Transport::System, Transport::Libgit2, Transport::System].iter().enumerate()
+        [GitTransport::Libgit2, GitTransport::System, GitTransport::Libgit2, GitTransport::System].iter().enumerate()
     {
         side.settings.repos[0].transport = *transport;
         let commit = origin.commit(&[(SCRIPT, &format!("b = {n}"))], "next");
@@ -325,18 +325,18 @@ async fn what_libgit2_cannot_do_is_refused_with_the_name_of_the_transport_that_c
     origin.git(&["bundle", "create", "--quiet", &path("ops.bundle"), "HEAD", "main"]);
     let clone = ["clone", "--quiet", "--bare", "--ref-format=reftable", ".", &path("tables.git")];
     origin.git(&clone);
-    let files = Repo { depth: 0, ..server.repo("c", "files/ops.git") };
+    let files = RepoSettings { depth: 0, ..server.repo("c", "files/ops.git") };
     let cases = [
         ("it is a file, such as a bundle", repo("c", &path("ops.bundle"))),
         ("refstorage", repo("c", &path("tables.git"))),
         ("hands out the files of a repository only", files),
     ];
     for (what, repo) in cases {
-        let (told, _) = pulled(Transport::Libgit2, repo.clone()).await;
+        let (told, _) = pulled(GitTransport::Libgit2, repo.clone()).await;
         assert!(told.contains(what) && told.contains("`transport = \"system\"`"), "{told}");
-        assert_eq!(pulled(Transport::System, repo).await, (String::new(), origin.head()), "{what}");
+        assert_eq!(pulled(GitTransport::System, repo).await, (String::new(), origin.head()), "{what}");
     }
-    let (told, _) = pulled(Transport::Libgit2, with_password(server.repo("c", "digest/ops.git"), "x")).await;
+    let (told, _) = pulled(GitTransport::Libgit2, with_password(server.repo("c", "digest/ops.git"), "x")).await;
     assert!(told.starts_with("PD0603") && told.contains("it offers: Digest"), "{told}");
     assert!(told.contains("`transport = \"system\"`"), "{told}");
 }
@@ -413,7 +413,7 @@ async fn noise_from_a_server_is_told_and_breaks_nothing_of_the_agent() {
         }
         bytes
     });
-    let side = Side::of(Transport::Libgit2, vec![Repo { depth: 1, ..repo("c", &url) }]);
+    let side = Side::of(GitTransport::Libgit2, vec![RepoSettings { depth: 1, ..repo("c", &url) }]);
     let handle = side.start(&Taker::new());
     first_pull(&handle).await;
     let mut told = 0;

@@ -11,7 +11,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 
 use following::{following, wait_for_commit};
-use git::{Origin, Transport};
+use git::{GitTransport, Origin};
 
 use machine::python_of_nobody;
 use support::Root;
@@ -69,7 +69,7 @@ fn a_script_from_git_is_open_to_its_user() {
     let Some(python) = python_of_nobody() else { return };
     let conf = format!("[[inputs.pythond]]\nname = \"in\"\ncmd = \"{python}\"\ndirs = [\"my\"]\nuser = \"nobody\"\n");
     let origin = Origin::with(&[("python.d/my/who.py", SCRIPT), ("conf.d/in.conf", &conf)]);
-    let root = following(Transport::Libgit2, &origin.url(), "1s");
+    let root = following(GitTransport::Libgit2, &origin.url(), "1s");
     std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let agent = root.agent();
     let reports = |more_than: u64| {

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pythond::config::Input;
-use pythond::supervisor::plan::{Asking, Plan, Step, Wanted, plan};
-use pythond::supervisor::{Change, Outcome, UnitState, look};
+use pythond::config::InputTable;
+use pythond::supervisor::plan::{Asking, PlanStep, UnitPlan, WantedUnit, plan};
+use pythond::supervisor::{Change, ChangeOutcome, UnitState, look};
 use pythond::worker::discover;
 use worker_lab::{Lab, Running, kill};
 
@@ -35,28 +35,28 @@ fn tree(lab: &Lab, commit: &str, change: impl Fn(&Path)) -> PathBuf {
     home
 }
 
-fn wanted(home: &Path) -> Vec<Wanted> {
+fn wanted(home: &Path) -> Vec<WantedUnit> {
     let mut inputs = Vec::new();
     for name in ["x", "y"] {
         let base = home.join("python.d");
         let script = base.join("my").join(name).join(format!("{name}.py"));
-        inputs.push(Input { bases: vec![base], ..Input::plain(name, "python3", script) });
+        inputs.push(InputTable { bases: vec![base], ..InputTable::plain(name, "python3", script) });
     }
     let specs = discover::scripts(&inputs).specs;
-    specs.into_iter().map(|spec| Wanted { home: Some(home.to_owned()), ..spec.into() }).collect()
+    specs.into_iter().map(|spec| WantedUnit { home: Some(home.to_owned()), ..spec.into() }).collect()
 }
 
-async fn planned(running: &Running, home: &Path) -> (Plan, Vec<Wanted>) {
+async fn planned(running: &Running, home: &Path) -> (UnitPlan, Vec<WantedUnit>) {
     let runs = running.handle.running().await.unwrap();
     let wanted = look(&runs, wanted(home));
     (plan(&runs, &wanted, Asking::Noticed), wanted)
 }
 
-async fn apply(running: &Running, home: &Path) -> Vec<(String, Outcome)> {
+async fn apply(running: &Running, home: &Path) -> Vec<(String, ChangeOutcome)> {
     let (plan, wanted) = planned(running, home).await;
     let changes = plan.into_iter().zip(wanted).map(|((_, step), wanted)| match step {
-        Step::Try(_) | Step::Restart(_) => Change::Restart(wanted),
-        Step::Move => Change::Update(wanted),
+        PlanStep::Try(_) | PlanStep::Restart(_) => Change::Restart(wanted),
+        PlanStep::Move => Change::Update(wanted),
         other => panic!("{other:?}"),
     });
     running.apply(changes.collect()).await
@@ -83,12 +83,12 @@ async fn a_commit_that_changes_words_only_restarts_nobody_and_a_later_start_is_i
     };
     let second = tree(&lab, "two", words);
     let (plan, _) = planned(&running, &second).await;
-    assert!(plan.iter().all(|(_, step)| *step == Step::Move), "{plan:?}");
+    assert!(plan.iter().all(|(_, step)| *step == PlanStep::Move), "{plan:?}");
     apply(&running, &second).await;
     assert_eq!(running.view("my.x.x").await.pid, Some(pid));
     assert_eq!(running.handle.homes().await, BTreeSet::from([first.clone(), second.clone()]), "both are in use");
     let (plan, _) = planned(&running, &second).await;
-    assert!(plan.iter().all(|(_, step)| *step == Step::Keep), "{plan:?}");
+    assert!(plan.iter().all(|(_, step)| *step == PlanStep::Keep), "{plan:?}");
     for id in ["my.x.x", "my.y.y"] {
         kill(running.view(id).await.pid.unwrap(), rustix::process::Signal::KILL);
         let before = running.view(id).await.runs_ok;
@@ -114,11 +114,11 @@ async fn a_commit_restarts_those_whose_code_module_or_data_it_changes() {
         let second = tree(&lab, name, edit);
         let (plan, _) = planned(&running, &second).await;
         let restarted: Vec<&str> =
-            plan.iter().filter(|(_, step)| matches!(step, Step::Try(_))).map(|(id, _)| id.as_str()).collect();
+            plan.iter().filter(|(_, step)| matches!(step, PlanStep::Try(_))).map(|(id, _)| id.as_str()).collect();
         assert_eq!(restarted, [changed], "{name}: {plan:?}");
         let outcomes = apply(&running, &second).await;
         let pid = running.view(changed).await.pid;
-        assert!(outcomes.contains(&(changed.to_owned(), Outcome::Runs { pid })), "{name}: {outcomes:?}");
+        assert!(outcomes.contains(&(changed.to_owned(), ChangeOutcome::Runs { pid })), "{name}: {outcomes:?}");
         running.stop(PATIENCE).await;
     }
 }
@@ -137,7 +137,7 @@ async fn a_version_that_fails_only_in_its_place_leaves_it_to_the_last_good_one()
     let second = tree(&lab, "two", |dir| append(&dir.join("x/x.py"), "def broken(:\n"));
     let outcomes = apply(&running, &second).await;
     let (_, outcome) = &outcomes[0];
-    assert!(matches!(outcome, Outcome::Fails { why } if why.contains("x/x.py:6: syntax error")), "{outcomes:?}");
+    assert!(matches!(outcome, ChangeOutcome::Fails { why } if why.contains("x/x.py:6: syntax error")), "{outcomes:?}");
     let view = running.wait("my.x.x", "runs from its copy", |view| view.state == UnitState::Ok).await;
     assert!(view.refused.unwrap().contains(", from its copy; refused at"));
     // The tree it came from is gone, too; and a third one is good.
@@ -147,7 +147,7 @@ async fn a_version_that_fails_only_in_its_place_leaves_it_to_the_last_good_one()
     running.wait("my.x.x", "runs from its copy", |view| view.restarts > 1 && view.runs_ok > runs).await;
     let third = tree(&lab, "three", |dir| append(&dir.join("x/x.py"), "# mended\n"));
     let outcomes = apply(&running, &third).await;
-    assert!(matches!(outcomes[0].1, Outcome::Runs { pid: Some(_) }), "{outcomes:?}");
+    assert!(matches!(outcomes[0].1, ChangeOutcome::Runs { pid: Some(_) }), "{outcomes:?}");
     assert_eq!(running.view("my.x.x").await.refused, None);
     running.stop(PATIENCE).await;
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pythond::point::Value;
-use pythond::series::{Kind, LastValues, Moment, NoValue, Number, Options, Reading, Transaction, Wrap};
+use pythond::series::{LastValues, Moment, NoValue, Number, Options, RowKind, RowValue, Transaction, Wrap};
 
 /// What ours gave for a dimension: seconds since 1970 and value, by row.
 type Given = Vec<(f64, f64)>;
@@ -114,19 +114,19 @@ impl Case {
     }
 }
 
-fn readings(dimensions: &serde_json::Value, row: &serde_json::Value) -> Vec<Reading<'static>> {
+fn readings(dimensions: &serde_json::Value, row: &serde_json::Value) -> Vec<RowValue<'static>> {
     let one = |dimension: &serde_json::Value| {
         let value = &row[dimension[0].as_str()?];
         let number = value.as_u64().map(Number::Unsigned).or(value.as_i64().map(Number::Negative))?;
         let (kind, wrap) = match dimension[2].as_str()? {
-            "incremental" => (Kind::Counter, Wrap::Auto),
-            "percentage-of-absolute-row" => (Kind::RowPercent, Wrap::Never),
-            "percentage-of-incremental-row" => (Kind::RowPercentInc, Wrap::Never),
-            _ => (Kind::Gauge, Wrap::Never),
+            "incremental" => (RowKind::Counter, Wrap::Auto),
+            "percentage-of-absolute-row" => (RowKind::RowPercent, Wrap::Never),
+            "percentage-of-incremental-row" => (RowKind::RowPercentInc, Wrap::Never),
+            _ => (RowKind::Gauge, Wrap::Never),
         };
         let scale = dimension[3].as_f64()? / dimension[4].as_f64()?;
         let options = Some(Box::new(Options { kind, wrap, scale, ..Options::PLAIN }));
-        Some(Reading { field: dimension[1].as_str()?.to_owned().into(), value: number, options })
+        Some(RowValue { field: dimension[1].as_str()?.to_owned().into(), value: number, options })
     };
     dimensions.as_array().unwrap().iter().filter_map(one).collect()
 }

@@ -277,7 +277,7 @@ fn bytes_that_are_no_utf8_have_a_place() {
 fn an_input_has_what_is_written_and_defaults_for_the_rest() {
     let root = Root::with(&[("t.conf", &input(""))]);
     let found = root.config().inputs.remove(0);
-    let mut expected = config::Input::plain("a", "python3", root.path("python.d/mytest"));
+    let mut expected = config::InputTable::plain("a", "python3", root.path("python.d/mytest"));
     assert_eq!((found.origin.line, found.origin.column), (1, 1));
     expected.origin = found.origin.clone();
     (expected.base, expected.bases) = (root.path("python.d"), vec![root.path("python.d")]);
@@ -934,7 +934,7 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
     std::fs::write(root.path("conf.d/agent.conf"), enabled.replace("url = \"\"", "url = \"/srv/c.git\"")).unwrap();
     let mut repo = root.config().git_repos.repos.remove(0);
     repo.origin = config::Origin::default();
-    assert_eq!(repo, config::Repo::plain("collectors", config::repos::RepoUrl::parse("/srv/c.git").unwrap().0));
+    assert_eq!(repo, config::RepoSettings::plain("collectors", config::repos::RepoUrl::parse("/srv/c.git").unwrap().0));
     let mut sink = written.sinks[0].clone();
     sink.origin = built_in.sinks[0].origin.clone();
     assert_eq!(vec![sink], built_in.sinks);
@@ -943,8 +943,8 @@ fn every_key_in_the_sample_has_the_default_that_is_built_in() {
 #[test]
 fn the_zygote_can_be_turned_off_and_nothing_else_is_taken_for_that() {
     let read = |text: &str| Root::with(&[("t.conf", text)]);
-    assert_eq!(read("").config().workers.zygote, config::Zygote::Auto);
-    assert_eq!(read("[workers]\nzygote = \"off\"\n").config().workers.zygote, config::Zygote::Off);
+    assert_eq!(read("").config().workers.zygote, config::ZygoteTable::Auto);
+    assert_eq!(read("[workers]\nzygote = \"off\"\n").config().workers.zygote, config::ZygoteTable::Off);
     for wrong in ["false", "\"on\"", "0"] {
         let root = read(&format!("[workers]\nzygote = {wrong}\n"));
         let error = config::read(root.dir.path(), &config::Surroundings::of_this_process()).unwrap_err();

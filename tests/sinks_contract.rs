@@ -19,7 +19,7 @@ use pythond::config::sinks::{
 };
 use pythond::glob::Glob;
 use pythond::point::Category;
-use pythond::sinks::{self, Batch, State, Verdict};
+use pythond::sinks::{self, Batch, SinkState, Verdict};
 use support::far_end::{FarEnd, Reply, Request};
 use support::pipe::{self, Pipe};
 use support::wire_end::{Said, WireEnd};
@@ -268,7 +268,7 @@ async fn every_kind_keeps_everything_while_the_far_end_is_away() {
     let pipe = Pipe::new(pipe::file(dir.path()));
     let (metrics, logs) = fill(&pipe).await;
     let pump = pipe.start();
-    pump.until_state(State::Down).await;
+    pump.until_state(SinkState::Down).await;
     std::fs::remove_dir(&blocker).unwrap();
     pump.until_empty().await;
     let _ = pump.end().await;
@@ -309,7 +309,7 @@ async fn every_kind_keeps_everything_while_it_is_misconfigured() {
             let pipe = Pipe::new(kind.settings(&far_end.url()));
             let (metrics, _) = fill(&pipe).await;
             let pump = pipe.start();
-            pump.until_state(State::Misconfigured).await;
+            pump.until_state(SinkState::Misconfigured).await;
             let report = pump.end().await;
             assert_eq!((report.delivered, report.dead, pipe.behind()), (0, 0, 80), "{kind:?} {status}");
             assert!(report.last_error.unwrap().1.contains("not you"));
@@ -342,7 +342,7 @@ async fn every_kind_takes_for_kept_only_what_its_server_documents() {
             let pipe = Pipe::new(kind.settings(&far_end.url()));
             let (metrics, _) = fill(&pipe).await;
             let pump = pipe.start();
-            pump.until_state(State::Misconfigured).await;
+            pump.until_state(SinkState::Misconfigured).await;
             let report = pump.end().await;
             assert_eq!((report.delivered, report.dead, pipe.behind()), (0, 0, 80), "{kind:?} {status} {of}");
             let why = report.last_error.unwrap().1;
@@ -707,7 +707,7 @@ async fn every_wire_keeps_everything_while_the_far_end_is_away() {
         let pipe = Pipe::new(wire.settings(&address));
         let (metrics, logs) = fill(&pipe).await;
         let pump = pipe.start();
-        pump.until_state(State::Down).await;
+        pump.until_state(SinkState::Down).await;
         assert_eq!(pipe.behind(), 80, "{wire:?}");
         let far_end = wire.far_end(&address).await;
         pump.until_empty().await;

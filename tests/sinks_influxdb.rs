@@ -8,7 +8,7 @@ mod support {
 use pythond::config::Secret;
 use pythond::config::sinks::{InfluxdbApi, SinkSettings};
 use pythond::point::Category;
-use pythond::sinks::State;
+use pythond::sinks::SinkState;
 use support::influxdb::Influxdb;
 use support::pipe::{self, Pipe};
 
@@ -146,7 +146,7 @@ async fn a_missing_database_loses_nothing_and_is_said_with_its_cure() {
     let pipe = Pipe::new(pipe::influxdb_v1(&server.url(), "d"));
     pipe.put(Category::Metric, &numbered(0..50)).await;
     let pump = pipe.start();
-    pump.until_state(State::Misconfigured).await;
+    pump.until_state(SinkState::Misconfigured).await;
     let why = pump.report().last_error.unwrap().1;
     assert!(why.contains("database not found: \"d\"") && why.contains("CREATE DATABASE \"d\""), "{why}");
     assert_eq!(pipe.behind(), 50);
@@ -154,7 +154,7 @@ async fn a_missing_database_loses_nothing_and_is_said_with_its_cure() {
     // The same pump, by itself: within a minute.
     pump.until_empty().await;
     let report = pump.end().await;
-    assert_eq!((report.state, report.delivered, report.dead), (State::Ok, 50, 0));
+    assert_eq!((report.state, report.delivered, report.dead), (SinkState::Ok, 50, 0));
     assert_eq!(values(&server), expected(0..50));
 }
 
@@ -165,7 +165,7 @@ async fn an_unknown_retention_policy_loses_nothing() {
     let pipe = Pipe::new(pipe::influxdb(&server.url(), api));
     pipe.put(Category::Metric, &numbered(0..2)).await;
     let pump = pipe.start();
-    pump.until_state(State::Misconfigured).await;
+    pump.until_state(SinkState::Misconfigured).await;
     let report = pump.end().await;
     assert!(report.last_error.unwrap().1.contains("retention policy not found: week"));
     assert_eq!((report.dead, pipe.behind()), (0, 2));
@@ -183,7 +183,7 @@ async fn a_login_is_used_and_a_wrong_one_loses_nothing() {
     let mut pipe = Pipe::new(settings("wrong"));
     pipe.put(Category::Metric, &numbered(0..20)).await;
     let pump = pipe.start();
-    pump.until_state(State::Misconfigured).await;
+    pump.until_state(SinkState::Misconfigured).await;
     let report = pump.end().await;
     let why = report.last_error.unwrap().1;
     assert!(why.contains("authorization failed") && !why.contains("wrong"), "{why}");
@@ -207,11 +207,11 @@ async fn a_server_that_is_down_for_a_while_gets_everything_in_order() {
     for n in 20..40 {
         pipe.put(Category::Metric, &numbered(n * 5..n * 5 + 5)).await;
     }
-    pump.until_state(State::Down).await;
+    pump.until_state(SinkState::Down).await;
     server.up();
     pump.until_empty().await;
     let report = pump.end().await;
-    assert_eq!((report.state, report.delivered, report.dead), (State::Ok, 200, 0));
+    assert_eq!((report.state, report.delivered, report.dead), (SinkState::Ok, 200, 0));
     assert!(report.retries > 0);
     assert_eq!(values(&server), expected(0..200));
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use pythond::config::Secret;
 use pythond::config::sinks::{Login, NatsSink, SinkKind, SinkSettings};
 use pythond::point::Category;
-use pythond::sinks::{self, Batch, State, Verdict};
+use pythond::sinks::{self, Batch, SinkState, Verdict};
 use serde_json::{Value, json};
 use support::pipe::{self, Pipe};
 use support::server::Server;
@@ -168,7 +168,7 @@ async fn without_a_stream_nothing_is_lost() {
     let pipe = Pipe::new(settings(&server, Login::Nobody));
     pipe.put(Category::Metric, &numbered(0..3)).await;
     let pump = pipe.start();
-    pump.until_state(State::Misconfigured).await;
+    pump.until_state(SinkState::Misconfigured).await;
     let report = pump.end().await;
     assert!(report.last_error.unwrap().1.contains("no stream takes this subject"));
     assert_eq!((report.dead, pipe.behind()), (0, 3));
@@ -209,7 +209,7 @@ async fn a_login_is_used_and_a_wrong_one_loses_nothing() {
     let mut pipe = Pipe::new(settings(&server, login("wrong")));
     pipe.put(Category::Metric, &numbered(0..3)).await;
     let pump = pipe.start();
-    pump.until_state(State::Misconfigured).await;
+    pump.until_state(SinkState::Misconfigured).await;
     let why = pump.end().await.last_error.unwrap().1;
     assert!(why.contains("Authorization Violation") && !why.contains("wrong"), "{why}");
     assert_eq!(pipe.behind(), 3);
@@ -227,7 +227,7 @@ async fn a_server_that_is_killed_gets_everything_once_it_is_back() {
     pump.until_empty().await;
     server.down();
     pipe.put(Category::Metric, &numbered(10..20)).await;
-    pump.until_state(State::Down).await;
+    pump.until_state(SinkState::Down).await;
     server.up();
     pump.until_empty().await;
     let report = pump.end().await;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use pythond::config::sinks::{HttpSettings, SinkKind, SinkSettings, VictoriametricsSink};
 use pythond::point::Category;
-use pythond::sinks::State;
+use pythond::sinks::SinkState;
 use support::pipe::{self, Pipe};
 use support::server::Server;
 
@@ -121,7 +121,7 @@ async fn a_server_that_is_down_for_a_while_gets_everything() {
     for n in 0..50 {
         pipe.put(Category::Metric, &[line(n)]).await;
     }
-    pump.until_state(State::Down).await;
+    pump.until_state(SinkState::Down).await;
     server.up();
     pump.until_empty().await;
     assert_eq!(pump.end().await.delivered, 50);

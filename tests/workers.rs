@@ -595,12 +595,12 @@ fn mini_agent() {
         pythond::worker::sdk::write(&core).unwrap();
         let dirs: Vec<_> =
             std::fs::read_dir(root.join("python.d")).unwrap().map(|entry| entry.unwrap().path()).collect();
-        let mut input = pythond::config::Input::plain("lab", "python3", root.to_owned());
+        let mut input = pythond::config::InputTable::plain("lab", "python3", root.to_owned());
         input.dirs = dirs;
         let counters = pythond::telemetry::counters::Counters::default();
         let _handle = pythond::supervisor::start(
             pythond::worker::discover::scripts(&[input]).specs,
-            pythond::supervisor::Settings {
+            pythond::supervisor::SupervisorSettings {
                 hostname: "web01".to_owned(),
                 state_dir: root.join("state"),
                 last_good: root.join("last-good"),
@@ -608,7 +608,7 @@ fn mini_agent() {
                 run_dir: root.join("run"),
                 socket: root.join("no.sock"),
                 address: ([127, 0, 0, 1], 9).into(),
-                limits: pythond::supervisor::Limits::default(),
+                limits: pythond::supervisor::LifeLimits::default(),
                 zygote: env!("CARGO_CRATE_NAME")
                     .ends_with("_forked")
                     .then(pythond::supervisor::ZygoteSettings::default),

@@ -6,7 +6,7 @@ mod worker_lab;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pythond::supervisor::{Change, UnitState, UnitView, Way, ZygoteSettings};
+use pythond::supervisor::{Change, UnitSnapshot, UnitState, Way, ZygoteSettings};
 use rustix::process::Signal;
 use worker_lab::{Lab, Running, is_running, kill, state_of, until};
 
@@ -21,22 +21,22 @@ fn lab(scripts: &[&str]) -> Lab {
     lab
 }
 
-async fn runs(running: &Running, name: &str) -> UnitView {
+async fn runs(running: &Running, name: &str) -> UnitSnapshot {
     let id = format!("{name}.{name}");
     let before = running.view(&id).await.runs_ok;
     running.wait(&id, "runs", |view| view.runs_ok > before && view.pid.is_some()).await
 }
 
-fn is_forked(view: &UnitView) -> bool {
+fn is_forked(view: &UnitSnapshot) -> bool {
     view.way == Some(Way::Forked)
 }
 
 /// Without an error; these scripts report nothing, and are silent after a few runs.
-fn is_well(view: &UnitView) -> bool {
+fn is_well(view: &UnitSnapshot) -> bool {
     matches!(view.state, UnitState::Ok | UnitState::Silent)
 }
 
-fn why_executed(view: &UnitView) -> &str {
+fn why_executed(view: &UnitSnapshot) -> &str {
     match &view.way {
         Some(Way::Executed { why }) => why,
         other => panic!("{} is {other:?}", view.id),
@@ -44,7 +44,7 @@ fn why_executed(view: &UnitView) -> &str {
 }
 
 /// Ends the worker of a script and waits for the next one.
-async fn restart(running: &Running, name: &str) -> UnitView {
+async fn restart(running: &Running, name: &str) -> UnitSnapshot {
     let id = format!("{name}.{name}");
     let before = runs(running, name).await.pid;
     assert!(running.handle.restart(&id).await);

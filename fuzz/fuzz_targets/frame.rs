@@ -14,7 +14,7 @@ use std::path::Path;
 use buffer::{SEGMENT_HEADER, append, entries, open, record, segment, small};
 use failing_disk::FailingDisk;
 use libfuzzer_sys::fuzz_target;
-use pythond::buffer::Entry;
+use pythond::buffer::LoggedRecord;
 
 const DIR: &str = "/buffer";
 /// First numbers of the segments, which hold four, four and two records.
@@ -32,7 +32,7 @@ fn change(bytes: &mut Vec<u8>, what: u8, offset: usize, value: u8) {
 }
 
 /// Records are what they were, and each number grows.
-fn are_true(found: &[Entry]) {
+fn are_true(found: &[LoggedRecord]) {
     assert!(found.windows(2).all(|pair| pair[0].seq < pair[1].seq), "out of order");
     for entry in found.iter().filter(|entry| entry.seq <= 10) {
         assert_eq!(entry.bytes, record(entry.seq - 1));

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::state::Api;
-use super::views::{HeldUnit, RefusedCommit, Repo, RepoCommit, RepoEvent, RepoFault};
+use super::views::{HeldUnit, RefusedCommit, RepoCommit, RepoEvent, RepoFault, RepoView};
 use crate::diagnostic::Diagnostic;
 use crate::git::View;
 use crate::ingest::reply::No;
 
 pub(super) async fn git(State(api): State<Arc<Api>>) -> Response {
-    let repos: Vec<Repo> = api.git.views().iter().map(repo).collect();
+    let repos: Vec<RepoView> = api.git.views().iter().map(repo).collect();
     ([(header::CACHE_CONTROL, "no-store")], Json(repos)).into_response()
 }
 
@@ -41,18 +41,18 @@ pub(super) async fn sync(State(api): State<Arc<Api>>, Query(which): Query<Which>
     };
     let pulls = wanted.iter().map(|name| api.git.sync(name));
     let views = futures_util::future::join_all(pulls).await;
-    Json(views.iter().flatten().map(repo).collect::<Vec<Repo>>()).into_response()
+    Json(views.iter().flatten().map(repo).collect::<Vec<RepoView>>()).into_response()
 }
 
 /// A repository without its history, for the status.
-pub(super) fn brief(view: &View) -> Repo {
-    Repo { history: Vec::new(), ..repo(view) }
+pub(super) fn brief(view: &View) -> RepoView {
+    RepoView { history: Vec::new(), ..repo(view) }
 }
 
-fn repo(view: &View) -> Repo {
+fn repo(view: &View) -> RepoView {
     let ago = |time: SystemTime| SystemTime::now().duration_since(time).unwrap_or_default().as_secs_f64();
     let in_force = view.in_force.as_ref();
-    Repo {
+    RepoView {
         name: view.name.clone(),
         url: view.url.clone(),
         follows: view.follows.clone(),

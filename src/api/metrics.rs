@@ -47,7 +47,7 @@ struct OfTask {
     task: String,
 }
 
-type Float = Gauge<f64, AtomicU64>;
+type MetricFloat = Gauge<f64, AtomicU64>;
 
 pub(super) async fn text(api: &Api) -> String {
     let mut registry = api.counters.registry();
@@ -69,7 +69,7 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
 }
 
 fn add_single(registry: &mut Registry, name: &str, help: &str, value: f64) {
-    let gauge = Float::default();
+    let gauge = MetricFloat::default();
     gauge.set(value);
     registry.register(name, help, gauge);
 }
@@ -102,7 +102,7 @@ fn add_buffer(registry: &mut Registry, status: &Status) {
 fn add_sinks(registry: &mut Registry, status: &Status) {
     let (up, behind, skipped) =
         (Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default());
-    let oldest = Family::<OfSink, Float>::default();
+    let oldest = Family::<OfSink, MetricFloat>::default();
     for sink in &status.sinks {
         let of = OfSink { sink: sink.name.clone() };
         up.get_or_create(&of).set(i64::from(sink.why.is_none()));
@@ -121,7 +121,7 @@ fn add_sinks(registry: &mut Registry, status: &Status) {
 }
 
 fn add_repos(registry: &mut Registry, status: &Status) {
-    let (up, age) = (Family::<OfRepo, Gauge>::default(), Family::<OfRepo, Float>::default());
+    let (up, age) = (Family::<OfRepo, Gauge>::default(), Family::<OfRepo, MetricFloat>::default());
     let refused = Family::<OfRepo, Gauge>::default();
     for repo in &status.repos {
         let of = OfRepo { repo: repo.name.clone() };
@@ -157,7 +157,7 @@ fn add_faults(registry: &mut Registry, status: &Status) {
     }
     registry.register("task_panics", "Panics that were caught: defects of the agent that did not end it", panics);
 
-    let errors = Family::<OfInput, Float>::default();
+    let errors = Family::<OfInput, MetricFloat>::default();
     for error in &status.last_errors {
         errors.get_or_create(&OfInput { input: error.input.clone(), source: error.source.clone() }).set(error.ago_s);
     }

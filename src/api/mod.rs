@@ -27,8 +27,8 @@ use axum::{Extension, Json, Router};
 use crate::ingest::reply::No;
 use crate::ingest::server::Peer;
 
-pub use reload::{Ask, Asks, LastReload};
-pub use state::{Api, DiskLooks, Now, Shown, ShownSink};
+pub use reload::{Asks, ReloadRecord, ReloadRequest};
+pub use state::{Api, DiskLooks, Now, ShownSettings, ShownSink};
 
 /// Serves `/`, `/metrics` and `/api/v1/…`.
 pub fn router(api: Arc<Api>) -> Router {

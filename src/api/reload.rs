@@ -8,7 +8,7 @@ use super::views::Reloaded;
 use crate::config::RepoRoot;
 
 /// A wish to have what is on disk take effect.
-pub struct Ask {
+pub struct ReloadRequest {
     /// Who wants it, for the log.
     pub by: String,
     /// The exported repositories from now on; `None`: those of before.
@@ -18,11 +18,11 @@ pub struct Ask {
 }
 
 /// Where wishes go; those that wait are fulfilled together.
-pub type Asks = mpsc::Sender<Ask>;
+pub type Asks = mpsc::Sender<ReloadRequest>;
 
 /// The outcome of the last reload that changed something or was asked for.
 #[derive(Clone)]
-pub struct LastReload {
+pub struct ReloadRecord {
     pub at: Instant,
     pub outcome: Reloaded,
 }
@@ -30,6 +30,6 @@ pub struct LastReload {
 /// Asks for a reload and waits for its outcome; `None` while the agent stops.
 pub async fn ask(asks: &Asks, by: &str, repos: Option<Vec<RepoRoot>>) -> Option<Reloaded> {
     let (answer, answered) = oneshot::channel();
-    asks.send(Ask { by: by.to_owned(), repos, answer }).await.ok()?;
+    asks.send(ReloadRequest { by: by.to_owned(), repos, answer }).await.ok()?;
     answered.await.ok()
 }

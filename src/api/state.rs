@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
-use super::reload::{Asks, LastReload};
+use super::reload::{Asks, ReloadRecord};
 use crate::buffer::Log;
 use crate::deadletter::DeadLetters;
 use crate::ingest::LastErrors;
 use crate::ingest::repairs::Repairs;
 use crate::sinks::Health;
-use crate::supervisor::Handle;
+use crate::supervisor::SupervisorHandle;
 use crate::telemetry::counters::Counters;
 
 /// Everything that can be asked how it is.
@@ -22,15 +22,15 @@ pub struct Api {
     pub host: String,
     pub listen: Option<String>,
     pub socket: PathBuf,
-    pub units: Handle,
+    pub units: SupervisorHandle,
     pub asks: Asks,
-    pub shown: Shown,
+    pub shown: ShownSettings,
     pub log: Log,
     pub dead: DeadLetters,
     pub last_errors: LastErrors,
     pub repairs: Repairs,
     pub counters: Counters,
-    pub git: crate::git::Handle,
+    pub git: crate::git::RepositoriesHandle,
     pub disk: DiskLooks,
 }
 
@@ -55,7 +55,7 @@ impl DiskLooks {
 
 /// What a reload may change; clones share it.
 #[derive(Clone, Default)]
-pub struct Shown {
+pub struct ShownSettings {
     now: Arc<RwLock<Now>>,
 }
 
@@ -69,10 +69,10 @@ pub struct Now {
     pub needs_restart: Vec<String>,
     /// Why not every change of a file is noticed at once.
     pub unwatched: Option<String>,
-    pub reload: Option<LastReload>,
+    pub reload: Option<ReloadRecord>,
 }
 
-impl Shown {
+impl ShownSettings {
     pub fn now(&self) -> Now {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

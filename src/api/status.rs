@@ -5,14 +5,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::state::{Api, ShownSink};
 use super::views::{
-    Buffer, DeadLetters, Job, LastError, Mechanism, Refused, Refusing, RemovedSink, Repaired, Run, Sink, StartedBy,
-    Status, Unit, UnitError,
+    BufferView, DeadLettersView, JobView, LastErrorView, MechanismView, RefusedPointsView, Refusing, RemovedSink,
+    RepairedView, RunView, SinkView, StartedBy, Status, UnitError, UnitView,
 };
 use crate::buffer::{CursorStats, RemovedCursor, Stats};
-use crate::deadletter::Counts;
-use crate::ingest::repairs::Seen;
-use crate::sinks::{RefusedPoints, State};
-use crate::supervisor::{self, JobView, LastRun, UnitView, Way};
+use crate::deadletter::LetterCounts;
+use crate::ingest::repairs::SeenRepairs;
+use crate::sinks::{RefusedPoints, SinkState};
+use crate::supervisor::{self, JobSnapshot, LastRun, UnitSnapshot, Way};
 use crate::telemetry::trouble::Lasting;
 
 const SCHEMA: u32 = 2;
@@ -24,7 +24,7 @@ impl Api {
         let (buffer, dead) = self.disk.take(move || (log.stats(), dead.counts())).await;
         let now = Instant::now();
         let shown = self.shown.now();
-        let reload = shown.reload.map(|last| super::views::LastReload {
+        let reload = shown.reload.map(|last| super::views::LastReloadView {
             ago_s: now.saturating_duration_since(last.at).as_secs_f64(),
             outcome: last.outcome,
         });
@@ -49,7 +49,7 @@ impl Api {
             needs_restart: shown.needs_restart,
             reload,
             repos: self.git.views().iter().map(super::git::brief).collect(),
-            buffer: Buffer {
+            buffer: BufferView {
                 bytes: buffer.bytes,
                 max_bytes: buffer.max_bytes,
                 segments: buffer.segments,
@@ -86,10 +86,10 @@ impl Api {
         panics
     }
 
-    fn last_errors(&self) -> Vec<LastError> {
+    fn last_errors(&self) -> Vec<LastErrorView> {
         let errors = self.last_errors.list().into_iter();
         errors
-            .map(|error| LastError {
+            .map(|error| LastErrorView {
                 ago_s: SystemTime::now().duration_since(error.at).unwrap_or_default().as_secs_f64(),
                 input: error.input,
                 source: error.source,
@@ -100,8 +100,8 @@ impl Api {
     }
 }
 
-fn repaired(seen: Seen) -> Repaired {
-    Repaired {
+fn repaired(seen: SeenRepairs) -> RepairedView {
+    RepairedView {
         ago_s: SystemTime::now().duration_since(seen.at).unwrap_or_default().as_secs_f64(),
         code: seen.repair.code(),
         input: seen.input,
@@ -111,12 +111,12 @@ fn repaired(seen: Seen) -> Repaired {
     }
 }
 
-fn dead_letters((who, counts): (String, Counts)) -> DeadLetters {
-    DeadLetters { who, points: counts.points, dropped: counts.deleted_points }
+fn dead_letters((who, counts): (String, LetterCounts)) -> DeadLettersView {
+    DeadLettersView { who, points: counts.points, dropped: counts.deleted_points }
 }
 
-fn mechanism(found: &supervisor::Mechanism) -> Mechanism {
-    Mechanism { name: found.name.to_owned(), active: found.why_not.is_none(), why: found.why_not.clone() }
+fn mechanism(found: &supervisor::MissingMechanism) -> MechanismView {
+    MechanismView { name: found.name.to_owned(), active: found.why_not.is_none(), why: found.why_not.clone() }
 }
 
 fn seconds(age: Option<Duration>) -> Option<f64> {
@@ -127,13 +127,13 @@ fn removed_sink(removed: &RemovedCursor) -> RemovedSink {
     RemovedSink { name: removed.name.clone(), holds_s: seconds(removed.holds_for) }
 }
 
-fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
+fn sink(shown: &ShownSink, buffer: &Stats) -> SinkView {
     let health = shown.health.report();
     let now = jiff::Timestamp::now();
     let none = CursorStats::default();
     let cursor = buffer.cursors.iter().find(|cursor| cursor.name == health.name).unwrap_or(&none);
-    let is_well = matches!(health.state, State::Ok | State::Slow);
-    Sink {
+    let is_well = matches!(health.state, SinkState::Ok | SinkState::Slow);
+    SinkView {
         state: health.state,
         since_s: now.duration_since(health.since).as_secs_f64().max(0.0),
         why: health.last_error.filter(|_| !is_well).map(|(_, why)| why),
@@ -154,15 +154,15 @@ fn sink(shown: &ShownSink, buffer: &Stats) -> Sink {
     }
 }
 
-fn of_source(source: String, refused: RefusedPoints, now: jiff::Timestamp) -> Refused {
+fn of_source(source: String, refused: RefusedPoints, now: jiff::Timestamp) -> RefusedPointsView {
     let ago_s = now.duration_since(refused.at).as_secs_f64().max(0.0);
-    Refused { source, points: refused.points, why: refused.why, ago_s }
+    RefusedPointsView { source, points: refused.points, why: refused.why, ago_s }
 }
 
-fn unit(view: &UnitView, now: Instant) -> Unit {
+fn unit(view: &UnitSnapshot, now: Instant) -> UnitView {
     let until = |at: Instant| at.saturating_duration_since(now).as_secs_f64();
     let ago = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
-    Unit {
+    UnitView {
         id: view.id.clone(),
         title: view.title.clone(),
         input: view.input.clone(),
@@ -215,8 +215,8 @@ fn unit(view: &UnitView, now: Instant) -> Unit {
     }
 }
 
-fn job(view: &JobView, now: Instant) -> Job {
-    Job {
+fn job(view: &JobSnapshot, now: Instant) -> JobView {
+    JobView {
         key: view.key.clone(),
         title: view.title.clone(),
         every_s: view.every,
@@ -231,7 +231,7 @@ fn job(view: &JobView, now: Instant) -> Job {
     }
 }
 
-fn last_run(run: &LastRun, now: Instant) -> Run {
+fn last_run(run: &LastRun, now: Instant) -> RunView {
     let ago_s = now.saturating_duration_since(run.at).as_secs_f64();
-    Run { ago_s, ms: run.ms, points: run.points, ok: run.ok }
+    RunView { ago_s, ms: run.ms, points: run.points, ok: run.ok }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::reload::ask;
 use super::state::Api;
-use super::views::Told;
+use super::views::UnitReply;
 use crate::ingest::reply::No;
 use crate::supervisor::UnitState;
 
@@ -37,7 +37,7 @@ pub(super) async fn recheck(State(api): State<Arc<Api>>, Path(id): Path<String>)
 impl Api {
     async fn told(&self, id: &str, known: bool) -> Response {
         if known {
-            return Json(Told { unit: id.to_owned() }).into_response();
+            return Json(UnitReply { unit: id.to_owned() }).into_response();
         }
         let views = self.units.snapshot().await;
         if views.is_empty() {

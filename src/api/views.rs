@@ -24,21 +24,21 @@ pub struct Status {
     /// `None` while the TCP port could not be had.
     pub listen: Option<String>,
     pub socket: String,
-    pub units: Vec<Unit>,
-    pub sinks: Vec<Sink>,
+    pub units: Vec<UnitView>,
+    pub sinks: Vec<SinkView>,
     /// Sinks that are no longer in the settings and have a place in the buffer.
     #[serde(default)]
     pub removed_sinks: Vec<RemovedSink>,
-    pub buffer: Buffer,
-    pub dead_letters: Vec<DeadLetters>,
+    pub buffer: BufferView,
+    pub dead_letters: Vec<DeadLettersView>,
     /// What scripts reported to `/v1/lasterror`, the newest first.
-    pub last_errors: Vec<LastError>,
+    pub last_errors: Vec<LastErrorView>,
     /// What was changed or left out of points that no worker has sent, the newest first.
     #[serde(default)]
-    pub repaired: Vec<Repaired>,
+    pub repaired: Vec<RepairedView>,
     /// How workers and all that they start are held and ended on this machine.
     #[serde(default)]
-    pub mechanisms: Vec<Mechanism>,
+    pub mechanisms: Vec<MechanismView>,
     /// Panics that were caught, by the task: defects of the agent that did not end it.
     #[serde(default)]
     pub panics: BTreeMap<String, u64>,
@@ -46,17 +46,17 @@ pub struct Status {
     pub problems: Vec<String>,
     /// The enabled git repositories, in order.
     #[serde(default)]
-    pub repos: Vec<Repo>,
+    pub repos: Vec<RepoView>,
     /// Settings that changed and take effect only when the agent is started again.
     #[serde(default)]
     pub needs_restart: Vec<String>,
     /// The last reload that changed something or was asked for.
     #[serde(default)]
-    pub reload: Option<LastReload>,
+    pub reload: Option<LastReloadView>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LastReload {
+pub struct LastReloadView {
     pub ago_s: f64,
     pub outcome: Reloaded,
 }
@@ -68,7 +68,7 @@ pub struct Reloaded {
     /// `pythond reload`, `SIGHUP`, `a changed file` …
     pub by: String,
     /// What is wrong with the settings; with one fault nothing at all was changed.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<FailureView>,
     pub units: Vec<ReloadedUnit>,
     pub sinks: Vec<ReloadedSink>,
     /// Settings that took effect, such as `[global_tags]`.
@@ -80,7 +80,7 @@ pub struct Reloaded {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct FailureView {
     pub code: Code,
     pub message: String,
     pub file: Option<String>,
@@ -162,13 +162,13 @@ impl Reloaded {
 
 /// The answer to `POST /api/v1/units/{id}/restart`, `…/run-now` and `…/recheck`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Told {
+pub struct UnitReply {
     pub unit: String,
 }
 
 /// One unit and its worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Unit {
+pub struct UnitView {
     pub id: String,
     /// What is shown beside the id; empty where there is no more to say.
     #[serde(default)]
@@ -207,8 +207,8 @@ pub struct Unit {
     pub runs_ok: u64,
     pub runs_failed: u64,
     pub skipped_ticks: u64,
-    pub last_run: Option<Run>,
-    pub jobs: Vec<Job>,
+    pub last_run: Option<RunView>,
+    pub jobs: Vec<JobView>,
     pub points_accepted: u64,
     pub points_refused: u64,
     pub last_refusal: Option<String>,
@@ -252,7 +252,7 @@ pub enum StartedBy {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Run {
+pub struct RunView {
     pub ago_s: f64,
     pub ms: f64,
     pub points: u64,
@@ -261,7 +261,7 @@ pub struct Run {
 
 /// One schedule of a unit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Job {
+pub struct JobView {
     /// Its place in ids and counters: the class of a collector.
     pub key: String,
     /// What is shown beside the key; empty where there is no more to say.
@@ -275,7 +275,7 @@ pub struct Job {
     pub why: Option<String>,
     /// Until its next run, or its next check.
     pub next_in_s: Option<f64>,
-    pub last_run: Option<Run>,
+    pub last_run: Option<RunView>,
     pub runs_ok: u64,
     pub runs_failed: u64,
     pub points: u64,
@@ -292,12 +292,12 @@ pub struct UnitError {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Sink {
+pub struct SinkView {
     pub name: String,
     pub kind: String,
     /// Where it writes, without secrets.
     pub target: String,
-    pub state: sinks::State,
+    pub state: sinks::SinkState,
     pub since_s: f64,
     pub why: Option<String>,
     pub next_in_s: Option<f64>,
@@ -312,7 +312,7 @@ pub struct Sink {
     pub dropped_fields: BTreeMap<String, u64>,
     /// Points refused for good since the start, by who made them; at most twenty of these.
     #[serde(default)]
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedPointsView>,
     pub behind_points: u64,
     pub behind_bytes: u64,
     pub oldest_s: Option<f64>,
@@ -320,7 +320,7 @@ pub struct Sink {
 
 /// Points of one maker that a sink refused for good.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Refused {
+pub struct RefusedPointsView {
     /// `<input>/<script>`, or the `input` argument of a request.
     pub source: String,
     pub points: u64,
@@ -362,7 +362,7 @@ pub struct Resources {
 
 /// One of the ways to hold and end what a worker has started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Mechanism {
+pub struct MechanismView {
     pub name: String,
     pub active: bool,
     /// Why it is not in use.
@@ -380,7 +380,7 @@ pub struct Skipped {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Buffer {
+pub struct BufferView {
     pub bytes: u64,
     pub max_bytes: u64,
     pub segments: usize,
@@ -403,7 +403,7 @@ pub struct Refusing {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DeadLetters {
+pub struct DeadLettersView {
     pub who: String,
     pub points: u64,
     /// Deleted, oldest first, to keep within the cap.
@@ -411,7 +411,7 @@ pub struct DeadLetters {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LastError {
+pub struct LastErrorView {
     pub input: String,
     pub source: String,
     pub text: String,
@@ -421,7 +421,7 @@ pub struct LastError {
 
 /// Something that was changed or left out of points, once for each input, kind and key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Repaired {
+pub struct RepairedView {
     pub input: String,
     pub code: Code,
     /// `tags.time`, `fields.v`, `measurement`, or empty.
@@ -441,7 +441,7 @@ impl Status {
     }
 
     /// The units that a list shows unless it is to show all.
-    pub fn listed(&self) -> impl Iterator<Item = &Unit> {
+    pub fn listed(&self) -> impl Iterator<Item = &UnitView> {
         self.units.iter().filter(|unit| unit.is_listed())
     }
 
@@ -456,7 +456,7 @@ impl Status {
     }
 }
 
-impl Unit {
+impl UnitView {
     /// True when nobody has to look.
     pub fn is_well(&self) -> bool {
         self.is_quiet() || self.is_off() || self.state.is_well() && self.why.is_none()
@@ -493,14 +493,14 @@ impl Unit {
     }
 
     /// Jobs that are not well, beside others: those that a list shows.
-    pub fn jobs_not_well(&self) -> impl Iterator<Item = &Job> {
+    pub fn jobs_not_well(&self) -> impl Iterator<Item = &JobView> {
         self.jobs.iter().filter(|job| self.jobs.len() > 1 && !job.state.is_well())
     }
 }
 
 /// One git repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Repo {
+pub struct RepoView {
     pub name: String,
     /// Free of secrets.
     pub url: String,
@@ -529,7 +529,7 @@ pub struct Repo {
     pub history: Vec<RepoEvent>,
 }
 
-impl Repo {
+impl RepoView {
     /// True while nobody has to look at it.
     pub fn is_well(&self) -> bool {
         self.fault.is_none() && self.refused.is_none() && self.held.is_empty()

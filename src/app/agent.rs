@@ -12,11 +12,11 @@ use super::listeners::Listeners;
 use super::pumps::Pumps;
 use crate::api::Api;
 use crate::buffer::Log;
-use crate::ingest::Ingest;
+use crate::ingest::WriteEndpoint;
 use crate::platform::Stops;
 use crate::supervisor;
 use crate::telemetry::files::ScriptLogs;
-use crate::worker::guard::Guard;
+use crate::worker::guard::OrphanGuard;
 
 /// What a stop takes at most, all in all: docker kills after 10 s.
 const STOP: Duration = Duration::from_secs(9);
@@ -31,12 +31,12 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 pub(super) struct Agent {
     /// Held until the process ends.
     pub _lock: File,
-    pub guard: Option<Guard>,
+    pub guard: Option<OrphanGuard>,
     pub log: Log,
     pub logs: ScriptLogs,
-    pub ingest: Arc<Ingest>,
-    pub scripts: supervisor::Handle,
-    pub git: crate::git::Handle,
+    pub ingest: Arc<WriteEndpoint>,
+    pub scripts: supervisor::SupervisorHandle,
+    pub git: crate::git::RepositoriesHandle,
     pub api: Arc<Api>,
     pub stop_reloads: CancellationToken,
     /// Gives the pumps back at its end.
@@ -94,7 +94,7 @@ async fn deliver_last(pumps: Result<Pumps, JoinError>, listeners: Listeners, unt
 }
 
 /// Closes what is on disk, and ends the guard.
-async fn close(log: Log, logs: ScriptLogs, guard: Option<Guard>, until: Instant) {
+async fn close(log: Log, logs: ScriptLogs, guard: Option<OrphanGuard>, until: Instant) {
     // Both write to a disk and wait for it.
     let closed = tokio::task::spawn_blocking(move || log.close());
     let flushed = tokio::task::spawn_blocking(move || logs.flush());
@@ -109,7 +109,7 @@ async fn close(log: Log, logs: ScriptLogs, guard: Option<Guard>, until: Instant)
 }
 
 /// Ends all runs when a second wish to stop comes.
-async fn hear_impatience(mut stops: Stops, at_once: CancellationToken, scripts: supervisor::Handle) {
+async fn hear_impatience(mut stops: Stops, at_once: CancellationToken, scripts: supervisor::SupervisorHandle) {
     let by = stops.recv().await;
     tracing::info!(target: "agent", "{by} again: runs are ended now; what was accepted is on disk");
     at_once.cancel();

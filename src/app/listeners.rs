@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::code::Code;
 use crate::config::Config;
 use crate::containment::Panics;
-use crate::ingest::server::{self, Peer, Places};
-use crate::platform::{self, Listener};
+use crate::ingest::server::{self, ConnectionPlaces, Peer};
+use crate::platform::{self, SocketListener};
 use crate::worker::frames::socket_for_other_users;
 
 /// Ports tried after the one in the settings when that is taken.
@@ -23,8 +23,8 @@ const OTHER_PORTS: u16 = 10;
 
 /// Sockets that are there, so that scripts can be told of them; nobody is served yet.
 pub(super) struct Bound {
-    unix: (PathBuf, Listener),
-    for_other_users: Option<(PathBuf, Listener)>,
+    unix: (PathBuf, SocketListener),
+    for_other_users: Option<(PathBuf, SocketListener)>,
     tcp: Option<TcpListener>,
 }
 
@@ -61,9 +61,9 @@ impl Bound {
     ///
     /// # Errors
     /// When the system does not hand a socket over.
-    pub fn serve(self, router: &Router, places: Places, panics: &Panics) -> io::Result<Listeners> {
+    pub fn serve(self, router: &Router, places: ConnectionPlaces, panics: &Panics) -> io::Result<Listeners> {
         let stop = CancellationToken::new();
-        let keep = Keep { router: router.clone(), stop: stop.clone(), panics: panics.clone() };
+        let keep = KeptListener { router: router.clone(), stop: stop.clone(), panics: panics.clone() };
         let (path, unix) = self.unix;
         let mut listeners = Listeners { tasks: Vec::new(), paths: vec![path], stop };
         listeners.tasks.push(keep.unix("the Unix socket", unix, places.unix, Peer::Unix)?);
@@ -100,7 +100,7 @@ impl Drop for Listeners {
     }
 }
 
-async fn bind_socket(socket: &Path) -> anyhow::Result<Listener> {
+async fn bind_socket(socket: &Path) -> anyhow::Result<SocketListener> {
     let dir = socket.parent().unwrap_or(Path::new("/"));
     if !dir.exists() {
         platform::make_private_folder(dir).with_context(|| format!("could not make {}", dir.display()))?;
@@ -112,7 +112,7 @@ async fn bind_socket(socket: &Path) -> anyhow::Result<Listener> {
 }
 
 /// Binds the socket over which scripts that run as other users report; without it they report over TCP.
-async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<(PathBuf, Listener)> {
+async fn bind_for_other_users(config: &Config, socket: &Path) -> Option<(PathBuf, SocketListener)> {
     let is_needed = config.inputs.iter().any(|input| input.enabled && input.user.is_some());
     if !is_needed {
         return None;
@@ -148,17 +148,23 @@ async fn bind_tcp(listen: SocketAddr) -> anyhow::Result<Option<TcpListener>> {
 }
 
 /// Serves, and serves anew on the same socket after a panic.
-struct Keep {
+struct KeptListener {
     router: Router,
     stop: CancellationToken,
     panics: Panics,
 }
 
-impl Keep {
-    fn unix(&self, name: &'static str, listener: Listener, places: usize, peer: Peer) -> io::Result<JoinHandle<()>> {
+impl KeptListener {
+    fn unix(
+        &self,
+        name: &'static str,
+        listener: SocketListener,
+        places: usize,
+        peer: Peer,
+    ) -> io::Result<JoinHandle<()>> {
         let kept = self.until_stop(listener.into_std()?);
         Ok(self.spawn(name, move |router, stop| {
-            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(Listener::from_std));
+            let listener = kept.upgrade().map(|listener| listener.try_clone().and_then(SocketListener::from_std));
             opened(name, listener).map(|listener| server::serve_unix(listener, peer, router, places, stop))
         }))
     }

@@ -9,12 +9,12 @@ use anyhow::Context;
 use super::privacy::{self, Rights};
 use crate::config::{Config, RepoRoot};
 use crate::platform;
-use crate::worker::guard::Guard;
+use crate::worker::guard::OrphanGuard;
 use crate::worker::leftovers;
 
 /// What the agent holds before anything else is started.
 pub(super) struct Premises {
-    pub guard: Option<Guard>,
+    pub guard: Option<OrphanGuard>,
     /// Why there is no guard.
     pub no_guard: Option<String>,
     pub run_dir: PathBuf,
@@ -43,8 +43,8 @@ impl Premises {
     }
 }
 
-fn guard(run_dir: &Path) -> (Option<Guard>, Option<String>) {
-    match Guard::start(run_dir) {
+fn guard(run_dir: &Path) -> (Option<OrphanGuard>, Option<String>) {
+    match OrphanGuard::start(run_dir) {
         Ok(guard) => (Some(guard), None),
         Err(error) => {
             tracing::warn!(target: "agent", "no guard can be started: {error}; what scripts have started outlives an agent that is killed");

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::sinks::SinkKind;
-use crate::config::{Config, Input, RepoRoot};
+use crate::config::{Config, InputTable, RepoRoot};
 use crate::platform;
 use crate::words::count;
 
@@ -35,11 +35,11 @@ struct Exception {
     path: PathBuf,
     /// It counts for all that lies below too.
     is_tree: bool,
-    given: Given,
+    given: PrivacySetting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Given {
+enum PrivacySetting {
     /// Everybody may pass through.
     Passage,
     /// A group may pass through.
@@ -52,7 +52,7 @@ enum Given {
     Everything,
 }
 
-impl Given {
+impl PrivacySetting {
     /// The mode that a file or folder is to have which has this one.
     fn mode(self, now: u32, is_folder: bool) -> u32 {
         let own = now & 0o700;
@@ -88,26 +88,27 @@ impl Rights {
         if !config.git_repos.repos.is_empty() {
             rights.folders.push(config.git_repos.dir.clone());
         }
-        let users: Vec<&Input> = config.inputs.iter().filter(|input| input.enabled && input.user.is_some()).collect();
+        let users: Vec<&InputTable> =
+            config.inputs.iter().filter(|input| input.enabled && input.user.is_some()).collect();
         let groups = rights.of_groups(config, &data);
         match groups {
             _ if !users.is_empty() => rights.of_users(&data),
-            [Some(one), Some(other)] if one != other => rights.add(data, false, Given::Passage),
-            [Some(group), _] | [None, Some(group)] => rights.add(data, false, Given::PassageOf(group)),
+            [Some(one), Some(other)] if one != other => rights.add(data, false, PrivacySetting::Passage),
+            [Some(group), _] | [None, Some(group)] => rights.add(data, false, PrivacySetting::PassageOf(group)),
             [None, None] => {}
         }
         for repo in repos {
             let is_of_it = |path: &Path| path.starts_with(&repo.dir);
             if users.iter().any(|input| is_of_it(&input.origin.file) || input.dirs.iter().any(|dir| is_of_it(dir))) {
-                rights.add(repo.dir.clone(), true, Given::ReadingByAll);
+                rights.add(repo.dir.clone(), true, PrivacySetting::ReadingByAll);
                 let above = repo.dir.ancestors().skip(1).take_while(|above| above.starts_with(&config.git_repos.dir));
-                above.for_each(|above| rights.add(above.to_owned(), false, Given::Passage));
+                above.for_each(|above| rights.add(above.to_owned(), false, PrivacySetting::Passage));
             }
         }
         rights
     }
 
-    fn add(&mut self, path: PathBuf, is_tree: bool, given: Given) {
+    fn add(&mut self, path: PathBuf, is_tree: bool, given: PrivacySetting) {
         self.exceptions.push(Exception { path, is_tree, given });
     }
 
@@ -120,14 +121,14 @@ impl Rights {
         let reported: Vec<PathBuf> = [config.buffer.dir.clone(), data.join("dead")].into_iter().chain(sinks).collect();
         for dir in reported {
             if let Some(group) = config.buffer.group {
-                self.add(dir.clone(), true, Given::Reading(group));
+                self.add(dir.clone(), true, PrivacySetting::Reading(group));
             }
             self.folders.push(dir);
         }
         let logs = &config.logging;
         let of_logs = logs.group.filter(|_| logs.dir.starts_with(data));
         if let Some(group) = of_logs {
-            self.add(logs.dir.clone(), true, Given::Reading(group));
+            self.add(logs.dir.clone(), true, PrivacySetting::Reading(group));
             self.folders.push(logs.dir.clone());
         }
         [config.buffer.group, of_logs]
@@ -136,20 +137,20 @@ impl Rights {
     /// What inputs with `user` need of `data`.
     fn of_users(&mut self, data: &Path) {
         for folder in [data.to_owned(), data.join("run")] {
-            self.add(folder, false, Given::Passage);
+            self.add(folder, false, PrivacySetting::Passage);
         }
         // The socket that everybody may write to.
-        self.add(data.join("run/pythond.scripts.sock"), false, Given::Everything);
+        self.add(data.join("run/pythond.scripts.sock"), false, PrivacySetting::Everything);
         for name in ["state", "last-good", "core"] {
             // What lies there belongs to these users, or was made readable for them.
-            self.add(data.join(name), true, Given::Everything);
-            self.add(data.join(name), false, Given::Passage);
+            self.add(data.join(name), true, PrivacySetting::Everything);
+            self.add(data.join(name), false, PrivacySetting::Passage);
         }
     }
 
     /// Puts right what was just written, which may be open to all.
     pub fn settle_tree(&self, path: &Path) {
-        let mut outcome = Outcome::default();
+        let mut outcome = PrivacyOutcome::default();
         self.settle(path, &mut outcome);
         if let Some(why) = outcome.failed {
             tracing::warn!(target: "agent", "not everything could be closed to other users: {why}");
@@ -176,7 +177,7 @@ impl Rights {
     }
 
     /// What the settings give to others of this path.
-    fn given(&self, path: &Path) -> Option<Given> {
+    fn given(&self, path: &Path) -> Option<PrivacySetting> {
         let of_itself = self.exceptions.iter().find(|one| !one.is_tree && one.path == path);
         let above = |one: &&Exception| one.is_tree && path.starts_with(&one.path);
         let of_tree = || self.exceptions.iter().filter(above).max_by_key(|one| one.path.as_os_str().len());
@@ -184,7 +185,7 @@ impl Rights {
     }
 
     /// Gives and takes rights in a whole tree, its top last: while that is open, something below may be.
-    fn settle(&self, path: &Path, outcome: &mut Outcome) {
+    fn settle(&self, path: &Path, outcome: &mut PrivacyOutcome) {
         let Ok(meta) = fs::symlink_metadata(path) else { return };
         if meta.is_dir() {
             for entry in fs::read_dir(path).into_iter().flatten().flatten() {
@@ -194,13 +195,13 @@ impl Rights {
         self.settle_one(path, &meta, outcome);
     }
 
-    fn settle_one(&self, path: &Path, meta: &Metadata, outcome: &mut Outcome) {
+    fn settle_one(&self, path: &Path, meta: &Metadata, outcome: &mut PrivacyOutcome) {
         if meta.is_symlink() {
             return;
         }
         let (given, now) = (self.given(path), platform::mode_of(meta));
         let wanted = given.map_or(now & 0o700, |given| given.mode(now, meta.is_dir()));
-        let group = given.and_then(Given::group);
+        let group = given.and_then(PrivacySetting::group);
         let given = group.map_or(Ok(false), |group| platform::give_to_group(path, group));
         let set =
             given.and_then(|is_new| if is_new || wanted != now { platform::set_mode_of(path, wanted) } else { Ok(()) });
@@ -215,13 +216,13 @@ impl Rights {
 
     /// Gives rights only, and takes none: what a reload brings.
     fn give(&self) {
-        let mut outcome = Outcome::default();
+        let mut outcome = PrivacyOutcome::default();
         for Exception { path, is_tree, given } in &self.exceptions {
             let Ok(meta) = fs::symlink_metadata(path) else { continue };
             let is_done = platform::mode_of(&meta) == given.mode(platform::mode_of(&meta), meta.is_dir());
             match given {
                 _ if is_done => {}
-                Given::Everything => {}
+                PrivacySetting::Everything => {}
                 _ if *is_tree => self.settle(path, &mut outcome),
                 _ => self.settle_one(path, &meta, &mut outcome),
             }
@@ -233,7 +234,7 @@ impl Rights {
 }
 
 #[derive(Debug, Default)]
-struct Outcome {
+struct PrivacyOutcome {
     /// Files and folders that others could use.
     tightened: usize,
     failed: Option<String>,
@@ -242,7 +243,7 @@ struct Outcome {
 /// Puts right what lies there from before, and says so once.
 pub(super) async fn at_start(rights: Rights) {
     let settle = move || {
-        let mut outcome = Outcome::default();
+        let mut outcome = PrivacyOutcome::default();
         for tree in &rights.trees {
             rights.settle(tree, &mut outcome);
         }
@@ -280,20 +281,20 @@ pub(super) async fn at_reload(rights: Rights) {
 
 #[cfg(test)]
 mod tests {
-    use super::Given;
+    use super::PrivacySetting;
 
     #[test]
     fn what_is_given_is_given_beside_what_the_owner_may() {
         let table = [
-            (Given::Passage, 0o755, true, 0o711),
-            (Given::PassageOf(1), 0o777, true, 0o710),
-            (Given::Reading(1), 0o700, true, 0o2750),
-            (Given::Reading(1), 0o666, false, 0o640),
-            (Given::Reading(1), 0o700, false, 0o750),
-            (Given::ReadingByAll, 0o700, true, 0o755),
-            (Given::ReadingByAll, 0o600, false, 0o644),
-            (Given::ReadingByAll, 0o700, false, 0o755),
-            (Given::Everything, 0o1777, true, 0o1777),
+            (PrivacySetting::Passage, 0o755, true, 0o711),
+            (PrivacySetting::PassageOf(1), 0o777, true, 0o710),
+            (PrivacySetting::Reading(1), 0o700, true, 0o2750),
+            (PrivacySetting::Reading(1), 0o666, false, 0o640),
+            (PrivacySetting::Reading(1), 0o700, false, 0o750),
+            (PrivacySetting::ReadingByAll, 0o700, true, 0o755),
+            (PrivacySetting::ReadingByAll, 0o600, false, 0o644),
+            (PrivacySetting::ReadingByAll, 0o700, false, 0o755),
+            (PrivacySetting::Everything, 0o1777, true, 0o1777),
         ];
         for (given, now, is_folder, expected) in table {
             assert_eq!(given.mode(now, is_folder), expected, "{given:?} {now:o}");

@@ -35,7 +35,7 @@ pub(super) struct Pumps {
 struct One {
     settings: SinkSettings,
     shown: ShownSink,
-    stop: watch::Sender<pump::Stop>,
+    stop: watch::Sender<pump::StopDeadline>,
     task: JoinHandle<()>,
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::api::reload::{self, Asks};
-use crate::api::views::{Fault, Reloaded, ReloadedUnit, UnitOutcome};
+use crate::api::views::{FailureView, Reloaded, ReloadedUnit, UnitOutcome};
 use crate::config::{self, Config, ConfigError, GitRepos, RepoRoot, Secret, Surroundings};
-use crate::git::{self, Adopter, Adoption, Candidate, Held};
+use crate::git::{self, Adopter, Adoption, CandidateCommit, HeldScript};
 use crate::supervisor;
 use crate::worker::cookie;
 
@@ -42,7 +42,13 @@ pub(super) fn settings_with(
 }
 
 /// Starts the pulls.
-pub(super) fn start(config: &Config, run_dir: &Path, host: &str, adopter: Reloads, roots: &[RepoRoot]) -> git::Handle {
+pub(super) fn start(
+    config: &Config,
+    run_dir: &Path,
+    host: &str,
+    adopter: Reloads,
+    roots: &[RepoRoot],
+) -> git::RepositoriesHandle {
     git::start(to_pull(config, run_dir), host, Arc::new(adopter), roots)
 }
 
@@ -58,17 +64,17 @@ pub(super) fn to_pull(config: &Config, run_dir: &Path) -> GitRepos {
 /// Takes a commit by a reload with its tree in place of the one before.
 pub(super) struct Reloads {
     asks: Asks,
-    scripts: supervisor::Handle,
+    scripts: supervisor::SupervisorHandle,
 }
 
 impl Reloads {
-    pub fn new(asks: Asks, scripts: supervisor::Handle) -> Self {
+    pub fn new(asks: Asks, scripts: supervisor::SupervisorHandle) -> Self {
         Self { asks, scripts }
     }
 }
 
 impl Adopter for Reloads {
-    fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption> {
+    fn adopt(&self, candidate: CandidateCommit) -> BoxFuture<'_, Adoption> {
         Box::pin(async move {
             let by = format!("{} of repository {}", candidate.commit.short(), candidate.repo);
             match reload::ask(&self.asks, &by, Some(candidate.roots)).await {
@@ -91,7 +97,7 @@ fn adoption(outcome: &Reloaded, tree: &Path) -> Adoption {
         return Adoption::Refused { why: outcome.faults.iter().map(|fault| told(fault, tree)).collect() };
     }
     let of_tree = || outcome.units.iter().filter(|script| Path::new(&script.file).starts_with(tree));
-    let held = of_tree().filter(|script| script.outcome == UnitOutcome::Refused).map(|script| Held {
+    let held = of_tree().filter(|script| script.outcome == UnitOutcome::Refused).map(|script| HeldScript {
         script: script.id.clone(),
         why: script.why.clone().unwrap_or_else(|| "its new version does not load".to_owned()),
     });
@@ -107,7 +113,7 @@ fn adoption(outcome: &Reloaded, tree: &Path) -> Adoption {
 }
 
 /// A fault on one line, its file as it is called in the repository.
-fn told(fault: &Fault, tree: &Path) -> String {
+fn told(fault: &FailureView, tree: &Path) -> String {
     let place = fault.file.as_ref().map_or_else(String::new, |file| {
         let file = Path::new(file).strip_prefix(tree).unwrap_or(Path::new(file)).display().to_string();
         if fault.line > 0 { format!("{file}:{}: ", fault.line) } else { format!("{file}: ") }

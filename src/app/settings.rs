@@ -1,11 +1,11 @@
 //! What the settings mean for the parts, at the start and at each reload.
 
-use crate::config::{Config, Input, Integers};
+use crate::config::{Config, InputTable, Integers};
 use crate::diagnostic::Diagnostic;
 use crate::ingest;
 
-pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
-    ingest::Settings {
+pub(super) fn ingest_settings(config: &Config) -> ingest::EndpointSettings {
+    ingest::EndpointSettings {
         max_body: config.http_api.max_body,
         timeout: config.http_api.timeout,
         integers_as_floats: config.ingest.integers == Integers::Float,
@@ -15,7 +15,7 @@ pub(super) fn ingest_settings(config: &Config) -> ingest::Settings {
     }
 }
 
-pub(super) fn enabled(config: &Config) -> Vec<Input> {
+pub(super) fn enabled(config: &Config) -> Vec<InputTable> {
     config.inputs.iter().filter(|input| input.enabled).cloned().collect()
 }
 

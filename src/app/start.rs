@@ -17,16 +17,16 @@ use super::reload::Reloader;
 use super::repos;
 use super::settings::{enabled, ingest_settings, problem};
 use super::storage::Storage;
-use crate::api::{self, Api, Ask, DiskLooks, Shown};
+use crate::api::{self, Api, DiskLooks, ReloadRequest, ShownSettings};
 use crate::config::{self, Config, Surroundings};
 use crate::git;
-use crate::ingest::guard::{self, Guard as RequestGuard};
-use crate::ingest::{self, Ingest, server};
+use crate::ingest::guard::{self, AccessGuard as RequestGuard};
+use crate::ingest::{self, WriteEndpoint, server};
 use crate::platform::{self, Hangups};
 use crate::supervisor;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::systemd::ServiceManager;
-use crate::worker::room::Room;
+use crate::worker::room::FileRoom;
 use crate::worker::roster::Roster;
 use crate::worker::{WorkerSpec, discover};
 
@@ -92,7 +92,7 @@ pub(super) async fn start(
 
 /// What everything else stands on.
 struct Base {
-    ingest: Arc<Ingest>,
+    ingest: Arc<WriteEndpoint>,
     roster: Roster,
     storage: Storage,
     counters: Counters,
@@ -102,7 +102,7 @@ struct Base {
 
 /// The units under supervision.
 struct Units {
-    handle: supervisor::Handle,
+    handle: supervisor::SupervisorHandle,
     /// What was found at the start.
     specs: Vec<WorkerSpec>,
     /// What was wrong with the rest, one sentence each.
@@ -112,9 +112,9 @@ struct Units {
 /// Where the agent is asked, and what its answers come from.
 struct Desk {
     api: Arc<Api>,
-    asked: mpsc::Receiver<Ask>,
-    git: git::Handle,
-    shown: Shown,
+    asked: mpsc::Receiver<ReloadRequest>,
+    git: git::RepositoriesHandle,
+    shown: ShownSettings,
 }
 
 impl Base {
@@ -124,7 +124,7 @@ impl Base {
         let storage = Storage::open(config, &premises.rights, &counters).await?;
         let roster = Roster::default();
         let log = Arc::new(storage.log.clone());
-        let mut ingest = Ingest::new(ingest_settings(config), log, roster.clone(), counters.clone());
+        let mut ingest = WriteEndpoint::new(ingest_settings(config), log, roster.clone(), counters.clone());
         ingest.dead = Some(storage.dead.clone());
         ingest.logs = Some(storage.logs.clone());
         Ok(Self { ingest: Arc::new(ingest), roster, storage, counters, premises })
@@ -136,7 +136,7 @@ impl Base {
         for text in &problems {
             tracing::warn!(target: "agent", "{text}");
         }
-        let settings = supervisor::Settings {
+        let settings = supervisor::SupervisorSettings {
             core: self.storage.core.clone(),
             run_dir: self.premises.run_dir.clone(),
             socket: bound.socket().to_owned(),
@@ -144,8 +144,8 @@ impl Base {
             hostname: self.ingest.host.clone(),
             state_dir: config.root.join("data/state"),
             last_good: last_good(config),
-            limits: supervisor::Limits::default(),
-            zygote: (config.workers.zygote == config::Zygote::Auto).then(supervisor::ZygoteSettings::default),
+            limits: supervisor::LifeLimits::default(),
+            zygote: (config.workers.zygote == config::ZygoteTable::Auto).then(supervisor::ZygoteSettings::default),
             no_guard: self.premises.no_guard.clone(),
         };
         let handle = supervisor::start(
@@ -159,7 +159,7 @@ impl Base {
     }
 
     fn open_desk(&self, config: &Config, bound: &Bound, units: &Units, pumps: &Pumps) -> Desk {
-        let shown = Shown::default();
+        let shown = ShownSettings::default();
         shown.change(|now| (now.sinks, now.problems) = (pumps.shown(), units.problems.clone()));
         let (asks, asked) = mpsc::channel(ASKS);
         let adopter = repos::Reloads::new(asks.clone(), units.handle.clone());
@@ -186,7 +186,7 @@ impl Base {
 
     fn listen(&self, config: &Config, bound: Bound, api: &Arc<Api>, scripts: usize) -> std::io::Result<Listeners> {
         let router = router(config, Arc::clone(&self.ingest), Arc::clone(api), self.roster.clone());
-        let places = server::places(config.http_api.max_connections, Room::of_this_process(), scripts);
+        let places = server::places(config.http_api.max_connections, FileRoom::of_this_process(), scripts);
         bound.serve(&router, places, &self.counters.panics)
     }
 }
@@ -196,7 +196,7 @@ fn last_good(config: &Config) -> PathBuf {
     config.root.join("data/last-good")
 }
 
-fn router(config: &Config, ingest: Arc<Ingest>, api: Arc<Api>, roster: Roster) -> Router {
+fn router(config: &Config, ingest: Arc<WriteEndpoint>, api: Arc<Api>, roster: Roster) -> Router {
     let guard = Arc::new(RequestGuard {
         tokens: config.http_api.tokens.clone(),
         allowed_origins: config.http_api.allowed_origins.clone(),

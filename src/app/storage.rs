@@ -89,7 +89,7 @@ fn write_sdk(root: &Path, rights: &Rights) -> anyhow::Result<PathBuf> {
 }
 
 fn open_buffer(config: &Config) -> anyhow::Result<Log> {
-    let settings = buffer::Settings {
+    let settings = buffer::BufferSettings {
         dir: config.buffer.dir.clone(),
         max_size: config.buffer.max_size,
         drop_oldest_at_cap: config.buffer.at_cap == AtCap::DropOldest,

@@ -9,24 +9,24 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::api::Shown;
+use crate::api::ShownSettings;
 use crate::config::{Config, RepoRoot};
-use crate::supervisor::Handle;
-use crate::watch::{Places, Watch};
-use crate::worker::files::Part;
+use crate::supervisor::SupervisorHandle;
+use crate::watch::{FolderWatch, WatchedPlaces};
+use crate::worker::files::Dependency;
 
 /// The watch over the folders that count, where the settings want one.
 pub(super) struct Watching {
-    scripts: Handle,
-    shown: Shown,
+    scripts: SupervisorHandle,
+    shown: ShownSettings,
     notices: mpsc::Sender<()>,
     /// `None` where the settings want none.
-    watch: Option<Arc<Watch>>,
+    watch: Option<Arc<FolderWatch>>,
 }
 
 impl Watching {
     /// Watches nothing yet; a notice comes through the channel, which holds one at a time.
-    pub(super) fn new(scripts: Handle, shown: Shown) -> (Self, mpsc::Receiver<()>) {
+    pub(super) fn new(scripts: SupervisorHandle, shown: ShownSettings) -> (Self, mpsc::Receiver<()>) {
         let (notices, noticed) = mpsc::channel(1);
         (Self { scripts, shown, notices, watch: None }, noticed)
     }
@@ -42,7 +42,7 @@ impl Watching {
             self.shown.change(|now| now.unwatched = None);
             return;
         }
-        self.watch = Some(Arc::new(Watch::start(self.notices.clone())));
+        self.watch = Some(Arc::new(FolderWatch::start(self.notices.clone())));
         self.follow(config, repos).await;
     }
 
@@ -57,7 +57,7 @@ impl Watching {
     pub(super) async fn follow(&self, config: &Config, repos: &[RepoRoot]) -> bool {
         let Some(watch) = &self.watch else { return false };
         let running = self.scripts.running().await.into_iter().flatten().filter(|runs| runs.home.is_none());
-        let parts: Vec<Part> = running.flat_map(|runs| runs.print.into_keys()).collect();
+        let parts: Vec<Dependency> = running.flat_map(|runs| runs.print.into_keys()).collect();
         let dirs: Vec<PathBuf> =
             config.inputs.iter().filter(|input| input.enabled).flat_map(|input| input.dirs.clone()).collect();
         let (conf_d, repos, watching) = (config.root.join("conf.d"), repos.to_vec(), Arc::clone(watch));
@@ -78,7 +78,7 @@ impl Watching {
 }
 
 /// Where something can change: `conf.d`, the folders of the inputs one level deep, and what was loaded, read and looked into.
-fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -> Places {
+fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Dependency], repos: &[RepoRoot]) -> WatchedPlaces {
     // An exported tree never changes.
     let is_local = |path: &PathBuf| !repos.iter().any(|repo| path.starts_with(&repo.dir));
     let mut folders = BTreeSet::from([conf_d.to_owned()]);
@@ -94,16 +94,16 @@ fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -
     for part in parts {
         let path = part.path();
         match part {
-            Part::Entries(folder) => {
+            Dependency::Entries(folder) => {
                 listed.insert(folder.clone());
                 comings.insert(folder.clone());
                 continue;
             }
             // Settings files may have any name.
-            Part::File(file) if file.extension().is_none_or(|ending| ending != "py") => {
+            Dependency::File(file) if file.extension().is_none_or(|ending| ending != "py") => {
                 comings.insert(file.clone());
             }
-            Part::File(_) | Part::Names(_) | Part::Data(_) => {}
+            Dependency::File(_) | Dependency::Names(_) | Dependency::Data(_) => {}
         }
         folders.extend(path.parent().map(Path::to_owned));
         // Where links lead.
@@ -112,7 +112,7 @@ fn places(conf_d: &Path, dirs: &[PathBuf], parts: &[Part], repos: &[RepoRoot]) -
     folders.retain(is_local);
     listed.retain(is_local);
     comings.retain(is_local);
-    Places { folders, listed, comings }
+    WatchedPlaces { folders, listed, comings }
 }
 
 /// The packages that a folder is part of: its scripts may import from there.

@@ -33,7 +33,7 @@ pub(super) enum Holder {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum CapRoom {
     Enough,
     /// The oldest segment must go; whoever holds it is moved over it.
     TakeOldest,
@@ -41,14 +41,14 @@ pub(super) enum Room {
 }
 
 /// Says how to get room for `need` bytes. `holders` are those of the oldest segment; `None` when there is no segment that may go.
-pub(super) fn room(used: u64, need: u64, max: u64, holders: Option<&[Holder]>, drop_oldest: bool) -> Room {
+pub(super) fn room(used: u64, need: u64, max: u64, holders: Option<&[Holder]>, drop_oldest: bool) -> CapRoom {
     if used.saturating_add(need) <= max {
-        return Room::Enough;
+        return CapRoom::Enough;
     }
     match holders {
-        None => Room::Full,
-        Some(holders) if drop_oldest || !holders.contains(&Holder::Required) => Room::TakeOldest,
-        Some(_) => Room::Full,
+        None => CapRoom::Full,
+        Some(holders) if drop_oldest || !holders.contains(&Holder::Required) => CapRoom::TakeOldest,
+        Some(_) => CapRoom::Full,
     }
 }
 
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn only_a_required_holder_makes_the_log_full() {
-        assert_eq!(room(90, 10, 100, Some(&[Holder::Required]), false), Room::Enough);
-        assert_eq!(room(91, 10, 100, Some(&[]), false), Room::TakeOldest);
-        assert_eq!(room(91, 10, 100, Some(&[Holder::Optional]), false), Room::TakeOldest);
-        assert_eq!(room(91, 10, 100, Some(&[Holder::Optional, Holder::Required]), false), Room::Full);
-        assert_eq!(room(91, 10, 100, Some(&[Holder::Required]), true), Room::TakeOldest);
-        assert_eq!(room(91, 10, 100, None, true), Room::Full);
+        assert_eq!(room(90, 10, 100, Some(&[Holder::Required]), false), CapRoom::Enough);
+        assert_eq!(room(91, 10, 100, Some(&[]), false), CapRoom::TakeOldest);
+        assert_eq!(room(91, 10, 100, Some(&[Holder::Optional]), false), CapRoom::TakeOldest);
+        assert_eq!(room(91, 10, 100, Some(&[Holder::Optional, Holder::Required]), false), CapRoom::Full);
+        assert_eq!(room(91, 10, 100, Some(&[Holder::Required]), true), CapRoom::TakeOldest);
+        assert_eq!(room(91, 10, 100, None, true), CapRoom::Full);
     }
 }

@@ -4,14 +4,14 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cap::{self, Room};
+use super::cap::{self, CapRoom};
 use super::error::AppendError;
-use super::frame::{self, SEGMENT_HEADER, Stop};
+use super::frame::{self, FrameStop, SEGMENT_HEADER};
 use super::record::Lost;
 use super::segment::Segment;
-use super::shared::{Shared, TellLosses};
-use super::state::{Moved, State, Waiting};
-use super::writer::Writer;
+use super::shared::{LogShared, TellLosses};
+use super::state::{LogState, Moved, WaitingAppend};
+use super::writer::SegmentWriter;
 use super::{place, recover};
 use crate::words::count;
 
@@ -26,7 +26,7 @@ const READ_AT_ONCE: u64 = 1 << 20;
 const CAP_RETRY: Duration = Duration::from_secs(5);
 
 /// Runs until the log closes.
-pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
+pub(super) fn run(shared: &Arc<LogShared>, mut writer: SegmentWriter) {
     // Also when this thread panics: nobody may wait for an answer that never comes.
     let _end = ShutAtEnd(shared);
     let mut last_chores = Instant::now();
@@ -57,7 +57,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut writer: Writer) {
     }
 }
 
-struct ShutAtEnd<'a>(&'a Shared);
+struct ShutAtEnd<'a>(&'a LogShared);
 
 impl Drop for ShutAtEnd<'_> {
     fn drop(&mut self) {
@@ -65,8 +65,8 @@ impl Drop for ShutAtEnd<'_> {
     }
 }
 
-struct Work {
-    batch: Vec<Waiting>,
+struct CommitWork {
+    batch: Vec<WaitingAppend>,
     trim: bool,
     /// The log closes and nothing waits.
     last: bool,
@@ -88,7 +88,7 @@ impl Rhythm {
 }
 
 /// Waits until as many are there as last time, but not long.
-fn gather<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, rhythm: Rhythm) -> MutexGuard<'a, State> {
+fn gather<'a>(shared: &'a LogShared, mut state: MutexGuard<'a, LogState>, rhythm: Rhythm) -> MutexGuard<'a, LogState> {
     let until = Instant::now() + rhythm.patience(state.queue.len());
     state.wanted = rhythm.together;
     while state.queue.len() < rhythm.together && !state.closing {
@@ -103,7 +103,7 @@ fn gather<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, rhythm: Rhyt
 }
 
 /// Waits for something to do, or until the chores are due if there are any.
-fn wait(shared: &Shared, dirty: bool, due: Instant, rhythm: Rhythm) -> Work {
+fn wait(shared: &LogShared, dirty: bool, due: Instant, rhythm: Rhythm) -> CommitWork {
     let mut state = shared.state();
     loop {
         if !state.queue.is_empty() || state.closing || state.trim {
@@ -112,9 +112,9 @@ fn wait(shared: &Shared, dirty: bool, due: Instant, rhythm: Rhythm) -> Work {
             }
             let trim = std::mem::take(&mut state.trim);
             let batch = take_batch(&mut state, MAX_BATCH.min(shared.sizes.segment));
-            return Work { last: state.closing && batch.is_empty(), trim, batch };
+            return CommitWork { last: state.closing && batch.is_empty(), trim, batch };
         }
-        let nothing = Work { batch: Vec::new(), trim: false, last: false };
+        let nothing = CommitWork { batch: Vec::new(), trim: false, last: false };
         let chores = dirty || state.cursors.values().any(|cursor| cursor.unsynced);
         let left = due.saturating_duration_since(Instant::now());
         state = match (chores, left.is_zero()) {
@@ -125,19 +125,19 @@ fn wait(shared: &Shared, dirty: bool, due: Instant, rhythm: Rhythm) -> Work {
     }
 }
 
-fn take_batch(state: &mut State, max: u64) -> Vec<Waiting> {
+fn take_batch(state: &mut LogState, max: u64) -> Vec<WaitingAppend> {
     let mut bytes = 0;
     let fitting = state.queue.iter().take_while(|waiting| {
         bytes += waiting.frame_len();
         bytes <= max
     });
     let count = fitting.count().max(1).min(state.queue.len());
-    let batch: Vec<Waiting> = state.queue.drain(..count).collect();
-    state.queued_bytes -= batch.iter().map(Waiting::frame_len).sum::<u64>();
+    let batch: Vec<WaitingAppend> = state.queue.drain(..count).collect();
+    state.queued_bytes -= batch.iter().map(WaitingAppend::frame_len).sum::<u64>();
     batch
 }
 
-fn commit(shared: &Shared, writer: &mut Writer, batch: Vec<Waiting>) {
+fn commit(shared: &LogShared, writer: &mut SegmentWriter, batch: Vec<WaitingAppend>) {
     let batch = admit(shared, batch);
     if batch.is_empty() {
         return;
@@ -162,7 +162,7 @@ fn commit(shared: &Shared, writer: &mut Writer, batch: Vec<Waiting>) {
 }
 
 /// Says once that records are refused, and counts them.
-fn refuses(shared: &Shared, error: &AppendError, records: usize) {
+fn refuses(shared: &LogShared, error: &AppendError, records: usize) {
     // The others are about one record, or about the stop.
     if !matches!(error, AppendError::Full { .. } | AppendError::Disk(_) | AppendError::Poisoned(_)) {
         return;
@@ -174,7 +174,7 @@ fn refuses(shared: &Shared, error: &AppendError, records: usize) {
     }
 }
 
-fn taken_again(shared: &Shared) {
+fn taken_again(shared: &LogShared) {
     let over = shared.state().refusing.goes_well(Instant::now());
     if let Some(over) = over {
         tracing::warn!(target: "buffer", "reports are taken again; since {:.0} {} had been refused: {}",
@@ -203,7 +203,7 @@ fn same_io(e: &io::Error) -> io::Error {
 }
 
 /// Makes room for as many of the records as possible and refuses the others.
-fn admit(shared: &Shared, batch: Vec<Waiting>) -> Vec<Waiting> {
+fn admit(shared: &LogShared, batch: Vec<WaitingAppend>) -> Vec<WaitingAppend> {
     // The batch may begin a segment.
     let mut need = SEGMENT_HEADER;
     let mut admitted = Vec::with_capacity(batch.len());
@@ -223,18 +223,18 @@ fn admit(shared: &Shared, batch: Vec<Waiting>) -> Vec<Waiting> {
     admitted
 }
 
-fn make_room(shared: &Shared, need: u64) -> Result<(), AppendError> {
+fn make_room(shared: &LogShared, need: u64) -> Result<(), AppendError> {
     let max = shared.settings.max_size;
     loop {
         let mut state = shared.state();
         let (used, oldest) = (state.used(), state.oldest());
         let holders = oldest.as_ref().map(|(_, holders)| holders.as_slice());
         match cap::room(used, need, max, holders, shared.settings.drop_oldest_at_cap) {
-            Room::Enough => return Ok(()),
-            Room::Full => {
+            CapRoom::Enough => return Ok(()),
+            CapRoom::Full => {
                 return Err(AppendError::Full { used, max, retry_after: CAP_RETRY });
             }
-            Room::TakeOldest => {
+            CapRoom::TakeOldest => {
                 let (segment, _) = oldest.expect("only an oldest segment can be taken");
                 let moved = state.move_over(&segment);
                 drop(state);
@@ -245,7 +245,7 @@ fn make_room(shared: &Shared, need: u64) -> Result<(), AppendError> {
     }
 }
 
-fn tell_moved(shared: &Shared, segment: &Segment, moved: &[Moved]) {
+fn tell_moved(shared: &LogShared, segment: &Segment, moved: &[Moved]) {
     for Moved { cursor, points, .. } in moved {
         tracing::error!(target: "buffer", cursor,
             points,
@@ -258,7 +258,7 @@ fn tell_moved(shared: &Shared, segment: &Segment, moved: &[Moved]) {
     }
 }
 
-fn tell_records(shared: &Shared, segment: &Segment, moved: &[Moved], tell: &TellLosses) -> io::Result<()> {
+fn tell_records(shared: &LogShared, segment: &Segment, moved: &[Moved], tell: &TellLosses) -> io::Result<()> {
     let file = shared.disk.open(&shared.paths.segment(segment.first_seq))?;
     let mut at = SEGMENT_HEADER;
     loop {
@@ -270,7 +270,7 @@ fn tell_records(shared: &Shared, segment: &Segment, moved: &[Moved], tell: &Tell
             }
         }
         at = run.end;
-        if run.stop != Stop::Enough {
+        if run.stop != FrameStop::Enough {
             return Ok(());
         }
     }
@@ -278,7 +278,7 @@ fn tell_records(shared: &Shared, segment: &Segment, moved: &[Moved], tell: &Tell
 
 /// Removes the segments that all sinks have passed. After a power cut the numbering goes on from the sinks' places or from the newest
 /// record, so one of the two must be durable before the other goes.
-fn let_passed_go(shared: &Shared) {
+fn let_passed_go(shared: &LogShared) {
     if shared.state().passed().is_none() {
         return;
     }
@@ -297,7 +297,7 @@ fn let_passed_go(shared: &Shared) {
     }
 }
 
-fn let_go(shared: &Shared, segment: &Segment) -> io::Result<()> {
+fn let_go(shared: &LogShared, segment: &Segment) -> io::Result<()> {
     let path = shared.paths.segment(segment.first_seq);
     let gone = if segment.keep {
         recover::move_aside(shared.disk.as_ref(), &shared.paths, &path).map(|_| ())
@@ -318,7 +318,7 @@ fn let_go(shared: &Shared, segment: &Segment) -> io::Result<()> {
 }
 
 /// Makes the cursors' files durable; says whether they are. What fails is tried again with the next chores, with a new file.
-fn sync_cursors(shared: &Shared) -> bool {
+fn sync_cursors(shared: &LogShared) -> bool {
     let names = unsynced_cursors(shared);
     let mut trouble = None;
     for name in &names {
@@ -344,7 +344,7 @@ fn sync_cursors(shared: &Shared) -> bool {
     false
 }
 
-fn unsynced_cursors(shared: &Shared) -> Vec<String> {
+fn unsynced_cursors(shared: &LogShared) -> Vec<String> {
     let mut state = shared.state();
     let unsynced = state.cursors.iter_mut().filter(|(_, cursor)| cursor.unsynced);
     let names = unsynced.map(|(name, cursor)| {
@@ -355,7 +355,7 @@ fn unsynced_cursors(shared: &Shared) -> Vec<String> {
 }
 
 /// The sync is not done under the cursor's own lock: a sink that confirms must not wait for it.
-fn sync_cursor(shared: &Shared, name: &str) -> io::Result<()> {
+fn sync_cursor(shared: &LogShared, name: &str) -> io::Result<()> {
     if shared.state().cursors.get(name).is_some_and(|cursor| cursor.unsaved) {
         shared.save_cursor(name)?;
     }

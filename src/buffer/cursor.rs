@@ -7,28 +7,28 @@ use tokio::sync::watch;
 
 use super::disk::DiskFile;
 use super::error::ReadError;
-use super::frame::{self, Frame, Run, Stop};
-use super::record::{Entry, Position};
-use super::segment::{Mark, Segment};
-use super::shared::Shared;
-use super::state::At;
+use super::frame::{self, FrameRun, FrameStop, RecordFrame};
+use super::record::{LoggedRecord, Position};
+use super::segment::{Segment, SegmentMark};
+use super::shared::LogShared;
+use super::state::Location;
 
 /// Read at once while a place is searched.
 const SEARCH_CHUNK: u64 = 1 << 20;
 
 /// One sink's place in the log.
 pub struct Cursor {
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     name: String,
     grown: watch::Receiver<()>,
     /// The segment read last, by its id.
     file: Option<(u64, Box<dyn DiskFile>)>,
     /// Where the records of the last batch lie, and the place behind them.
-    marks: Vec<Mark>,
+    marks: Vec<SegmentMark>,
 }
 
-enum Step {
-    Batch(Vec<Entry>),
+enum CursorStep {
+    Batch(Vec<LoggedRecord>),
     /// The place moved over something that is lost.
     Skipped,
     Nothing,
@@ -37,13 +37,13 @@ enum Step {
 /// Where a cursor goes when it steps over a loss.
 struct Skip {
     to: u64,
-    mark: Option<Mark>,
+    mark: Option<SegmentMark>,
     /// Points in between, where known.
     points: Option<u64>,
 }
 
 impl Cursor {
-    pub(super) fn new(shared: Arc<Shared>, name: &str) -> Cursor {
+    pub(super) fn new(shared: Arc<LogShared>, name: &str) -> Cursor {
         let grown = shared.grown.subscribe();
         let mut cursor = Cursor { shared, name: name.to_owned(), grown, file: None, marks: Vec::new() };
         // For the numbers of `stats` only; `next` searches again and reports what is wrong.
@@ -53,13 +53,13 @@ impl Cursor {
 
     /// Waits for records behind the confirmed place and returns as many whole ones, in order and without a gap, as have `max_bytes`
     /// together; the first one comes even when it is larger. The same again until they are confirmed.
-    pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<Entry>, ReadError> {
+    pub async fn next(&mut self, max_bytes: usize) -> Result<Vec<LoggedRecord>, ReadError> {
         loop {
             self.grown.borrow_and_update();
             match self.step(max_bytes as u64)? {
-                Step::Batch(entries) => return Ok(entries),
-                Step::Skipped => {}
-                Step::Nothing => self.grown.changed().await.map_err(|_| ReadError::Closed)?,
+                CursorStep::Batch(entries) => return Ok(entries),
+                CursorStep::Skipped => {}
+                CursorStep::Nothing => self.grown.changed().await.map_err(|_| ReadError::Closed)?,
             }
         }
     }
@@ -118,22 +118,24 @@ impl Cursor {
         state.cursors.get(&self.name).map_or(0, |cursor| state.cursor_stats(&self.name, cursor).0.behind_points)
     }
 
-    fn step(&mut self, max_bytes: u64) -> Result<Step, ReadError> {
+    fn step(&mut self, max_bytes: u64) -> Result<CursorStep, ReadError> {
         let (position, mark, at) = {
             let state = self.shared.state();
             let cursor = state.cursors.get(&self.name).filter(|_| !state.closed).ok_or(ReadError::Closed)?;
             (cursor.place.position, cursor.mark, state.at(cursor.place.position.seq))
         };
         let read = match at {
-            At::End => return Ok(Step::Nothing),
-            At::Gap { to } => Err(Skip { to, mark: None, points: None }),
-            At::In(segment) => self.read_from(&segment, position.seq, mark, max_bytes).map_err(ReadError::Disk)?,
+            Location::End => return Ok(CursorStep::Nothing),
+            Location::Gap { to } => Err(Skip { to, mark: None, points: None }),
+            Location::In(segment) => {
+                self.read_from(&segment, position.seq, mark, max_bytes).map_err(ReadError::Disk)?
+            }
         };
         match read {
-            Ok(entries) => Ok(Step::Batch(entries)),
+            Ok(entries) => Ok(CursorStep::Batch(entries)),
             Err(skip) => {
                 self.skip(position, &skip);
-                Ok(Step::Skipped)
+                Ok(CursorStep::Skipped)
             }
         }
     }
@@ -143,9 +145,9 @@ impl Cursor {
         &mut self,
         segment: &Segment,
         seq: u64,
-        mark: Option<Mark>,
+        mark: Option<SegmentMark>,
         max_bytes: u64,
-    ) -> io::Result<Result<Vec<Entry>, Skip>> {
+    ) -> io::Result<Result<Vec<LoggedRecord>, Skip>> {
         let Some(file) = self.open(segment)? else {
             let before = mark.filter(|mark| mark.segment == segment.id).map_or(0, |mark| mark.points);
             return Ok(Err(Skip {
@@ -159,12 +161,12 @@ impl Cursor {
             None => locate(file, segment, seq)?,
         };
         let run = frame::read_run(file, mark.offset, segment.len, max_bytes)?;
-        let mut batch = Batch { entries: Vec::new(), marks: vec![mark], bytes: 0 };
+        let mut batch = BatchBuilder { entries: Vec::new(), marks: vec![mark], bytes: 0 };
         batch.take(&run.frames, seq);
         if batch.entries.is_empty() {
             return step_over(file, segment, seq, mark, &run).map(Err);
         }
-        if run.stop == Stop::End {
+        if run.stop == FrameStop::End {
             self.read_on(&mut batch, max_bytes);
         }
         self.marks = batch.marks;
@@ -172,13 +174,13 @@ impl Cursor {
     }
 
     /// Fills the batch from the following segments. What is wrong there is the business of the next read.
-    fn read_on(&mut self, batch: &mut Batch, max_bytes: u64) {
+    fn read_on(&mut self, batch: &mut BatchBuilder, max_bytes: u64) {
         while batch.bytes < max_bytes {
             let seq = batch.end().seq;
-            let At::In(segment) = self.shared.state().at(seq) else {
+            let Location::In(segment) = self.shared.state().at(seq) else {
                 return;
             };
-            let start = Mark::start_of(&segment);
+            let start = SegmentMark::start_of(&segment);
             let Ok(Some(file)) = self.open(&segment) else {
                 return;
             };
@@ -187,7 +189,7 @@ impl Cursor {
                 return;
             };
             // The record that follows, and no other: a segment that begins with an earlier one is damaged, and brings nothing on.
-            let is_next = |first: &Frame| first.seq == seq && first.payload.len() as u64 <= left;
+            let is_next = |first: &RecordFrame| first.seq == seq && first.payload.len() as u64 <= left;
             if start.seq != seq || !run.frames.first().is_some_and(is_next) {
                 return;
             }
@@ -195,7 +197,7 @@ impl Cursor {
             *batch.marks.last_mut().expect("a batch ends with a mark") = start;
             let stop = run.stop;
             batch.take(&std::mem::take(&mut run.frames), seq);
-            if stop != Stop::End {
+            if stop != FrameStop::End {
                 return;
             }
         }
@@ -214,7 +216,7 @@ impl Cursor {
 
     fn settle(&mut self) -> io::Result<()> {
         let seq = self.position().seq;
-        let At::In(segment) = self.shared.state().at(seq) else {
+        let Location::In(segment) = self.shared.state().at(seq) else {
             return Ok(());
         };
         let Some(file) = self.open(&segment)? else {
@@ -266,57 +268,57 @@ impl Drop for Cursor {
 }
 
 /// A batch in the making.
-struct Batch {
-    entries: Vec<Entry>,
-    marks: Vec<Mark>,
+struct BatchBuilder {
+    entries: Vec<LoggedRecord>,
+    marks: Vec<SegmentMark>,
     bytes: u64,
 }
 
-impl Batch {
-    fn end(&self) -> Mark {
+impl BatchBuilder {
+    fn end(&self) -> SegmentMark {
         *self.marks.last().expect("a batch ends with a mark")
     }
 
     /// Takes the frames from `seq` on up to the first gap; smaller numbers are left-overs.
-    fn take(&mut self, frames: &[Frame], mut seq: u64) {
+    fn take(&mut self, frames: &[RecordFrame], mut seq: u64) {
         for frame in frames {
             if frame.seq > seq {
                 return;
             }
             let end = self.end();
             if frame.seq < seq {
-                let past = Mark { offset: frame.end(), ..end };
+                let past = SegmentMark { offset: frame.end(), ..end };
                 *self.marks.last_mut().expect("a batch ends with a mark") = past;
                 continue;
             }
             self.marks.push(end.behind(frame));
             self.bytes += frame.payload.len() as u64;
-            self.entries.push(Entry { seq, points: frame.points, bytes: frame.payload.clone() });
+            self.entries.push(LoggedRecord { seq, points: frame.points, bytes: frame.payload.clone() });
             seq += 1;
         }
     }
 }
 
 /// Finds the first record of a segment with `seq` or more.
-fn locate(file: &dyn DiskFile, segment: &Segment, seq: u64) -> io::Result<Mark> {
-    let mut mark = Mark::start_of(segment);
+fn locate(file: &dyn DiskFile, segment: &Segment, seq: u64) -> io::Result<SegmentMark> {
+    let mut mark = SegmentMark::start_of(segment);
     loop {
         let run = frame::read_run(file, mark.offset, segment.len, SEARCH_CHUNK)?;
         for frame in &run.frames {
             if frame.seq >= seq {
-                return Ok(Mark { seq: frame.seq, offset: frame.at, ..mark });
+                return Ok(SegmentMark { seq: frame.seq, offset: frame.at, ..mark });
             }
             mark = mark.behind(frame);
         }
         match run.stop {
-            Stop::Enough => {}
-            Stop::End => {
-                return Ok(Mark { seq: segment.end_seq, offset: segment.len, ..mark });
+            FrameStop::Enough => {}
+            FrameStop::End => {
+                return Ok(SegmentMark { seq: segment.end_seq, offset: segment.len, ..mark });
             }
-            Stop::Damage => match frame::find_next(file, run.end + 1, segment.len, mark.seq..segment.end_seq)? {
-                Some((offset, found)) => mark = Mark { seq: found, offset, ..mark },
+            FrameStop::Damage => match frame::find_next(file, run.end + 1, segment.len, mark.seq..segment.end_seq)? {
+                Some((offset, found)) => mark = SegmentMark { seq: found, offset, ..mark },
                 None => {
-                    return Ok(Mark { seq: segment.end_seq, offset: segment.len, ..mark });
+                    return Ok(SegmentMark { seq: segment.end_seq, offset: segment.len, ..mark });
                 }
             },
         }
@@ -324,20 +326,22 @@ fn locate(file: &dyn DiskFile, segment: &Segment, seq: u64) -> io::Result<Mark> 
 }
 
 /// Decides where to go on when there is no record `seq` at the place where it should be.
-fn step_over(file: &dyn DiskFile, segment: &Segment, seq: u64, mark: Mark, run: &Run) -> io::Result<Skip> {
+fn step_over(file: &dyn DiskFile, segment: &Segment, seq: u64, mark: SegmentMark, run: &FrameRun) -> io::Result<Skip> {
     let to_end = |points| Skip { to: segment.end_seq, mark: None, points };
     if let Some(later) = run.frames.iter().find(|frame| frame.seq > seq) {
-        let mark = Mark { seq: later.seq, offset: later.at, ..mark };
+        let mark = SegmentMark { seq: later.seq, offset: later.at, ..mark };
         return Ok(Skip { to: later.seq, mark: Some(mark), points: None });
     }
-    if run.stop != Stop::Damage {
+    if run.stop != FrameStop::Damage {
         return Ok(to_end(None));
     }
     let points = believable_points(file, segment, seq, run.end)?;
     match frame::find_next(file, run.end + 1, segment.len, seq..segment.end_seq)? {
-        Some((offset, found)) => {
-            Ok(Skip { to: found, mark: Some(Mark { seq: found, offset, ..mark }), points: points(found, offset) })
-        }
+        Some((offset, found)) => Ok(Skip {
+            to: found,
+            mark: Some(SegmentMark { seq: found, offset, ..mark }),
+            points: points(found, offset),
+        }),
         None => Ok(to_end(points(segment.end_seq, segment.len))),
     }
 }

@@ -69,7 +69,7 @@ fn segment_crc(header: &[u8]) -> u32 {
 
 /// One record where it lies.
 #[derive(Debug, Clone)]
-pub(super) struct Frame {
+pub(super) struct RecordFrame {
     pub at: u64,
     pub seq: u64,
     pub points: u32,
@@ -77,7 +77,7 @@ pub(super) struct Frame {
     pub payload: Bytes,
 }
 
-impl Frame {
+impl RecordFrame {
     pub(super) fn end(&self) -> u64 {
         self.at + FRAME_HEADER + self.payload.len() as u64
     }
@@ -142,7 +142,7 @@ pub(super) fn peek(file: &dyn DiskFile, at: u64) -> io::Result<Option<FrameHeade
 
 /// Why a run of frames ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum FrameStop {
     /// The wanted amount is there.
     Enough,
     /// `end` was reached.
@@ -153,75 +153,75 @@ pub(super) enum Stop {
 
 /// Good frames that follow each other.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub frames: Vec<Frame>,
+pub(super) struct FrameRun {
+    pub frames: Vec<RecordFrame>,
     /// Where the first byte behind them lies.
     pub end: u64,
-    pub stop: Stop,
+    pub stop: FrameStop,
 }
 
 /// Reads the frames between `at` and `end` until their payloads make `budget` bytes; the first one comes even when it is larger.
-pub(super) fn read_run(file: &dyn DiskFile, at: u64, end: u64, budget: u64) -> io::Result<Run> {
-    let mut run = Run { frames: Vec::new(), end: at, stop: Stop::End };
+pub(super) fn read_run(file: &dyn DiskFile, at: u64, end: u64, budget: u64) -> io::Result<FrameRun> {
+    let mut run = FrameRun { frames: Vec::new(), end: at, stop: FrameStop::End };
     let mut left = budget;
     let mut need = 0;
     while run.end < end {
         let want = CHUNK.min(budget.saturating_add(4096)).max(need).min(end - run.end);
         let chunk = read_chunk(file, run.end, want)?;
         need = match take_frames(&mut run, &chunk, end, &mut left) {
-            Taken::Stop(stop) => {
+            FrameTaken::Stop(stop) => {
                 run.stop = stop;
                 return Ok(run);
             }
             // The file is shorter than it should be.
-            Taken::NeedsAtLeast(_) if (chunk.len() as u64) < want => {
-                run.stop = Stop::Damage;
+            FrameTaken::NeedsAtLeast(_) if (chunk.len() as u64) < want => {
+                run.stop = FrameStop::Damage;
                 return Ok(run);
             }
-            Taken::NeedsAtLeast(bytes) => bytes,
-            Taken::ChunkDone => 0,
+            FrameTaken::NeedsAtLeast(bytes) => bytes,
+            FrameTaken::ChunkDone => 0,
         };
     }
     Ok(run)
 }
 
-enum Taken {
-    Stop(Stop),
+enum FrameTaken {
+    Stop(FrameStop),
     /// The chunk is too short for its first frame.
     NeedsAtLeast(u64),
     /// The frames in it are taken, the rest starts a next chunk.
     ChunkDone,
 }
 
-fn take_frames(run: &mut Run, chunk: &Bytes, end: u64, left: &mut u64) -> Taken {
+fn take_frames(run: &mut FrameRun, chunk: &Bytes, end: u64, left: &mut u64) -> FrameTaken {
     let mut pos = 0;
     loop {
         let rest = &chunk[pos..];
         let room = end - run.end;
         if room == 0 {
-            return Taken::Stop(Stop::End);
+            return FrameTaken::Stop(FrameStop::End);
         }
         if room < FRAME_HEADER {
-            return Taken::Stop(Stop::Damage);
+            return FrameTaken::Stop(FrameStop::Damage);
         }
         if (rest.len() as u64) < FRAME_HEADER {
-            return if pos == 0 { Taken::NeedsAtLeast(FRAME_HEADER) } else { Taken::ChunkDone };
+            return if pos == 0 { FrameTaken::NeedsAtLeast(FRAME_HEADER) } else { FrameTaken::ChunkDone };
         }
         let header = FrameHeader::decode(rest);
         if !header.fits(room) {
-            return Taken::Stop(Stop::Damage);
+            return FrameTaken::Stop(FrameStop::Damage);
         }
         if header.len > *left && !run.frames.is_empty() {
-            return Taken::Stop(Stop::Enough);
+            return FrameTaken::Stop(FrameStop::Enough);
         }
         if (rest.len() as u64) < header.frame_len() {
-            return if pos == 0 { Taken::NeedsAtLeast(header.frame_len()) } else { Taken::ChunkDone };
+            return if pos == 0 { FrameTaken::NeedsAtLeast(header.frame_len()) } else { FrameTaken::ChunkDone };
         }
         let frame_end = pos + header.frame_len() as usize;
         if crc32c::crc32c(&chunk[pos + 8..frame_end]) != header.crc {
-            return Taken::Stop(Stop::Damage);
+            return FrameTaken::Stop(FrameStop::Damage);
         }
-        run.frames.push(Frame {
+        run.frames.push(RecordFrame {
             at: run.end,
             seq: header.seq,
             points: header.points,

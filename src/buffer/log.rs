@@ -13,22 +13,22 @@ use super::error::{AppendError, OpenError, open_error};
 use super::paths::Paths;
 use super::record::Lost;
 use super::recover::{self, Recovered};
-use super::settings::Settings;
-use super::shared::Shared;
+use super::settings::BufferSettings;
+use super::shared::LogShared;
 use super::stats::Stats;
-use super::writer::Writer;
+use super::writer::SegmentWriter;
 use super::{commit, frame, place};
 
 /// The log; clones share it. The last clone to go closes it.
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     door: Arc<Door>,
 }
 
 /// Closes the log with its last clone.
 struct Door {
-    shared: Arc<Shared>,
+    shared: Arc<LogShared>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -56,13 +56,13 @@ impl Log {
     ///
     /// # Errors
     /// [`OpenError::Locked`] when another process has it, [`OpenError::Io`] when the directory cannot be read or written.
-    pub fn open(settings: Settings, disk: Arc<dyn Disk>) -> Result<(Log, Recovered), OpenError> {
+    pub fn open(settings: BufferSettings, disk: Arc<dyn Disk>) -> Result<(Log, Recovered), OpenError> {
         let paths = Paths::below(&settings.dir);
         let guard = prepare(disk.as_ref(), &paths, &settings)?;
         let found = recover::recover(disk.as_ref(), &paths)?;
         let (active, recovered) = (found.active, found.recovered.clone());
-        let shared = Arc::new(Shared::new(settings, disk, paths, guard, found));
-        let writer = Writer::open(shared.clone(), active)?;
+        let shared = Arc::new(LogShared::new(settings, disk, paths, guard, found));
+        let writer = SegmentWriter::open(shared.clone(), active)?;
         let thread = std::thread::Builder::new().name("buffer".into());
         let committer = thread.spawn({
             let shared = shared.clone();
@@ -185,7 +185,7 @@ impl Log {
     }
 }
 
-fn prepare(disk: &dyn Disk, paths: &Paths, settings: &Settings) -> Result<LockGuard, OpenError> {
+fn prepare(disk: &dyn Disk, paths: &Paths, settings: &BufferSettings) -> Result<LockGuard, OpenError> {
     for dir in [&settings.dir, &paths.log, &paths.cursors, &paths.set_aside] {
         disk.create_dir(dir).map_err(open_error("make the directory", dir))?;
     }

@@ -13,7 +13,7 @@ const TEMPORARY: &str = "%tmp.";
 
 /// What is kept of a cursor across a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Place {
+pub(super) struct CursorPlace {
     pub position: Position,
     pub skipped_points: u64,
 }
@@ -48,13 +48,13 @@ pub(super) fn is_temporary(file_name: &str) -> bool {
     file_name.starts_with(TEMPORARY)
 }
 
-fn encode(place: &Place) -> String {
-    let Place { position, skipped_points } = place;
+fn encode(place: &CursorPlace) -> String {
+    let CursorPlace { position, skipped_points } = place;
     let body = format!("v1 seq={} lines={} skipped_points={skipped_points}", position.seq, position.lines);
     format!("{body} crc32c={:08x}\n", crc32c::crc32c(body.as_bytes()))
 }
 
-fn decode(bytes: &[u8]) -> Option<Place> {
+fn decode(bytes: &[u8]) -> Option<CursorPlace> {
     let (body, crc) = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.rsplit_once(" crc32c=")?;
     if u32::from_str_radix(crc, 16).ok()? != crc32c::crc32c(body.as_bytes()) {
         return None;
@@ -63,32 +63,32 @@ fn decode(bytes: &[u8]) -> Option<Place> {
     let mut number = |key: &str| words.next()?.strip_prefix(key)?.parse::<u64>().ok();
     let (seq, lines, skipped_points) = (number("seq=")?, number("lines=")?, number("skipped_points=")?);
     let position = Position { seq, lines: u32::try_from(lines).ok()? };
-    (seq <= LARGEST_SEQ).then_some(Place { position, skipped_points })
+    (seq <= LARGEST_SEQ).then_some(CursorPlace { position, skipped_points })
 }
 
 /// Reads a cursor's file; `None` when it makes no sense.
-pub(super) fn load(disk: &dyn Disk, path: &Path) -> io::Result<Option<Place>> {
+pub(super) fn load(disk: &dyn Disk, path: &Path) -> io::Result<Option<CursorPlace>> {
     let mut bytes = [0; LONGEST];
     let have = read_up_to(disk.open(path)?.as_ref(), &mut bytes, 0)?;
     Ok(decode(&bytes[..have]))
 }
 
 /// Puts a new file in the old one's place. It survives the process, not yet a power cut.
-pub(super) fn save(disk: &dyn Disk, dir: &Path, file_name: &str, place: &Place) -> io::Result<()> {
+pub(super) fn save(disk: &dyn Disk, dir: &Path, file_name: &str, place: &CursorPlace) -> io::Result<()> {
     let temporary = dir.join(format!("{TEMPORARY}{file_name}"));
     write_new(disk, &temporary, place)?;
     disk.rename(&temporary, &dir.join(file_name))
 }
 
 /// As [`save`], and durable.
-pub(super) fn save_durably(disk: &dyn Disk, dir: &Path, file_name: &str, place: &Place) -> io::Result<()> {
+pub(super) fn save_durably(disk: &dyn Disk, dir: &Path, file_name: &str, place: &CursorPlace) -> io::Result<()> {
     let temporary = dir.join(format!("{TEMPORARY}{file_name}"));
     write_new(disk, &temporary, place)?.sync()?;
     disk.rename(&temporary, &dir.join(file_name))?;
     disk.sync_dir(dir)
 }
 
-fn write_new(disk: &dyn Disk, path: &Path, place: &Place) -> io::Result<Box<dyn DiskFile>> {
+fn write_new(disk: &dyn Disk, path: &Path, place: &CursorPlace) -> io::Result<Box<dyn DiskFile>> {
     let file = match disk.create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             disk.unlink(path)?;

@@ -11,7 +11,7 @@ pub struct Position {
 
 /// One record as read.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct LoggedRecord {
     pub seq: u64,
     /// Points in it, as told at the append.
     pub points: u32,

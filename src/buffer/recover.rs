@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use super::error::{OpenError, open_error};
-use super::frame::{self, FRAME_HEADER, Frame, SEGMENT_HEADER, SegmentHeader, Stop};
+use super::frame::{self, FRAME_HEADER, FrameStop, RecordFrame, SEGMENT_HEADER, SegmentHeader};
 use super::paths::{self, Paths, UNBORN};
-use super::place::{self, LARGEST_SEQ, Place};
+use super::place::{self, CursorPlace, LARGEST_SEQ};
 use super::record::Position;
 use super::segment::Segment;
 
@@ -30,19 +30,19 @@ pub struct Recovered {
 }
 
 /// All that the log goes on with.
-pub(super) struct Found {
+pub(super) struct RecoveredLog {
     pub segments: Vec<Segment>,
     /// The segment that can be written on.
     pub active: Option<Segment>,
     pub next_seq: u64,
     /// By file name.
-    pub cursors: BTreeMap<String, Place>,
+    pub cursors: BTreeMap<String, CursorPlace>,
     pub set_aside_bytes: u64,
     pub recovered: Recovered,
 }
 
 /// Reads what lies there.
-pub(super) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<Found, OpenError> {
+pub(super) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<RecoveredLog, OpenError> {
     let mut recovery = Recovery { disk, paths, recovered: Recovered::default(), floor: 1 };
     let (segments, last_is_whole) = recovery.segments()?;
     let end = segments.last().map_or(recovery.floor, |last| last.end_seq.max(recovery.floor));
@@ -53,7 +53,7 @@ pub(super) fn recover(disk: &dyn Disk, paths: &Paths) -> Result<Found, OpenError
     let active = segments.last().filter(goes_on).copied();
     let set_aside = disk.list(&paths.set_aside).map_err(open_error("list the directory", &paths.set_aside))?;
     let set_aside_bytes = set_aside.iter().map(|(_, len)| len).sum();
-    Ok(Found { segments, active, next_seq, cursors, set_aside_bytes, recovered: recovery.recovered })
+    Ok(RecoveredLog { segments, active, next_seq, cursors, set_aside_bytes, recovered: recovery.recovered })
 }
 
 /// Renames a file into `set_aside/` under a name that is free there.
@@ -76,7 +76,7 @@ struct Recovery<'a> {
 }
 
 /// A file that is a segment as far as its header tells.
-struct Candidate {
+struct SegmentFile {
     first_seq: u64,
     len: u64,
     file: Box<dyn DiskFile>,
@@ -89,8 +89,8 @@ struct Candidate {
 }
 
 /// A segment while it is read.
-struct Reading<'a> {
-    candidate: &'a Candidate,
+struct SegmentReader<'a> {
+    candidate: &'a SegmentFile,
     segment: Segment,
     /// Where the reading stands.
     at: u64,
@@ -122,7 +122,7 @@ impl Recovery<'_> {
     }
 
     /// The files that are segments, in order; the others are set aside or left alone.
-    fn candidates(&mut self) -> Result<Vec<Candidate>, OpenError> {
+    fn candidates(&mut self) -> Result<Vec<SegmentFile>, OpenError> {
         let files = self.disk.list(&self.paths.log).map_err(open_error("list the directory", &self.paths.log))?;
         let mut candidates = Vec::new();
         for (name, len) in files {
@@ -146,7 +146,7 @@ impl Recovery<'_> {
     }
 
     /// Looks at a file's header; sets the file aside when there is nothing of ours in it.
-    fn vet(&mut self, path: &Path, first_seq: u64, len: u64) -> io::Result<Option<Candidate>> {
+    fn vet(&mut self, path: &Path, first_seq: u64, len: u64) -> io::Result<Option<SegmentFile>> {
         if len == 0 {
             self.raise_floor(first_seq, 0);
             return self.set_file_aside(path, "is empty");
@@ -173,7 +173,7 @@ impl Recovery<'_> {
             self.raise_floor(first_seq, if is_zero { 0 } else { len });
             return self.set_file_aside(path, "is no segment of this name (other magic, zeros or damaged throughout)");
         };
-        Ok(Some(Candidate { first_seq, len, file, header_is_good, start, limit: u64::MAX, is_last: true }))
+        Ok(Some(SegmentFile { first_seq, len, file, header_is_good, start, limit: u64::MAX, is_last: true }))
     }
 
     /// A file that is set aside may have held so many records; their numbers should not come again.
@@ -184,9 +184,9 @@ impl Recovery<'_> {
     }
 
     /// Reads one segment; true when it can be written on.
-    fn read(&mut self, candidate: &Candidate) -> (Segment, bool) {
+    fn read(&mut self, candidate: &SegmentFile) -> (Segment, bool) {
         let segment = Segment { len: candidate.start, ..Segment::empty(0, candidate.first_seq) };
-        let mut reading = Reading { candidate, segment, at: 0, pieces: 0, whole: true };
+        let mut reading = SegmentReader { candidate, segment, at: 0, pieces: 0, whole: true };
         if !candidate.header_is_good {
             reading.whole = false;
             self.set_piece_aside(&mut reading, candidate.start, "a damaged segment header");
@@ -196,7 +196,7 @@ impl Recovery<'_> {
         (reading.segment, reading.whole)
     }
 
-    fn read_frames(&mut self, reading: &mut Reading) {
+    fn read_frames(&mut self, reading: &mut SegmentReader) {
         loop {
             let candidate = reading.candidate;
             let run = match read_again(|| frame::read_run(candidate.file.as_ref(), reading.at, candidate.len, AT_ONCE))
@@ -211,16 +211,16 @@ impl Recovery<'_> {
             }
             reading.at = run.end;
             match run.stop {
-                Stop::Enough => {}
-                Stop::End => return,
-                Stop::Damage if self.step_over_damage(reading) => {}
-                Stop::Damage => return,
+                FrameStop::Enough => {}
+                FrameStop::End => return,
+                FrameStop::Damage if self.step_over_damage(reading) => {}
+                FrameStop::Damage => return,
             }
         }
     }
 
     /// Counts one good frame; false when the rest of the segment are left-overs.
-    fn take(&mut self, reading: &mut Reading, frame: &Frame) -> bool {
+    fn take(&mut self, reading: &mut SegmentReader, frame: &RecordFrame) -> bool {
         let segment = &mut reading.segment;
         if frame.seq >= reading.candidate.limit {
             return false;
@@ -236,8 +236,8 @@ impl Recovery<'_> {
     }
 
     /// Looks for a good frame behind damage; false when there is none, then the tail is cut off (of the last segment).
-    fn step_over_damage(&mut self, reading: &mut Reading) -> bool {
-        let Candidate { len, limit, is_last, ref file, .. } = *reading.candidate;
+    fn step_over_damage(&mut self, reading: &mut SegmentReader) -> bool {
+        let SegmentFile { len, limit, is_last, ref file, .. } = *reading.candidate;
         let seqs = reading.segment.end_seq..limit;
         let next = match read_again(|| frame::find_next(file.as_ref(), reading.at + 1, len, seqs.clone())) {
             Ok(next) => next,
@@ -268,14 +268,14 @@ impl Recovery<'_> {
         false
     }
 
-    fn give_up(&mut self, reading: &mut Reading, e: &io::Error) {
+    fn give_up(&mut self, reading: &mut SegmentReader, e: &io::Error) {
         let name = paths::segment_name(reading.candidate.first_seq);
         self.recovered.notes.push(format!("`log/{name}` cannot be read from byte {} on ({e}); it is kept", reading.at));
         (reading.whole, reading.segment.keep) = (false, true);
     }
 
     /// Copies the bytes from where the reading stands to `to`. When that is not possible the whole file is kept.
-    fn set_piece_aside(&mut self, reading: &mut Reading, to: u64, what: &str) -> bool {
+    fn set_piece_aside(&mut self, reading: &mut SegmentReader, to: u64, what: &str) -> bool {
         reading.pieces += 1;
         if reading.pieces > MAX_PIECES {
             return true;
@@ -345,7 +345,7 @@ impl Recovery<'_> {
     ///
     /// Such a file stays until the sink's next confirmation replaces it: were it gone, a start that dies before that would take the sink
     /// for a new one, and others could let segments go that it still needs.
-    fn cursors(&mut self, oldest: u64) -> Result<BTreeMap<String, Place>, OpenError> {
+    fn cursors(&mut self, oldest: u64) -> Result<BTreeMap<String, CursorPlace>, OpenError> {
         let files =
             self.disk.list(&self.paths.cursors).map_err(open_error("list the directory", &self.paths.cursors))?;
         let mut cursors = BTreeMap::new();
@@ -354,7 +354,7 @@ impl Recovery<'_> {
             let loaded = place::load(self.disk, &path).map_err(open_error("read the cursor", &path))?;
             let place = loaded.unwrap_or_else(|| {
                 self.copy_cursor(&path, &name, len);
-                Place { position: Position { seq: oldest, lines: 0 }, skipped_points: 0 }
+                CursorPlace { position: Position { seq: oldest, lines: 0 }, skipped_points: 0 }
             });
             cursors.insert(name, place);
         }
@@ -373,7 +373,7 @@ impl Recovery<'_> {
     }
 
     /// Says which cursors stand beyond the end, and returns a number that no record has had yet.
-    fn settle_cursors(&mut self, cursors: &mut BTreeMap<String, Place>, end: u64) -> u64 {
+    fn settle_cursors(&mut self, cursors: &mut BTreeMap<String, CursorPlace>, end: u64) -> u64 {
         let mut next_seq = end;
         for (name, place) in cursors {
             if place.position.seq >= end && place.position.lines > 0 {

@@ -1,6 +1,6 @@
 //! One segment as the log knows it, and a place in it.
 
-use super::frame::{self, Frame};
+use super::frame::{self, RecordFrame};
 
 /// What is known of one segment, as far as cursors may read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Segment {
 
 /// A place in a segment, with what lies before it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct SegmentMark {
     pub segment: u64,
     pub seq: u64,
     pub offset: u64,
@@ -33,14 +33,20 @@ pub(super) struct Mark {
     pub points: u64,
 }
 
-impl Mark {
-    pub(super) fn start_of(segment: &Segment) -> Mark {
-        Mark { segment: segment.id, seq: segment.first_seq, offset: frame::SEGMENT_HEADER, records: 0, points: 0 }
+impl SegmentMark {
+    pub(super) fn start_of(segment: &Segment) -> SegmentMark {
+        SegmentMark {
+            segment: segment.id,
+            seq: segment.first_seq,
+            offset: frame::SEGMENT_HEADER,
+            records: 0,
+            points: 0,
+        }
     }
 
     /// The place behind a frame that starts here.
-    pub(super) fn behind(&self, frame: &Frame) -> Mark {
+    pub(super) fn behind(&self, frame: &RecordFrame) -> SegmentMark {
         let (records, points) = (self.records + 1, self.points + u64::from(frame.points));
-        Mark { segment: self.segment, seq: frame.seq + 1, offset: frame.end(), records, points }
+        SegmentMark { segment: self.segment, seq: frame.seq + 1, offset: frame.end(), records, points }
     }
 }

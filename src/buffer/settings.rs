@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct BufferSettings {
     pub dir: PathBuf,
     /// Bytes on disk at most, all segments together; what was set aside does not count.
     pub max_size: u64,

@@ -12,12 +12,12 @@ use super::disk::{Disk, LockGuard};
 use super::error::AppendError;
 use super::frame;
 use super::paths::Paths;
-use super::place::{self, Place};
+use super::place::{self, CursorPlace};
 use super::record::{Lost, Position};
-use super::recover::Found;
+use super::recover::RecoveredLog;
 use super::segment::Segment;
-use super::settings::Settings;
-use super::state::{CursorState, State, Waiting};
+use super::settings::BufferSettings;
+use super::state::{CursorState, LogState, WaitingAppend};
 
 /// Records that wait for the committer, in bytes.
 const MAX_WAITING: u64 = 64 << 20;
@@ -29,8 +29,8 @@ const QUEUE_RETRY: Duration = Duration::from_millis(200);
 pub(super) type TellLosses = Box<dyn Fn(&Lost<'_>) + Send + Sync>;
 
 /// What all parts of one log hold together.
-pub(super) struct Shared {
-    pub settings: Settings,
+pub(super) struct LogShared {
+    pub settings: BufferSettings,
     pub disk: Arc<dyn Disk>,
     pub paths: Paths,
     pub sizes: Sizes,
@@ -39,16 +39,22 @@ pub(super) struct Shared {
     pub work: Condvar,
     /// Wakes the cursors; the value means nothing.
     pub grown: watch::Sender<()>,
-    state: Mutex<State>,
+    state: Mutex<LogState>,
     guard: Mutex<Option<LockGuard>>,
 }
 
-impl Shared {
-    pub(super) fn new(settings: Settings, disk: Arc<dyn Disk>, paths: Paths, guard: LockGuard, found: Found) -> Shared {
+impl LogShared {
+    pub(super) fn new(
+        settings: BufferSettings,
+        disk: Arc<dyn Disk>,
+        paths: Paths,
+        guard: LockGuard,
+        found: RecoveredLog,
+    ) -> LogShared {
         let sizes = cap::sizes(settings.max_size);
-        let state = Mutex::new(State::new(found));
+        let state = Mutex::new(LogState::new(found));
         let (work, grown) = (Condvar::new(), watch::Sender::new(()));
-        Shared {
+        LogShared {
             settings,
             disk,
             paths,
@@ -62,7 +68,7 @@ impl Shared {
     }
 
     /// The state. A panic elsewhere leaves it usable: every change under the lock is a few plain assignments.
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +95,7 @@ impl Shared {
         }
         let (reply, kept) = oneshot::channel();
         state.queued_bytes += len + frame::FRAME_HEADER;
-        state.queue.push_back(Waiting { points, bytes, reply });
+        state.queue.push_back(WaitingAppend { points, bytes, reply });
         let is_enough = state.queue.len() >= state.wanted;
         drop(state);
         if is_enough {
@@ -117,7 +123,7 @@ impl Shared {
             None => {
                 // Under the lock, so that nothing is let go between the choice and the promise. It happens once in a sink's life.
                 let position = Position { seq: state.oldest_seq(), lines: 0 };
-                let place = Place { position, skipped_points: 0 };
+                let place = CursorPlace { position, skipped_points: 0 };
                 place::save_durably(self.disk.as_ref(), &self.paths.cursors, &file_name, &place)?;
                 place
             }

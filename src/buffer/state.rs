@@ -11,25 +11,25 @@ use tokio::sync::oneshot;
 use super::cap::Holder;
 use super::error::AppendError;
 use super::frame;
-use super::place::{self, Place};
+use super::place::{self, CursorPlace};
 use super::record::Position;
-use super::recover::Found;
-use super::segment::{Mark, Segment};
-use super::settings::Settings;
+use super::recover::RecoveredLog;
+use super::segment::{Segment, SegmentMark};
+use super::settings::BufferSettings;
 use super::stats::{CursorStats, RemovedCursor, Stats};
-use crate::telemetry::trouble::Trouble;
+use crate::telemetry::trouble::RepeatedTrouble;
 
 /// How long a cursor file holds its segments for a sink that has not registered yet.
 const REGISTRATION_GRACE: Duration = Duration::from_secs(60);
 
 /// An append that waits for its commit.
-pub(super) struct Waiting {
+pub(super) struct WaitingAppend {
     pub points: u32,
     pub bytes: Bytes,
     pub reply: oneshot::Sender<Result<u64, AppendError>>,
 }
 
-impl Waiting {
+impl WaitingAppend {
     pub(super) fn frame_len(&self) -> u64 {
         frame::FRAME_HEADER + self.bytes.len() as u64
     }
@@ -38,9 +38,9 @@ impl Waiting {
 pub(super) struct CursorState {
     pub required: bool,
     pub live: bool,
-    pub place: Place,
+    pub place: CursorPlace,
     /// Where `place` lies, when known.
-    pub mark: Option<Mark>,
+    pub mark: Option<SegmentMark>,
     /// The file says less than `place`.
     pub unsaved: bool,
     /// The file may not survive a power cut.
@@ -49,18 +49,18 @@ pub(super) struct CursorState {
 }
 
 impl CursorState {
-    pub(super) fn new(required: bool, place: Place) -> CursorState {
+    pub(super) fn new(required: bool, place: CursorPlace) -> CursorState {
         CursorState { required, live: true, place, mark: None, unsaved: false, unsynced: false, saving: Arc::default() }
     }
 
-    pub(super) fn move_to(&mut self, position: Position, mark: Option<Mark>) {
+    pub(super) fn move_to(&mut self, position: Position, mark: Option<SegmentMark>) {
         (self.place.position, self.mark) = (position, mark);
         (self.unsaved, self.unsynced) = (true, true);
     }
 }
 
-pub(super) struct State {
-    pub queue: VecDeque<Waiting>,
+pub(super) struct LogState {
+    pub queue: VecDeque<WaitingAppend>,
     pub queued_bytes: u64,
     /// The committer sleeps until so many wait, or a little while.
     pub wanted: usize,
@@ -75,13 +75,13 @@ pub(super) struct State {
     pub cursors: BTreeMap<String, CursorState>,
     pub poisoned: Option<String>,
     /// Records are refused: no room, or the disk takes none.
-    pub refusing: Trouble,
+    pub refusing: RepeatedTrouble,
     /// Cursors cannot be saved.
-    pub unsaved: Trouble,
+    pub unsaved: RepeatedTrouble,
     pub set_aside_bytes: u64,
     next_id: u64,
     /// Cursor files whose sinks have not registered, by file name.
-    pub unregistered: BTreeMap<String, Place>,
+    pub unregistered: BTreeMap<String, CursorPlace>,
     opened: Instant,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct Moved {
 
 /// Where a number lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum Location {
     In(Segment),
     /// It is lost; the next record that is there has this number.
     Gap {
@@ -104,9 +104,9 @@ pub(super) enum At {
     End,
 }
 
-impl State {
-    pub(super) fn new(found: Found) -> State {
-        State {
+impl LogState {
+    pub(super) fn new(found: RecoveredLog) -> LogState {
+        LogState {
             queue: VecDeque::new(),
             queued_bytes: 0,
             wanted: 0,
@@ -119,8 +119,8 @@ impl State {
             next_seq: found.next_seq,
             cursors: BTreeMap::new(),
             poisoned: None,
-            refusing: Trouble::default(),
-            unsaved: Trouble::default(),
+            refusing: RepeatedTrouble::default(),
+            unsaved: RepeatedTrouble::default(),
             set_aside_bytes: found.set_aside_bytes,
             unregistered: found.cursors,
             opened: Instant::now(),
@@ -149,18 +149,18 @@ impl State {
         self.segments.values().find(|segment| segment.records > 0).map_or(self.next_seq, |segment| segment.first_seq)
     }
 
-    pub(super) fn at(&self, seq: u64) -> At {
+    pub(super) fn at(&self, seq: u64) -> Location {
         if let Some((_, segment)) = self.segments.range(..=seq).next_back()
             && seq < segment.end_seq
         {
-            return At::In(*segment);
+            return Location::In(*segment);
         }
         let next = self
             .segments
             .range(seq.saturating_add(1)..)
             .map(|(_, segment)| segment)
             .find(|segment| segment.records > 0);
-        next.map_or(At::End, |segment| At::Gap { to: segment.first_seq })
+        next.map_or(Location::End, |segment| Location::Gap { to: segment.first_seq })
     }
 
     /// Who needs records before `end_seq`; `None` while no sink has registered at all.
@@ -230,7 +230,7 @@ impl State {
     }
 
     /// The snapshot without ages, and for each cursor where its next record lies.
-    pub(super) fn stats(&self, settings: &Settings) -> (Stats, Vec<Option<(Segment, u64)>>) {
+    pub(super) fn stats(&self, settings: &BufferSettings) -> (Stats, Vec<Option<(Segment, u64)>>) {
         let behind = self.cursors.iter().map(|(name, cursor)| self.cursor_stats(name, cursor));
         let (cursors, next_records) = behind.unzip();
         let stats = Stats {
@@ -258,7 +258,7 @@ impl State {
         };
         let mut first = None;
         for segment in self.segments.values().filter(|segment| position.seq < segment.end_seq) {
-            let start = Mark::start_of(segment);
+            let start = SegmentMark::start_of(segment);
             let mark = cursor.mark.filter(|mark| mark.segment == segment.id).unwrap_or(start);
             stats.behind_records += segment.records.saturating_sub(mark.records);
             stats.behind_points += segment.points.saturating_sub(mark.points);

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::disk::{DiskFile, write_all_at};
 use super::error::{AppendError, OpenError, open_error};
-use super::frame::{self, Stop};
+use super::frame::{self, FrameStop};
 use super::paths::UNBORN;
 use super::segment::Segment;
-use super::shared::Shared;
-use super::state::Waiting;
+use super::shared::LogShared;
+use super::state::WaitingAppend;
 
 /// How often a poisoned log tries to begin a new segment, at most.
 const POISON_RETRY: Duration = Duration::from_secs(5);
@@ -21,8 +21,8 @@ const COPY_AT_ONCE: u64 = 1 << 20;
 /// A buffer above this is given back after its one large batch.
 const KEPT_BUFFER: usize = 4 << 20;
 
-pub(super) struct Writer {
-    shared: Arc<Shared>,
+pub(super) struct SegmentWriter {
+    shared: Arc<LogShared>,
     active: Option<Active>,
     buffer: Vec<u8>,
     last_attempt: Option<Instant>,
@@ -45,9 +45,9 @@ enum Failed {
     Sync(io::Error),
 }
 
-impl Writer {
+impl SegmentWriter {
     /// Goes on with a segment that the recovery found whole, or will begin one with the first append.
-    pub(super) fn open(shared: Arc<Shared>, active: Option<Segment>) -> Result<Writer, OpenError> {
+    pub(super) fn open(shared: Arc<LogShared>, active: Option<Segment>) -> Result<SegmentWriter, OpenError> {
         let active = match active {
             None => None,
             Some(segment) => {
@@ -57,7 +57,7 @@ impl Writer {
                 Some(Active { file, written: segment, durable: segment, room_end: segment.len, suspect: false })
             }
         };
-        Ok(Writer { shared, active, buffer: Vec::new(), last_attempt: None })
+        Ok(SegmentWriter { shared, active, buffer: Vec::new(), last_attempt: None })
     }
 
     /// Says whether there is something that a sync would make durable.
@@ -66,12 +66,12 @@ impl Writer {
     }
 
     /// Keeps the whole batch or nothing of it; returns the first record's number.
-    pub(super) fn append(&mut self, batch: &[Waiting]) -> Result<u64, AppendError> {
+    pub(super) fn append(&mut self, batch: &[WaitingAppend]) -> Result<u64, AppendError> {
         self.check_poison()?;
         let first_seq = self.shared.state().next_seq;
         self.encode(first_seq, batch);
         let points = batch.iter().map(|waiting| u64::from(waiting.points)).sum();
-        let batch = Tally { first_seq, records: batch.len() as u64, points };
+        let batch = BatchTally { first_seq, records: batch.len() as u64, points };
         let appended = self.append_or_begin_again(batch);
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER);
@@ -97,14 +97,14 @@ impl Writer {
         }
     }
 
-    fn encode(&mut self, first_seq: u64, batch: &[Waiting]) {
+    fn encode(&mut self, first_seq: u64, batch: &[WaitingAppend]) {
         let now = frame::unix_secs(SystemTime::now());
         for (seq, waiting) in (first_seq..).zip(batch) {
             frame::encode(&mut self.buffer, seq, waiting.points, now, &waiting.bytes);
         }
     }
 
-    fn append_or_begin_again(&mut self, batch: Tally) -> Result<(), AppendError> {
+    fn append_or_begin_again(&mut self, batch: BatchTally) -> Result<(), AppendError> {
         match self.try_append(batch) {
             Ok(()) => {
                 self.heal();
@@ -125,7 +125,7 @@ impl Writer {
         }
     }
 
-    fn try_append(&mut self, batch: Tally) -> Result<(), Failed> {
+    fn try_append(&mut self, batch: BatchTally) -> Result<(), Failed> {
         if self.needs_segment() {
             self.begin(batch.first_seq)?;
         }
@@ -184,7 +184,7 @@ impl Writer {
         let unsure = self.active.as_ref().filter(|active| active.suspect && active.written != active.durable);
         let first_seq = unsure.map_or(next_seq, |active| active.durable.end_seq);
         let id = self.shared.state().new_id();
-        let Shared { disk, paths, .. } = self.shared.as_ref();
+        let LogShared { disk, paths, .. } = self.shared.as_ref();
         let unborn = paths.log.join(UNBORN);
         let filled = self.fill(&unborn, Segment::empty(id, first_seq), unsure).and_then(|filled| {
             disk.rename(&unborn, &paths.segment(first_seq)).map_err(Failed::Write)?;
@@ -313,14 +313,14 @@ impl Active {
 
 /// What a batch adds.
 #[derive(Clone, Copy)]
-struct Tally {
+struct BatchTally {
     first_seq: u64,
     records: u64,
     points: u64,
 }
 
 impl Segment {
-    fn grown(self, batch: Tally, bytes: u64) -> Segment {
+    fn grown(self, batch: BatchTally, bytes: u64) -> Segment {
         Segment {
             end_seq: batch.first_seq + batch.records,
             len: self.len + bytes,
@@ -345,14 +345,14 @@ fn copy_unsure(old: &Active, to: &dyn DiskFile, mut written: Segment) -> io::Res
         }
         write_all_at(to, &bytes, written.len)?;
         for record in &run.frames {
-            let batch = Tally { first_seq: record.seq, records: 1, points: record.points.into() };
+            let batch = BatchTally { first_seq: record.seq, records: 1, points: record.points.into() };
             written = written.grown(batch, record.end() - record.at);
         }
         at = run.end;
         match run.stop {
-            Stop::Enough => {}
-            Stop::End => return Ok((written, true)),
-            Stop::Damage => return Ok((written, false)),
+            FrameStop::Enough => {}
+            FrameStop::End => return Ok((written, true)),
+            FrameStop::Damage => return Ok((written, false)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::prelude::*;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{show, warn};
 use crate::app;
 use crate::config::{Config, Level, Surroundings};
@@ -15,7 +15,7 @@ use crate::platform;
 use crate::telemetry::systemd::ServiceManager;
 use crate::words::count;
 
-pub(super) fn main(root: &Path) -> Exit {
+pub(super) fn main(root: &Path) -> ExitReason {
     let manager = service_manager();
     let config = match settings(root) {
         Ok(config) => config,
@@ -36,10 +36,10 @@ pub(super) fn main(root: &Path) -> Exit {
     // Everything is closed; a look at a disk that hangs is not waited for.
     runtime.shutdown_background();
     match ended {
-        Ok(()) => Exit::Ok,
+        Ok(()) => ExitReason::Ok,
         Err(error) => {
             warn(&format!("error: {error:#}\n"));
-            Exit::Failed
+            ExitReason::Failed
         }
     }
 }
@@ -60,7 +60,7 @@ fn service_manager() -> ServiceManager {
 }
 
 /// Reads the settings, or prints every fault.
-fn settings(root: &Path) -> Result<Config, Exit> {
+fn settings(root: &Path) -> Result<Config, ExitReason> {
     app::repos::settings(root, &Surroundings::of_this_process()).map_err(|error| {
         show(&error.faults);
         show(&error.warnings);
@@ -69,7 +69,7 @@ fn settings(root: &Path) -> Result<Config, Exit> {
             count(error.faults.len(), "fault"),
             root.join("conf.d").display()
         ));
-        Exit::Faults
+        ExitReason::Faults
     })
 }
 

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::warn;
 use super::runtime::small_runtime;
 use crate::app;
@@ -33,21 +33,21 @@ impl<'a> AgentClient<'a> {
     }
 
     /// Reads one of the views; whoever answers anything but 2xx is no agent.
-    pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, Exit> {
+    pub fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExitReason> {
         let asked = request(&self.socket, "GET", path, Vec::new());
         let body = self.runtime.block_on(asked).map_err(|error| self.no_agent(&error))?;
         understood(&body)
     }
 
     /// Asks for one of the views, which the agent may refuse.
-    pub fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, patience: Duration) -> Result<T, Exit> {
+    pub fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, patience: Duration) -> Result<T, ExitReason> {
         let (status, body) = self.send(method, path, Vec::new(), patience)?;
         accepted(status, &body)?;
         understood(&body)
     }
 
     /// Sends one request without a body; the answer, whatever it is.
-    pub fn exchange(&self, method: &str, path: &str) -> Result<(StatusCode, Vec<u8>), Exit> {
+    pub fn exchange(&self, method: &str, path: &str) -> Result<(StatusCode, Vec<u8>), ExitReason> {
         self.send(method, path, Vec::new(), ANSWER)
     }
 
@@ -58,29 +58,29 @@ impl<'a> AgentClient<'a> {
         path: &str,
         body: Vec<u8>,
         patience: Duration,
-    ) -> Result<(StatusCode, Vec<u8>), Exit> {
+    ) -> Result<(StatusCode, Vec<u8>), ExitReason> {
         let exchange = exchange_within(&self.socket, method, path, body, patience);
         self.runtime.block_on(exchange).map_err(|error| self.no_agent(&error))
     }
 
     /// Says that nobody is there.
-    fn no_agent(&self, error: &anyhow::Error) -> Exit {
+    fn no_agent(&self, error: &anyhow::Error) -> ExitReason {
         warn(&format!(
             "error: no agent answers on {}: {error:#}\n  = help: start it with `pythond --root {}`, or name its directory with --root\n",
             self.socket.display(),
             self.root.display()
         ));
-        Exit::NoAgent
+        ExitReason::NoAgent
     }
 }
 
 /// Says that the agent refused, if it did.
-pub(super) fn accepted(status: StatusCode, body: &[u8]) -> Result<(), Exit> {
+pub(super) fn accepted(status: StatusCode, body: &[u8]) -> Result<(), ExitReason> {
     if status.is_success() {
         return Ok(());
     }
     warn(&format!("error: the agent refused: {}\n", refusal(body)));
-    Err(Exit::Failed)
+    Err(ExitReason::Failed)
 }
 
 /// The message of a refusing answer.
@@ -90,10 +90,10 @@ pub(super) fn refusal(body: &[u8]) -> String {
 }
 
 /// An answer as one of the views, or the words that it cannot be one.
-pub(super) fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, Exit> {
+pub(super) fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, ExitReason> {
     serde_json::from_slice(body).map_err(|error| {
         warn(&format!("error: the agent's answer cannot be read ({error}); is it of another version?\n"));
-        Exit::Failed
+        ExitReason::Failed
     })
 }
 

@@ -5,22 +5,22 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt;
 use serde::Serialize;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, short, show, warn};
 use super::run::JsonProblem;
 use super::runtime::small_runtime;
 use crate::app;
 use crate::code::Code;
-use crate::config::{self, Config, ConfigError, Input, Surroundings};
+use crate::config::{self, Config, ConfigError, InputTable, Surroundings};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::dialect::{Dialect, Finder};
-use crate::tryout::{LOAD, Outcome, Tryout};
+use crate::tryout::{LOAD, Tryout, TryoutOutcome};
 use crate::words::count;
 use crate::worker::sys::NO_WORKERS;
 use crate::worker::{WorkerSpec, discover};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     /// How to print the problems
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -43,12 +43,12 @@ enum Format {
 /// Scripts loaded at the same time.
 const AT_ONCE: usize = 4;
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &CheckArgs) -> ExitReason {
     let found = match small_runtime().block_on(check(root, args)) {
         Ok(found) => found,
         Err(error) => {
             warn(&format!("error: could not prepare a throw-away worker: {error:#}\n"));
-            return Exit::Failed;
+            return ExitReason::Failed;
         }
     };
     let errors = found.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
@@ -66,7 +66,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
             say(&found.summary(errors));
         }
     }
-    if errors == 0 { Exit::Ok } else { Exit::Faults }
+    if errors == 0 { ExitReason::Ok } else { ExitReason::Faults }
 }
 
 /// One workflow command of GitHub: `::error file=…,line=…::message`.
@@ -85,19 +85,19 @@ fn annotation(problem: &Diagnostic) -> String {
 }
 
 #[derive(Default)]
-struct Found {
+struct CheckFinding {
     problems: Vec<Diagnostic>,
     scripts: usize,
     collectors: usize,
     helpers: usize,
     /// Of the dialects whose units are told, those that the settings name.
-    told: Vec<Told>,
+    told: Vec<InputFindings>,
     settings_read: bool,
 }
 
 /// What the inputs of one dialect tell.
 #[derive(Clone, Copy)]
-struct Told {
+struct InputFindings {
     dialect: Dialect,
     units: usize,
     /// Units that are told not to run.
@@ -105,8 +105,8 @@ struct Told {
     jobs: usize,
 }
 
-async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
-    let mut found = Found::default();
+async fn check(root: &Path, args: &CheckArgs) -> anyhow::Result<CheckFinding> {
+    let mut found = CheckFinding::default();
     let inputs = match read(root, args)? {
         Ok(config) => {
             found.settings_read = true;
@@ -118,7 +118,7 @@ async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
             error.inputs
         }
     };
-    let enabled: Vec<Input> = inputs.into_iter().filter(|input| input.enabled).collect();
+    let enabled: Vec<InputTable> = inputs.into_iter().filter(|input| input.enabled).collect();
     let discovered = discover::scripts(&enabled);
     found.problems.extend(discovered.problems);
     if let Some(why) = NO_WORKERS {
@@ -138,7 +138,7 @@ async fn check(root: &Path, args: &Args) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-impl Found {
+impl CheckFinding {
     async fn load_scripts(&mut self, tryout: &Tryout, specs: &[WorkerSpec]) {
         self.scripts = specs.len();
         let mut loads = futures_util::stream::iter(specs.iter().map(|spec| load(tryout, spec))).buffered(AT_ONCE);
@@ -188,16 +188,16 @@ impl Found {
         }
     }
 
-    fn told_of(&mut self, dialect: Dialect) -> &mut Told {
+    fn told_of(&mut self, dialect: Dialect) -> &mut InputFindings {
         let at = self.told.iter().position(|told| told.dialect == dialect).unwrap_or_else(|| {
-            self.told.push(Told { dialect, units: 0, off: 0, jobs: 0 });
+            self.told.push(InputFindings { dialect, units: 0, off: 0, jobs: 0 });
             self.told.len() - 1
         });
         &mut self.told[at]
     }
 }
 
-fn read(root: &Path, args: &Args) -> anyhow::Result<Result<Config, ConfigError>> {
+fn read(root: &Path, args: &CheckArgs) -> anyhow::Result<Result<Config, ConfigError>> {
     let mut around = Surroundings::of_this_process();
     if let Some(host) = &args.as_host {
         around.hostname.clone_from(host);
@@ -210,12 +210,12 @@ fn read(root: &Path, args: &Args) -> anyhow::Result<Result<Config, ConfigError>>
     Ok(config::read_repo(repo, &around))
 }
 
-async fn load<'a>(tryout: &Tryout, spec: &'a WorkerSpec) -> (&'a WorkerSpec, Outcome) {
+async fn load<'a>(tryout: &Tryout, spec: &'a WorkerSpec) -> (&'a WorkerSpec, TryoutOutcome) {
     (spec, tryout.check(spec, LOAD).await)
 }
 
 #[derive(Serialize)]
-struct Json {
+struct CheckJson {
     errors: usize,
     warnings: usize,
     scripts: usize,
@@ -228,9 +228,9 @@ struct Json {
     problems: Vec<JsonProblem>,
 }
 
-impl Found {
-    fn as_json(&self, errors: usize) -> Json {
-        Json {
+impl CheckFinding {
+    fn as_json(&self, errors: usize) -> CheckJson {
+        CheckJson {
             errors,
             warnings: self.problems.len() - errors,
             scripts: self.scripts,
@@ -248,7 +248,7 @@ impl Found {
         if self.scripts > 0 || self.told.is_empty() {
             parts.push(format!("{} with {}", count(self.scripts, "script"), count(self.collectors, "collector")));
         }
-        parts.extend(self.told.iter().map(Told::summary));
+        parts.extend(self.told.iter().map(InputFindings::summary));
         let mut checked = format!("{} loaded", parts.join(", "));
         if self.helpers > 0 {
             checked.push_str(&format!(", {} without a collector", count(self.helpers, "helper module")));
@@ -262,7 +262,7 @@ impl Found {
     }
 }
 
-impl Told {
+impl InputFindings {
     /// `3 netdata jobs (2 off)`, `1 collectd plugin with 2 jobs`.
     fn summary(&self) -> String {
         let facts = self.dialect.facts();

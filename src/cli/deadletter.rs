@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::ask::{ANSWER, AgentClient, escaped};
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, warn};
 use super::table::{bytes, layout};
 use crate::deadletter::{self, Letter};
@@ -17,13 +17,13 @@ use crate::ingest::reply::RefusedAnswer;
 use crate::point::{Category, Decoding, Precision, line};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct DeadLetterArgs {
     #[command(subcommand)]
-    command: Command,
+    command: DeadLetterCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum DeadLetterCommand {
     /// Count the refused points by who refused them and day, with the most frequent reasons
     List {
         #[command(flatten)]
@@ -62,35 +62,37 @@ const REQUEST: usize = 1 << 20;
 /// Reasons shown of one who and day.
 const REASONS: usize = 3;
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &DeadLetterArgs) -> ExitReason {
     let dir = root.join("data/dead");
-    let (Command::List { pick, .. } | Command::Show { pick, .. } | Command::Resend { pick }) = &args.command;
+    let (DeadLetterCommand::List { pick, .. }
+    | DeadLetterCommand::Show { pick, .. }
+    | DeadLetterCommand::Resend { pick }) = &args.command;
     let files = match files(&dir, pick.sink.as_deref()) {
         Ok(files) => files,
         Err(exit) => return exit,
     };
     let done = match &args.command {
-        Command::List { json, .. } => list(&files, *json),
-        Command::Show { limit, json, .. } => show(&files, *limit, *json),
-        Command::Resend { .. } => resend(root, &files),
+        DeadLetterCommand::List { json, .. } => list(&files, *json),
+        DeadLetterCommand::Show { limit, json, .. } => show(&files, *limit, *json),
+        DeadLetterCommand::Resend { .. } => resend(root, &files),
     };
     done.unwrap_or_else(|error| {
         warn(&format!("error: {error:#}\n"));
-        Exit::Failed
+        ExitReason::Failed
     })
 }
 
 /// One dead-letter file and whose it is.
-struct File {
+struct LetterFile {
     who: String,
     day: String,
     path: PathBuf,
 }
 
-fn files(dir: &Path, only: Option<&str>) -> Result<Vec<File>, Exit> {
+fn files(dir: &Path, only: Option<&str>) -> Result<Vec<LetterFile>, ExitReason> {
     let failed = |error: std::io::Error| {
         warn(&format!("error: could not read {}: {error}\n", dir.display()));
-        Exit::Failed
+        ExitReason::Failed
     };
     let known = deadletter::whos(dir).map_err(failed)?;
     let whos = match only.map(deadletter::folder) {
@@ -103,7 +105,7 @@ fn files(dir: &Path, only: Option<&str>) -> Result<Vec<File>, Exit> {
                 format!("there are those of: {}", known.join(", "))
             };
             warn(&format!("error: there are no dead letters of `{who}`; {names}\n"));
-            return Err(Exit::Usage);
+            return Err(ExitReason::Usage);
         }
     };
     let mut files = Vec::new();
@@ -111,14 +113,14 @@ fn files(dir: &Path, only: Option<&str>) -> Result<Vec<File>, Exit> {
         for path in deadletter::files(dir, &who).map_err(failed)? {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let day = name.split('.').next().unwrap_or_default().to_owned();
-            files.push(File { who: who.clone(), day, path });
+            files.push(LetterFile { who: who.clone(), day, path });
         }
     }
     Ok(files)
 }
 
 #[derive(Serialize)]
-struct Group {
+struct LetterGroup {
     who: String,
     day: String,
     points: u64,
@@ -132,7 +134,7 @@ struct Reason {
     points: u64,
 }
 
-fn list(files: &[File], json: bool) -> anyhow::Result<Exit> {
+fn list(files: &[LetterFile], json: bool) -> anyhow::Result<ExitReason> {
     let groups = groups(files)?;
     if json {
         say(&format!("{}\n", serde_json::to_string_pretty(&groups)?));
@@ -141,7 +143,7 @@ fn list(files: &[File], json: bool) -> anyhow::Result<Exit> {
     } else {
         say(&table(&groups));
     }
-    Ok(Exit::Ok)
+    Ok(ExitReason::Ok)
 }
 
 #[derive(Default)]
@@ -151,7 +153,7 @@ struct Heap {
     reasons: HashMap<String, u64>,
 }
 
-fn groups(files: &[File]) -> anyhow::Result<Vec<Group>> {
+fn groups(files: &[LetterFile]) -> anyhow::Result<Vec<LetterGroup>> {
     let mut heaps: BTreeMap<(&str, &str), Heap> = BTreeMap::new();
     for file in files {
         let heap = heaps.entry((&file.who, &file.day)).or_default();
@@ -161,7 +163,7 @@ fn groups(files: &[File]) -> anyhow::Result<Vec<Group>> {
             *heap.reasons.entry(letter.reason).or_default() += 1;
         }
     }
-    let groups = heaps.into_iter().filter(|(_, heap)| heap.points > 0).map(|((who, day), heap)| Group {
+    let groups = heaps.into_iter().filter(|(_, heap)| heap.points > 0).map(|((who, day), heap)| LetterGroup {
         who: who.to_owned(),
         day: day.to_owned(),
         points: heap.points,
@@ -178,7 +180,7 @@ fn most_frequent(reasons: HashMap<String, u64>) -> Vec<Reason> {
     reasons
 }
 
-fn table(groups: &[Group]) -> String {
+fn table(groups: &[LetterGroup]) -> String {
     let mut rows = vec![["REFUSED BY", "DAY", "POINTS", "BYTES", "MOST FREQUENT REASONS"].map(str::to_owned).to_vec()];
     for group in groups {
         let mut first = vec![group.who.clone(), group.day.clone(), group.points.to_string(), bytes(group.bytes)];
@@ -196,7 +198,7 @@ fn one_line(text: &str) -> String {
 
 /// A letter as it is shown: the source taken apart.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownLetter<'a> {
     time: &'a str,
     sink: &'a str,
     category: Option<&'a str>,
@@ -206,7 +208,7 @@ struct Shown<'a> {
     point: &'a str,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> ShownLetter<'a> {
     fn new(letter: &'a Letter) -> Self {
         let (input, script) = match letter.source.split_once('/') {
             Some((input, script)) => (input, Some(script)),
@@ -238,7 +240,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn show(files: &[File], limit: usize, json: bool) -> anyhow::Result<Exit> {
+fn show(files: &[LetterFile], limit: usize, json: bool) -> anyhow::Result<ExitReason> {
     let mut letters = Vec::new();
     for file in files {
         letters.extend(deadletter::read(&file.path)?);
@@ -249,20 +251,20 @@ fn show(files: &[File], limit: usize, json: bool) -> anyhow::Result<Exit> {
         say(&format!("({hidden} older ones are not shown; --limit 0 shows all)\n\n"));
     }
     for letter in &letters[hidden..] {
-        let shown = Shown::new(letter);
+        let shown = ShownLetter::new(letter);
         say(&if json { format!("{}\n", serde_json::to_string(&shown)?) } else { format!("{}\n", shown.text()) });
     }
     if letters.is_empty() && !json {
         say("no dead letters: nothing was refused for good\n");
     }
-    Ok(Exit::Ok)
+    Ok(ExitReason::Ok)
 }
 
 // --- to the agent ---
 
 /// What became of the letters.
 #[derive(Default)]
-struct Tally {
+struct LetterTally {
     sent: u64,
     refused: u64,
     unfit: u64,
@@ -277,32 +279,32 @@ struct Parcel {
     letters: Vec<usize>,
 }
 
-fn resend(root: &Path, files: &[File]) -> anyhow::Result<Exit> {
+fn resend(root: &Path, files: &[LetterFile]) -> anyhow::Result<ExitReason> {
     let agent = AgentClient::of(root);
-    let mut tally = Tally::default();
+    let mut tally = LetterTally::default();
     for file in files {
         let raw = std::fs::read(&file.path)?;
         let lines: Vec<&[u8]> = raw.split_inclusive(|byte| *byte == b'\n').collect();
         for parcel in parcels(&lines, &mut tally) {
             let taken = match deliver(&agent, parcel, &mut tally) {
                 Ok(taken) => taken,
-                Err(Trouble::NoAgent(exit)) => return Ok(exit),
-                Err(Trouble::NotNow(why)) => {
+                Err(LetterError::NoAgent(exit)) => return Ok(exit),
+                Err(LetterError::NotNow(why)) => {
                     say(&tally.text());
                     warn(&format!(
                         "error: the agent takes nothing now: {why}; the rest stays where it is, try again later\n"
                     ));
-                    return Ok(Exit::Failed);
+                    return Ok(ExitReason::Failed);
                 }
             };
             deadletter::remove(&file.path, taken.iter().map(|number| lines[*number]))?;
         }
     }
     say(&tally.text());
-    Ok(if tally.refused + tally.unfit > 0 { Exit::Refused } else { Exit::Ok })
+    Ok(if tally.refused + tally.unfit > 0 { ExitReason::Refused } else { ExitReason::Ok })
 }
 
-impl Tally {
+impl LetterTally {
     fn text(&self) -> String {
         let mut text = format!("{} points sent again and removed\n", self.sent);
         if let Some(why) = &self.first_refusal {
@@ -316,7 +318,7 @@ impl Tally {
 }
 
 /// Packs the letters that hold one good point each, as canonical lines, so that the answer's indexes are theirs.
-fn parcels(lines: &[&[u8]], tally: &mut Tally) -> Vec<Parcel> {
+fn parcels(lines: &[&[u8]], tally: &mut LetterTally) -> Vec<Parcel> {
     let mut parcels: Vec<Parcel> = Vec::new();
     for (number, raw) in lines.iter().enumerate() {
         let Ok(letter) = serde_json::from_slice::<Letter>(raw) else { continue };
@@ -352,14 +354,14 @@ fn canonical(letter: &Letter) -> Option<(Category, Vec<u8>)> {
     Some((category, text))
 }
 
-enum Trouble {
+enum LetterError {
     /// It has been said.
-    NoAgent(Exit),
+    NoAgent(ExitReason),
     NotNow(String),
 }
 
 /// Posts a parcel without the points that would be refused again (those would come back as new dead letters); the letters that are kept now.
-fn deliver(agent: &AgentClient, parcel: Parcel, tally: &mut Tally) -> Result<Vec<usize>, Trouble> {
+fn deliver(agent: &AgentClient, parcel: Parcel, tally: &mut LetterTally) -> Result<Vec<usize>, LetterError> {
     let mut good: Vec<usize> = (0..parcel.lines.len()).collect();
     // An answer names some of the refused points only.
     while !good.is_empty() {
@@ -368,7 +370,7 @@ fn deliver(agent: &AgentClient, parcel: Parcel, tally: &mut Tally) -> Result<Vec
         tally.first_refusal.get_or_insert_with(|| reason.clone());
         let bad: HashSet<usize> = refused.iter().filter_map(|(at, _)| good.get(*at).copied()).collect();
         if bad.is_empty() {
-            return Err(Trouble::NotNow(format!("it names points that were not sent: {reason}")));
+            return Err(LetterError::NotNow(format!("it names points that were not sent: {reason}")));
         }
         tally.refused += bad.len() as u64;
         good.retain(|index| !bad.contains(index));
@@ -377,17 +379,22 @@ fn deliver(agent: &AgentClient, parcel: Parcel, tally: &mut Tally) -> Result<Vec
         return Ok(Vec::new());
     }
     if let Some((_, reason)) = ask(agent, &parcel, "", &good)?.first() {
-        return Err(Trouble::NotNow(format!("it refuses what it has just found good: {reason}")));
+        return Err(LetterError::NotNow(format!("it refuses what it has just found good: {reason}")));
     }
     tally.sent += good.len() as u64;
     Ok(good.into_iter().map(|index| parcel.letters[index]).collect())
 }
 
 /// Posts; which points are refused, by their index, and why.
-fn ask(agent: &AgentClient, parcel: &Parcel, more: &str, points: &[usize]) -> Result<Vec<(usize, String)>, Trouble> {
+fn ask(
+    agent: &AgentClient,
+    parcel: &Parcel,
+    more: &str,
+    points: &[usize],
+) -> Result<Vec<(usize, String)>, LetterError> {
     let path = format!("/v1/write/{}?precision=n&input={}{more}", parcel.category.as_str(), escaped(&parcel.source));
     let body = points.iter().flat_map(|index| parcel.lines[*index].iter().copied()).collect();
-    let (status, answer) = agent.send("POST", &path, body, ANSWER).map_err(Trouble::NoAgent)?;
+    let (status, answer) = agent.send("POST", &path, body, ANSWER).map_err(LetterError::NoAgent)?;
     if status.is_success() {
         return Ok(Vec::new());
     }
@@ -396,7 +403,7 @@ fn ask(agent: &AgentClient, parcel: &Parcel, more: &str, points: &[usize]) -> Re
         Ok(said) if status.as_u16() == 400 && !said.refused.is_empty() => {
             Ok(said.refused.into_iter().map(|entry| (entry.index, entry.reason)).collect())
         }
-        Ok(said) => Err(Trouble::NotNow(format!("{status}: {}", said.message))),
-        Err(_) => Err(Trouble::NotNow(format!("{status}: {text}"))),
+        Ok(said) => Err(LetterError::NotNow(format!("{status}: {}", said.message))),
+        Err(_) => Err(LetterError::NotNow(format!("{status}: {text}"))),
     }
 }

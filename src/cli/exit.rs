@@ -2,7 +2,7 @@
 
 /// Why a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitReason {
     Ok = 0,
     /// Something failed that is none of the others.
     Failed = 1,

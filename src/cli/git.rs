@@ -4,25 +4,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ask::{AgentClient, escaped, refusal, understood};
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, say_json, show, warn};
 use super::table::{ago, span};
-use crate::api::views::{Repo, RepoCommit};
+use crate::api::views::{RepoCommit, RepoView};
 use crate::code::Code;
 use crate::config::repos::RepoUrl;
-use crate::config::{self, GitRepos, Repo as Settings, Surroundings};
+use crate::config::{self, GitRepos, RepoSettings, Surroundings};
 use crate::git::hostkeys::{self, HostKey, Trusted};
-use crate::git::program::{Programs, Stop};
+use crate::git::program::{Programs, StopSignal};
 use crate::git::ssh;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct GitArgs {
     #[command(subcommand)]
-    command: Command,
+    command: GitCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum GitCommand {
     /// Show which commit of each repository runs, which was refused and why, and the last and next pull
     Status {
         /// Print JSON
@@ -67,31 +67,33 @@ struct TrustArgs {
 /// Longer than one pull may take by default; a repository with a longer `timeout` goes on behind it.
 const PULL: Duration = Duration::from_secs(180);
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &GitArgs) -> ExitReason {
     match &args.command {
-        Command::Status { json } => asked(root, "GET", "/api/v1/git", *json, &status),
-        Command::Sync { name, json } => {
+        GitCommand::Status { json } => asked(root, "GET", "/api/v1/git", *json, &status),
+        GitCommand::Sync { name, json } => {
             let which = name.as_ref().map(|name| format!("?repo={}", escaped(name))).unwrap_or_default();
             asked(root, "POST", &format!("/api/v1/git/sync{which}"), *json, &synced)
         }
-        Command::Log { name, json } => asked(root, "GET", "/api/v1/git", *json, &|repos| log(repos, name.as_deref())),
-        Command::Trust(args) => trust(root, args),
+        GitCommand::Log { name, json } => {
+            asked(root, "GET", "/api/v1/git", *json, &|repos| log(repos, name.as_deref()))
+        }
+        GitCommand::Trust(args) => trust(root, args),
     }
 }
 
 /// What is printed, and how the command ends.
-type Said = (String, Exit);
+type GitReply = (String, ExitReason);
 
-fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[Repo]) -> Said) -> Exit {
+fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[RepoView]) -> GitReply) -> ExitReason {
     let (status, body) = match AgentClient::of(root).send(method, path, Vec::new(), PULL) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
     if !status.is_success() {
         warn(&format!("error: {}\n", refusal(&body)));
-        return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { Exit::Failed };
+        return if status == hyper::StatusCode::NOT_FOUND { ExitReason::Usage } else { ExitReason::Failed };
     }
-    let repos: Vec<Repo> = match understood(&body) {
+    let repos: Vec<RepoView> = match understood(&body) {
         Ok(repos) => repos,
         Err(exit) => return exit,
     };
@@ -104,30 +106,30 @@ fn asked(root: &Path, method: &str, path: &str, json: bool, said: &dyn Fn(&[Repo
     exit
 }
 
-fn none() -> Said {
-    ("no git repository is enabled; see `[git_repos]` in conf.d/agent.conf\n".to_owned(), Exit::Ok)
+fn none() -> GitReply {
+    ("no git repository is enabled; see `[git_repos]` in conf.d/agent.conf\n".to_owned(), ExitReason::Ok)
 }
 
-fn status(repos: &[Repo]) -> Said {
+fn status(repos: &[RepoView]) -> GitReply {
     if repos.is_empty() {
         return none();
     }
-    (repos.iter().map(one).collect::<Vec<_>>().join("\n"), Exit::Ok)
+    (repos.iter().map(one).collect::<Vec<_>>().join("\n"), ExitReason::Ok)
 }
 
-fn synced(repos: &[Repo]) -> Said {
+fn synced(repos: &[RepoView]) -> GitReply {
     let (text, _) = status(repos);
     let exit = if repos.iter().any(|repo| repo.fault.is_some()) {
-        Exit::Git
+        ExitReason::Git
     } else if repos.iter().any(|repo| !repo.is_well()) {
-        Exit::Faults
+        ExitReason::Faults
     } else {
-        Exit::Ok
+        ExitReason::Ok
     };
     (text, exit)
 }
 
-fn one(repo: &Repo) -> String {
+fn one(repo: &RepoView) -> String {
     let mark = if repo.is_well() { "●" } else { "▲" };
     let mut out = format!("{mark} {}  {}  ({})\n", repo.name, repo.url, repo.follows.replace('`', ""));
     match &repo.commit {
@@ -171,7 +173,7 @@ fn named(commit: &RepoCommit) -> String {
     format!("{}{title} ({author}{})", commit.short(), ago(commit.ago_s))
 }
 
-fn pulls(repo: &Repo) -> String {
+fn pulls(repo: &RepoView) -> String {
     let last = match (repo.last_pull_ago_s, repo.last_good_pull_ago_s) {
         (None, _) => "none yet".to_owned(),
         (Some(last), Some(_)) if repo.fault.is_none() => format!("last {}", ago(last)),
@@ -187,11 +189,11 @@ fn pulls(repo: &Repo) -> String {
     format!("{last}{failures}{next}")
 }
 
-fn log(repos: &[Repo], name: Option<&str>) -> Said {
+fn log(repos: &[RepoView], name: Option<&str>) -> GitReply {
     if repos.is_empty() {
         return none();
     }
-    let wanted: Vec<&Repo> = repos.iter().filter(|repo| name.is_none_or(|name| repo.name == name)).collect();
+    let wanted: Vec<&RepoView> = repos.iter().filter(|repo| name.is_none_or(|name| repo.name == name)).collect();
     if wanted.is_empty() {
         let known: Vec<&str> = repos.iter().map(|repo| repo.name.as_str()).collect();
         warn(&format!(
@@ -199,7 +201,7 @@ fn log(repos: &[Repo], name: Option<&str>) -> Said {
             name.unwrap_or_default(),
             known.join(", ")
         ));
-        return (String::new(), Exit::Usage);
+        return (String::new(), ExitReason::Usage);
     }
     let mut out = String::new();
     for repo in &wanted {
@@ -220,32 +222,32 @@ fn log(repos: &[Repo], name: Option<&str>) -> Said {
             out.push_str("nothing ran yet\n");
         }
     }
-    (out, Exit::Ok)
+    (out, ExitReason::Ok)
 }
 
 // --- trust ---
 
-fn trust(root: &Path, args: &TrustArgs) -> Exit {
+fn trust(root: &Path, args: &TrustArgs) -> ExitReason {
     let Some(url) = host_url(&args.host) else {
         warn(&format!("error: `{}` is no host; write it as git.example.com or git.example.com:2222\n", args.host));
-        return Exit::Usage;
+        return ExitReason::Usage;
     };
     let around = Surroundings::of_this_process();
     let repos = match config::read(root, &around) {
         Ok(config) => config.git_repos,
         Err(error) if args.known_hosts.is_none() => {
             show(&error.faults);
-            return Exit::Faults;
+            return ExitReason::Faults;
         }
         Err(_) => GitRepos::default_in(root, &around),
     };
     let file = args.known_hosts.clone().unwrap_or_else(|| file_for(&repos, &url));
-    let programs = Programs::new(&repos, &Settings::plain("trust", url.clone()), &repos.dir, Stop::default());
+    let programs = Programs::new(&repos, &RepoSettings::plain("trust", url.clone()), &repos.dir, StopSignal::default());
     let keys = match hostkeys::offered(&programs, &url) {
         Ok(keys) => keys,
         Err(error) => {
             warn(&format!("error[{}]: {error}\n", Code::Unreachable));
-            return Exit::Git;
+            return ExitReason::Git;
         }
     };
     say(&offered(&url, &keys));
@@ -257,7 +259,7 @@ fn trust(root: &Path, args: &TrustArgs) -> Exit {
                 "nothing was written. Compare with what your server's owner says, then:\n  pythond git trust '{}' --fingerprint {}\n",
                 args.host, keys[0].fingerprint
             ));
-            return Exit::Failed;
+            return ExitReason::Failed;
         }
     };
     if chosen.is_empty() {
@@ -265,7 +267,7 @@ fn trust(root: &Path, args: &TrustArgs) -> Exit {
             "error[{}]: none of these keys has the fingerprint that was given; nothing was written\n",
             Code::ChangedHostKey
         ));
-        return Exit::Git;
+        return ExitReason::Git;
     }
     keep(&file, &chosen)
 }
@@ -278,7 +280,7 @@ fn offered(url: &RepoUrl, keys: &[HostKey]) -> String {
     listed
 }
 
-fn keep(file: &Path, chosen: &[HostKey]) -> Exit {
+fn keep(file: &Path, chosen: &[HostKey]) -> ExitReason {
     match hostkeys::trust(file, chosen) {
         Ok(trusted) => {
             let what = match trusted {
@@ -287,11 +289,11 @@ fn keep(file: &Path, chosen: &[HostKey]) -> Exit {
                 Trusted::Known => "is already in",
             };
             say(&format!("{what} {}\n", file.display()));
-            Exit::Ok
+            ExitReason::Ok
         }
         Err(error) => {
             warn(&format!("error[{}]: could not write {}: {error}\n", Code::NoRight, file.display()));
-            Exit::Failed
+            ExitReason::Failed
         }
     }
 }
@@ -304,12 +306,12 @@ fn host_url(host: &str) -> Option<RepoUrl> {
 /// The file in which the repository of that host looks first; the agent's own without one.
 fn file_for(repos: &GitRepos, url: &RepoUrl) -> PathBuf {
     let of_host = repos.repos.iter().find(|repo| repo.url.known_host() == url.known_host());
-    let plain = Settings::plain("trust", url.clone());
+    let plain = RepoSettings::plain("trust", url.clone());
     ssh::known_hosts(repos, of_host.unwrap_or(&plain)).remove(0)
 }
 
 /// The lines of the status about repositories that somebody has to look at, or of which something was left out.
-pub(super) fn troubles(repos: &[Repo]) -> String {
+pub(super) fn troubles(repos: &[RepoView]) -> String {
     let odd = repos.iter().filter(|repo| !repo.is_well() || !repo.notes.is_empty());
     odd.map(|repo| format!("\n{}", one(repo))).collect()
 }

@@ -1,4 +1,4 @@
-//! The commands: each parses its arguments, calls the library, prints, and ends with a code of [`Exit`].
+//! The commands: each parses its arguments, calls the library, prints, and ends with a code of [`ExitReason`].
 //!
 //! Those that need a running agent share the client `ask`; all write by `output`. No file here uses one that uses it; `tests/floors.rs`
 //! holds this.
@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 
 use crate::platform;
 
-pub use exit::Exit;
+pub use exit::ExitReason;
 
 #[derive(Parser)]
 #[command(name = "pythond", version, about = "Runs Python collectors, supervises them and delivers what they report without losing a point", long_about = None)]
@@ -52,25 +52,25 @@ enum Command {
     /// Run a script once, without agent or settings, and show what it reports
     Run(run::Args),
     /// Check the settings and load every script in a throw-away worker
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Show what each unit and sink does, and why not
-    Status(status::Args),
+    Status(status::StatusArgs),
     /// Show what a live worker is doing: the Python stacks of all its threads
-    Stack(stack::Args),
+    Stack(stack::StackArgs),
     /// Have changed files and settings take effect now, and say what became of each
-    Reload(reload::Args),
+    Reload(reload::ReloadArgs),
     /// End a unit's worker once its run is done, and start it anew from the files as they are
-    Restart(restart::Args),
+    Restart(restart::RestartArgs),
     /// Have all jobs of a unit run now, those that wait for their check after it; one that waits to be tried again is tried
-    RunNow(restart::Args),
+    RunNow(restart::RestartArgs),
     /// Have jobs that wait for their check make it now; what waits to be tried again is tried
     Recheck(restart::RecheckArgs),
     /// List the sinks, or give up what waits for one
-    Sink(sink::Args),
+    Sink(sink::SinkArgs),
     /// Show and pull the git repositories that scripts and settings come from
-    Git(git::Args),
+    Git(git::GitArgs),
     /// Show what was refused for good and why, or send it again
-    Deadletter(deadletter::Args),
+    Deadletter(deadletter::DeadLetterArgs),
 }
 
 /// Parses the command line and runs the command.

@@ -5,13 +5,13 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::ask::{ANSWER, AgentClient, escaped, understood};
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::warn;
-use crate::api::views::{Status, Unit};
+use crate::api::views::{Status, UnitView};
 use crate::nearest::nearest;
 
 /// Asks the agent for something of the unit that a name means; what is wrong has been said.
-pub(super) fn of_unit<T: DeserializeOwned>(root: &Path, name: &str, what: &str) -> Result<T, Exit> {
+pub(super) fn of_unit<T: DeserializeOwned>(root: &Path, name: &str, what: &str) -> Result<T, ExitReason> {
     let agent = AgentClient::of(root);
     let (_, body) = agent.exchange("GET", "/api/v1/status")?;
     let status: Status = understood(&body)?;
@@ -20,14 +20,14 @@ pub(super) fn of_unit<T: DeserializeOwned>(root: &Path, name: &str, what: &str) 
 }
 
 /// The unit that is called so, or whose name or file ends so; what is wrong with the name is said.
-pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, Exit> {
+pub(super) fn pick<'a>(status: &'a Status, name: &str) -> Result<&'a UnitView, ExitReason> {
     find(status, name).map_err(|text| {
         warn(&text);
-        Exit::Usage
+        ExitReason::Usage
     })
 }
 
-fn find<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, String> {
+fn find<'a>(status: &'a Status, name: &str) -> Result<&'a UnitView, String> {
     if let Some(unit) = status.units.iter().find(|unit| unit.id == name) {
         return Ok(unit);
     }
@@ -35,7 +35,7 @@ fn find<'a>(status: &'a Status, name: &str) -> Result<&'a Unit, String> {
     // Of a file with a process for each class, the part before the class names all of them.
     let ends = |id: &str| id == name || id.ends_with(&suffix);
     let is_named = |id: &str| ends(id) || id.split_once(':').is_some_and(|(file, _)| ends(file));
-    let near: Vec<&Unit> =
+    let near: Vec<&UnitView> =
         status.units.iter().filter(|unit| is_named(&unit.id) || unit.file.ends_with(&file)).collect();
     if let [unit] = near[..] {
         return Ok(unit);

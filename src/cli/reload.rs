@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::ask::AgentClient;
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, say_json, short, warn};
 use super::table::layout;
 use crate::api::views::{Reloaded, ReloadedUnit, UnitOutcome};
 use crate::words::count;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct ReloadArgs {
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
@@ -20,7 +20,7 @@ pub(super) struct Args {
 /// An old worker may take a minute to end its run, and a new version half a minute to load.
 const ANSWER: Duration = Duration::from_secs(150);
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &ReloadArgs) -> ExitReason {
     let outcome: Reloaded = match AgentClient::of(root).ask("POST", "/api/v1/reload", ANSWER) {
         Ok(outcome) => outcome,
         Err(exit) => return exit,
@@ -33,7 +33,7 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
         }
         say(&text(&outcome));
     }
-    if outcome.refused_something() { Exit::Faults } else { Exit::Ok }
+    if outcome.refused_something() { ExitReason::Faults } else { ExitReason::Ok }
 }
 
 fn text(outcome: &Reloaded) -> String {

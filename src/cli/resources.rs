@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, say_json, warn};
 use super::pick::of_unit;
 use super::screen;
 use super::table::layout;
 use crate::api::views::Resources;
 
-pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> Exit {
+pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> ExitReason {
     let resources: Resources = match of_unit(root, name, "resources") {
         Ok(resources) => resources,
         Err(exit) => return exit,
@@ -19,7 +19,7 @@ pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> Exit 
     }
     if let Some(why) = &resources.why {
         warn(&format!("error: {} has no table of resources: {why}\n", resources.id));
-        return Exit::Failed;
+        return ExitReason::Failed;
     }
     if !as_json {
         if again {
@@ -27,7 +27,7 @@ pub(super) fn show(root: &Path, name: &str, as_json: bool, again: bool) -> Exit 
         }
         say(&table(&resources, screen::width()));
     }
-    Exit::Ok
+    ExitReason::Ok
 }
 
 fn table(resources: &Resources, width: Option<usize>) -> String {

@@ -3,20 +3,20 @@
 use std::path::Path;
 
 use super::ask::{AgentClient, accepted, escaped, understood};
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::say;
 use super::table::{bytes, layout, span};
-use crate::api::views::{Sink, Skipped, Status};
+use crate::api::views::{SinkView, Skipped, Status};
 use crate::words::count;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct SinkArgs {
     #[command(subcommand)]
-    command: Command,
+    command: SinkCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
+enum SinkCommand {
     /// Show each sink, how far behind it is, and what it missed
     List {
         /// Print JSON
@@ -30,27 +30,27 @@ enum Command {
     },
 }
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &SinkArgs) -> ExitReason {
     let (method, path) = match &args.command {
-        Command::List { .. } => ("GET", "/api/v1/status".to_owned()),
-        Command::Skip { name } => ("POST", format!("/api/v1/sinks/{}/skip", escaped(name))),
+        SinkCommand::List { .. } => ("GET", "/api/v1/status".to_owned()),
+        SinkCommand::Skip { name } => ("POST", format!("/api/v1/sinks/{}/skip", escaped(name))),
     };
     let (status, body) = match AgentClient::of(root).exchange(method, &path) {
         Ok(answer) => answer,
         Err(exit) => return exit,
     };
     if let Err(exit) = accepted(status, &body) {
-        return if status == hyper::StatusCode::NOT_FOUND { Exit::Usage } else { exit };
+        return if status == hyper::StatusCode::NOT_FOUND { ExitReason::Usage } else { exit };
     }
     let shown = match &args.command {
-        Command::List { json } => understood(&body).map(|status| list(&status, *json)),
-        Command::Skip { .. } => understood(&body).map(|skipped| said(&skipped)),
+        SinkCommand::List { json } => understood(&body).map(|status| list(&status, *json)),
+        SinkCommand::Skip { .. } => understood(&body).map(|skipped| said(&skipped)),
     };
     shown.map_or_else(
         |exit| exit,
         |text| {
             say(&text);
-            Exit::Ok
+            ExitReason::Ok
         },
     )
 }
@@ -88,7 +88,7 @@ fn list(status: &Status, json: bool) -> String {
     text
 }
 
-fn row(sink: &Sink) -> Vec<String> {
+fn row(sink: &SinkView) -> Vec<String> {
     vec![
         sink.name.clone(),
         sink.kind.clone(),

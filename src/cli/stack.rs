@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, say_json, warn};
 use super::pick::of_unit;
 use crate::api::views::Stack;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct StackArgs {
     /// The unit: its name as in `pythond status`, or the end of it
     name: String,
     /// Print JSON
@@ -16,25 +16,25 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &StackArgs) -> ExitReason {
     match of_unit::<Stack>(root, &args.name, "stack") {
         Ok(stack) => show(&stack, args.json),
         Err(exit) => exit,
     }
 }
 
-fn show(stack: &Stack, json: bool) -> Exit {
+fn show(stack: &Stack, json: bool) -> ExitReason {
     if json {
         say_json(stack);
     } else if !stack.stack.is_empty() {
         say(&format!("{}\n", stack.stack.trim_end()));
     }
     match &stack.why {
-        None => Exit::Ok,
+        None => ExitReason::Ok,
         Some(why) => {
             let pid = stack.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
             warn(&format!("error: no stack of {}{pid}: {why}\n", stack.id));
-            Exit::Failed
+            ExitReason::Failed
         }
     }
 }

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::ask::AgentClient;
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, say_json};
 use super::pick::pick;
 use super::table::{ago, bytes, layout, span};
 use super::unit::{ahead, next, one};
 use super::{git, resources, screen};
-use crate::api::views::{Job, Mechanism, Refused, Refusing, Sink, Status, Unit};
+use crate::api::views::{JobView, MechanismView, RefusedPointsView, Refusing, SinkView, Status, UnitView};
 use crate::dialect::Dialect;
 use crate::words::count;
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct StatusArgs {
     /// Show one unit in full: its name as in the list, or the end of it
     name: Option<String>,
     /// List all units: also those that are off, and those of stock settings that found nothing to collect
@@ -36,7 +36,7 @@ pub(super) struct Args {
 const JOBS_LISTED: usize = 10;
 const PAUSE: Duration = Duration::from_secs(2);
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &StatusArgs) -> ExitReason {
     let agent = AgentClient::of(root);
     loop {
         let exit = match &args.name {
@@ -46,14 +46,14 @@ pub(super) fn main(root: &Path, args: &Args) -> Exit {
                 Err(exit) => exit,
             },
         };
-        if !args.watch || exit != Exit::Ok {
+        if !args.watch || exit != ExitReason::Ok {
             return exit;
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-fn print(status: &Status, args: &Args) -> Exit {
+fn print(status: &Status, args: &StatusArgs) -> ExitReason {
     match args.name.as_deref().map(|name| pick(status, name)).transpose() {
         Err(exit) => return exit,
         Ok(Some(unit)) if args.json => say_json(unit),
@@ -66,12 +66,12 @@ fn print(status: &Status, args: &Args) -> Exit {
             say(&list(status, args.all));
         }
     }
-    Exit::Ok
+    ExitReason::Ok
 }
 
 fn list(status: &Status, all: bool) -> String {
     let mut out = headline(status);
-    let shown: Vec<&Unit> = status.units.iter().filter(|unit| all || unit.is_listed()).collect();
+    let shown: Vec<&UnitView> = status.units.iter().filter(|unit| all || unit.is_listed()).collect();
     if status.units.is_empty() {
         out.push_str("no units: enable an input in conf.d\n");
     } else if !shown.is_empty() {
@@ -122,9 +122,9 @@ fn quiet(status: &Status) -> String {
 }
 
 /// Why those are as they are that nobody has to look at.
-fn reasons(shown: &[&Unit]) -> String {
+fn reasons(shown: &[&UnitView]) -> String {
     let hidden = shown.iter().filter(|unit| !unit.is_listed());
-    let why = |unit: &Unit| unit.why.clone().unwrap_or_default();
+    let why = |unit: &UnitView| unit.why.clone().unwrap_or_default();
     let rows: Vec<Vec<String>> = hidden.map(|unit| vec![unit.id.clone(), unit.state.to_string(), why(unit)]).collect();
     if rows.is_empty() { String::new() } else { format!("\n{}", layout(&rows, "  ")) }
 }
@@ -172,7 +172,7 @@ fn waiting(status: &Status) -> String {
 }
 
 /// The row of a unit, and below it those of its jobs that are not well, where it has others beside them.
-fn rows_of(unit: &Unit) -> Vec<Vec<String>> {
+fn rows_of(unit: &UnitView) -> Vec<Vec<String>> {
     let jobs = || unit.jobs_not_well();
     let mut rows = vec![row(unit)];
     rows.extend(jobs().take(JOBS_LISTED).map(job_row));
@@ -183,7 +183,7 @@ fn rows_of(unit: &Unit) -> Vec<Vec<String>> {
     rows
 }
 
-fn row(unit: &Unit) -> Vec<String> {
+fn row(unit: &UnitView) -> Vec<String> {
     let run = unit.last_run.as_ref();
     vec![
         unit.id.clone(),
@@ -200,7 +200,7 @@ fn row(unit: &Unit) -> Vec<String> {
 }
 
 /// `ok, 2 warnings`
-fn state(unit: &Unit) -> String {
+fn state(unit: &UnitView) -> String {
     match unit.all_warnings() {
         0 => unit.state.to_string(),
         1 => format!("{}, 1 warning", unit.state),
@@ -208,7 +208,7 @@ fn state(unit: &Unit) -> String {
     }
 }
 
-fn job_row(job: &Job) -> Vec<String> {
+fn job_row(job: &JobView) -> Vec<String> {
     let run = job.last_run.as_ref();
     vec![
         format!("  {}", job.key),
@@ -223,7 +223,7 @@ fn job_row(job: &Job) -> Vec<String> {
 }
 
 /// What happened, what comes next.
-fn trouble(unit: &Unit, width: Option<usize>) -> String {
+fn trouble(unit: &UnitView, width: Option<usize>) -> String {
     let why = unit.why.clone().unwrap_or_else(|| unit.state.to_string());
     let mut text = screen::sentence(&why, unit.id.len() + 4, width);
     text.push_str(&format!("\n    next: {}", next(unit)));
@@ -242,7 +242,7 @@ fn trouble(unit: &Unit, width: Option<usize>) -> String {
     text
 }
 
-fn sink_trouble(sink: &Sink) -> Option<String> {
+fn sink_trouble(sink: &SinkView) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(why) = &sink.why {
         let next = sink.next_in_s.map(|seconds| format!(", {}", ahead("next try", seconds))).unwrap_or_default();
@@ -261,7 +261,7 @@ fn sink_trouble(sink: &Sink) -> Option<String> {
         parts.push(format!("{} refused for good, kept in data/dead/{}", were(sink.dead), sink.name));
     }
     parts.extend(sink.refused.iter().map(|refused| {
-        let Refused { source, points, why, ago_s } = refused;
+        let RefusedPointsView { source, points, why, ago_s } = refused;
         format!("  {} of {source}, the last {}: {why}", count(*points, "point"), ago(*ago_s))
     }));
     (!parts.is_empty()).then(|| parts.join("\n    "))
@@ -273,7 +273,7 @@ fn were(points: u64) -> String {
 }
 
 /// Fields left out are no trouble, but nobody should have to guess where they are.
-fn left_out(sink: &Sink) -> Option<String> {
+fn left_out(sink: &SinkView) -> Option<String> {
     let reasons: Vec<String> = sink.dropped_fields.iter().map(|(why, count)| format!("{why}: {count}")).collect();
     let kind = &sink.kind;
     (!reasons.is_empty()).then(|| format!("fields that {kind} cannot hold were not sent ({})", reasons.join(", ")))
@@ -327,7 +327,7 @@ fn reload_trouble(status: &Status) -> String {
 }
 
 /// One line: nobody has to do anything about it, but whoever looks for a process should know.
-fn held_by(mechanisms: &[Mechanism]) -> String {
+fn held_by(mechanisms: &[MechanismView]) -> String {
     let names = |active: bool| {
         let some = mechanisms.iter().filter(|mechanism| mechanism.active == active);
         some.map(|mechanism| mechanism.name.as_str()).collect::<Vec<_>>().join(", ")

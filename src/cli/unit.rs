@@ -2,7 +2,7 @@
 
 use super::screen;
 use super::table::{ago, bytes, span};
-use crate::api::views::{Job, StartedBy, Unit};
+use crate::api::views::{JobView, StartedBy, UnitView};
 use crate::supervisor::{Coming, UnitState};
 use crate::words::count;
 
@@ -12,7 +12,7 @@ const JOBS_SHOWN: usize = 50;
 const KEY: usize = 11;
 
 /// `width` is that of the terminal, where there is one.
-pub(super) fn one(unit: &Unit, width: Option<usize>) -> String {
+pub(super) fn one(unit: &UnitView, width: Option<usize>) -> String {
     let mark = if unit.is_well() { "●" } else { "▲" };
     let title = if unit.title.is_empty() { String::new() } else { format!(" ({})", unit.title) };
     let line_of_file = if unit.line > 0 { format!(":{}", unit.line) } else { String::new() };
@@ -70,14 +70,14 @@ pub(super) fn one(unit: &Unit, width: Option<usize>) -> String {
     out
 }
 
-fn worker(unit: &Unit) -> String {
+fn worker(unit: &UnitView) -> String {
     let pid = unit.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
     let memory = unit.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
     format!("{pid}{memory}, {} restarts", unit.restarts)
 }
 
 /// How its process came to be; `None` where there is none, or nothing to say of it.
-fn started(unit: &Unit) -> Option<String> {
+fn started(unit: &UnitView) -> Option<String> {
     let took = unit.start_ms.map_or(String::new(), |ms| format!(" in {ms:.0} ms"));
     match (unit.started_by, &unit.exec_why) {
         (Some(StartedBy::Fork), _) => Some(format!("by the zygote of its interpreter{took}")),
@@ -86,7 +86,7 @@ fn started(unit: &Unit) -> Option<String> {
     }
 }
 
-fn words(unit: &Unit) -> Option<String> {
+fn words(unit: &UnitView) -> Option<String> {
     (!unit.last_words.is_empty()).then(|| unit.last_words.join("\n"))
 }
 
@@ -95,7 +95,7 @@ fn indented(text: &str, width: Option<usize>) -> String {
 }
 
 /// `disk: ok, every 10 s, last run 2.1 ms, next run in 4 s`
-fn told_job(job: &Job) -> String {
+fn told_job(job: &JobView) -> String {
     let title = if job.title.is_empty() { String::new() } else { format!(" ({})", job.title) };
     let state = if job.is_running { "running".to_owned() } else { job.state.to_string() };
     let mut text = format!("{}{title}: {state}, every {} s", job.key, job.every_s);
@@ -112,7 +112,7 @@ fn told_job(job: &Job) -> String {
 }
 
 /// What comes next, and when.
-pub(super) fn next(unit: &Unit) -> String {
+pub(super) fn next(unit: &UnitView) -> String {
     let Some(what) = &unit.next else { return "-".to_owned() };
     let within = unit.next_in_s.filter(|seconds| *seconds >= 0.5).map(span);
     Coming::tell(what, within.as_deref(), unit.next_at_change)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-type Env = BTreeMap<String, String>;
+type EnvLookup = BTreeMap<String, String>;
 
 /// A text with its variables filled in, and where each part of it stands in the text as written.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Expanded {
 }
 
 /// Replaces the variables that stand outside of strings and comments; `"` and `\` in a value are escaped, as DataKit does.
-pub fn outside_strings(text: &str, env: &Env) -> Expanded {
+pub fn outside_strings(text: &str, env: &EnvLookup) -> Expanded {
     let mut expanded = Expanded::default();
     let mut at = 0;
     while at < text.len() {
@@ -69,7 +69,7 @@ pub fn outside_strings(text: &str, env: &Env) -> Expanded {
 }
 
 /// Replaces the variables in the value of a string, by their plain values.
-pub fn in_string(text: &str, env: &Env) -> String {
+pub fn in_string(text: &str, env: &EnvLookup) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(dollar) = rest.find('$') {
@@ -94,7 +94,7 @@ pub enum Reference<'a> {
 /// brings in is never looked at again.
 pub fn with_references<E>(
     text: &str,
-    env: &Env,
+    env: &EnvLookup,
     mut fetch: impl FnMut(Reference<'_>) -> Result<String, E>,
 ) -> Result<String, E> {
     let mut out = String::with_capacity(text.len());
@@ -189,7 +189,7 @@ fn closed_at(text: &str, mark: &str, escapes: bool) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn env() -> Env {
+    fn env() -> EnvLookup {
         [("N", "30"), ("LONG", "0123456789"), ("QUOTED", "a\"b\\c"), ("REF", "${file:/x}"), ("LINES", "a\nb")]
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

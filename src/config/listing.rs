@@ -8,19 +8,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, SourcePlace};
 
 /// What lies below `conf.d/`.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub struct SettingsListing {
     pub files: Vec<(PathBuf, Vec<u8>)>,
     pub faults: Vec<Diagnostic>,
     pub warnings: Vec<Diagnostic>,
 }
 
 /// Lists and reads the settings files.
-pub fn read(conf_d: &Path) -> Listing {
-    let mut listing = Listing::default();
+pub fn read(conf_d: &Path) -> SettingsListing {
+    let mut listing = SettingsListing::default();
     let mut paths = Vec::new();
     match std::fs::metadata(conf_d) {
         Ok(meta) if meta.is_dir() => listing.walk(conf_d, &mut BTreeSet::new(), &mut paths),
@@ -44,8 +44,8 @@ pub fn read(conf_d: &Path) -> Listing {
 }
 
 /// Lists and reads the settings files of a directory that need not be there, such as that of a repository.
-pub fn read_if_there(conf_d: &Path) -> Listing {
-    let mut listing = Listing::default();
+pub fn read_if_there(conf_d: &Path) -> SettingsListing {
+    let mut listing = SettingsListing::default();
     let mut paths = Vec::new();
     if conf_d.is_dir() {
         listing.walk(conf_d, &mut BTreeSet::new(), &mut paths);
@@ -67,14 +67,16 @@ fn nothing_there(message: String, conf_d: &Path) -> Diagnostic {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
-    Diagnostic::error(Code::NoRight, format!("could not read `{}`: {error}", path.display())).at(Place::of_file(path))
+    Diagnostic::error(Code::NoRight, format!("could not read `{}`: {error}", path.display()))
+        .at(SourcePlace::of_file(path))
 }
 
 fn ignored(path: &Path, why: &str) -> Diagnostic {
-    Diagnostic::warning(Code::IgnoredFile, format!("`{}` is not read: {why}", path.display())).at(Place::of_file(path))
+    Diagnostic::warning(Code::IgnoredFile, format!("`{}` is not read: {why}", path.display()))
+        .at(SourcePlace::of_file(path))
 }
 
-impl Listing {
+impl SettingsListing {
     fn walk(&mut self, dir: &Path, visited: &mut BTreeSet<PathBuf>, paths: &mut Vec<PathBuf>) {
         // Links to directories are followed, so that a loop of them must end.
         if dir.canonicalize().is_ok_and(|real| !visited.insert(real)) {

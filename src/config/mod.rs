@@ -20,13 +20,13 @@ mod tables;
 
 use std::path::Path;
 
-pub use repos::{GitRepos, Repo, RepoRoot};
+pub use repos::{GitRepos, RepoRoot, RepoSettings};
 pub use secret::Secret;
 pub use sinks::SinkSettings;
 pub use surroundings::{Origin, Surroundings};
 pub use tables::{
-    AtCap, Buffer, Config, ConfigError, Events, HttpApi, Ingest, Input, Integers, Level, Logging, OnInvalid, Reload,
-    Restart, Series, Sync, Workers, Zygote,
+    AtCap, BufferTable, Config, ConfigError, Events, HttpApi, IngestTable, InputTable, Integers, Level, Logging,
+    OnInvalid, Reload, Restart, Series, Sync, Workers, ZygoteTable,
 };
 
 /// Reads and checks every `*.conf` below `<root>/conf.d`.

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 use super::expand::{self, Expanded};
 use super::surroundings::{Origin, Surroundings};
 use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, SourcePlace};
 
 /// Bytes of one file as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub struct Span {
 
 #[derive(Debug, Clone)]
 pub struct Node {
-    pub value: Value,
+    pub value: TomlValue,
     pub span: Span,
 }
 
 #[derive(Debug, Clone)]
-pub enum Value {
+pub enum TomlValue {
     /// As the parser gives it; `$NAME` is not filled in yet.
     Text(String),
     Integer(i128),
@@ -46,13 +46,13 @@ pub enum Value {
 
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    pub entries: Vec<Entry>,
+    pub entries: Vec<TableEntry>,
     /// The header `[x]`, `[[x]]` or the braces; `None` for a table that only the names of others imply.
     header: Option<Span>,
 }
 
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct TableEntry {
     pub key: String,
     pub key_span: Span,
     pub node: Node,
@@ -61,11 +61,11 @@ pub struct Entry {
 /// The files that were read, for places.
 #[derive(Debug, Default)]
 pub struct Files {
-    files: Vec<File>,
+    files: Vec<SettingsFile>,
 }
 
 #[derive(Debug)]
-struct File {
+struct SettingsFile {
     path: PathBuf,
     text: String,
     /// Lines with a syntax error: what else is odd there is a consequence.
@@ -91,7 +91,7 @@ impl Files {
                 (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(at))
             }
         };
-        self.files.push(File { path, text, syntax_errors: BTreeSet::new(), secrets: Vec::new() });
+        self.files.push(SettingsFile { path, text, syntax_errors: BTreeSet::new(), secrets: Vec::new() });
         if let Some(at) = wrong_byte {
             let end = at + char::REPLACEMENT_CHARACTER.len_utf8();
             let place = self.place(Span { file, start: at, end }).with_label("this byte is no UTF-8");
@@ -110,7 +110,7 @@ impl Files {
     ) -> Vec<Diagnostic> {
         let mut own = Table::default();
         let mut faults = self.add(path, bytes, around, &mut own);
-        let (inputs, others): (Vec<Entry>, Vec<Entry>) =
+        let (inputs, others): (Vec<TableEntry>, Vec<TableEntry>) =
             own.entries.into_iter().partition(|entry| entry.key == "inputs");
         for other in others.iter().filter(|other| !self.is_in_broken_line(other.key_span)) {
             let what = format!(
@@ -135,7 +135,7 @@ impl Files {
     }
 
     /// Where a span stands, with its line.
-    pub fn place(&self, span: Span) -> Place {
+    pub fn place(&self, span: Span) -> SourcePlace {
         let file = &self.files[span.file];
         let start = span.start.min(file.text.len());
         let (line, line_start) = position(&file.text, start);
@@ -143,7 +143,7 @@ impl Files {
         let source = file.text[line_start..line_end].trim_end_matches('\r');
         let start = start.min(line_start + source.len());
         let end = span.end.clamp(start, (line_start + source.len()).max(start));
-        Place {
+        SourcePlace {
             file: file.path.clone(),
             line,
             column: file.text[line_start..start].chars().count() + 1,
@@ -154,7 +154,7 @@ impl Files {
     }
 
     pub fn origin(&self, span: Span) -> Origin {
-        let Place { file, line, column, .. } = self.place(span);
+        let SourcePlace { file, line, column, .. } = self.place(span);
         Origin { file, line, column }
     }
 
@@ -170,7 +170,7 @@ impl Files {
     }
 
     /// What sorts faults: the order of files, then of places.
-    pub fn rank(&self, place: &Place) -> (usize, usize, usize) {
+    pub fn rank(&self, place: &SourcePlace) -> (usize, usize, usize) {
         let file = self.files.iter().position(|file| file.path == place.file).unwrap_or(self.files.len());
         (file, place.line, place.column)
     }
@@ -178,7 +178,7 @@ impl Files {
     fn parse(&mut self, file: usize, around: &Surroundings, tree: &mut Table) -> Vec<Diagnostic> {
         let expanded = expand::outside_strings(&self.files[file].text, &around.env);
         let (root, errors) = DeTable::parse_recoverable(&expanded.text);
-        let copy = Copy { file, expanded: &expanded };
+        let copy = TableCopy { file, expanded: &expanded };
         let root = copy.table(root.get_ref(), None);
         find_secrets(&root, &mut self.files[file].secrets);
         let mut errors: Vec<_> =
@@ -205,7 +205,7 @@ impl Files {
         faults
     }
 
-    fn syntax_fault(&self, copy: &Copy<'_>, span: &Range<usize>, at: Span, message: &str) -> Diagnostic {
+    fn syntax_fault(&self, copy: &TableCopy<'_>, span: &Range<usize>, at: Span, message: &str) -> Diagnostic {
         let text = &copy.expanded.text;
         if message == "duplicate key"
             && let Some((name, first)) = first_given(text, span)
@@ -240,17 +240,19 @@ impl Files {
             match (&mut there.node.value, entry.node.value) {
                 // Both forms of an input are a list of inputs.
                 (old, new) if name == "inputs.pythond" => {
-                    let mut nodes = as_list(std::mem::replace(old, Value::Broken), there.node.span);
+                    let mut nodes = as_list(std::mem::replace(old, TomlValue::Broken), there.node.span);
                     nodes.extend(as_list(new, entry.node.span));
-                    *old = Value::List(nodes);
+                    *old = TomlValue::List(nodes);
                 }
-                (Value::Table(old), Value::Table(new)) => match (old.header, new.header) {
+                (TomlValue::Table(old), TomlValue::Table(new)) => match (old.header, new.header) {
                     (Some(first), Some(second)) => {
                         faults.push(self.twice(&format!("[{name}]"), first, second));
                     }
                     _ => self.merge(old, new, &name, faults),
                 },
-                (Value::List(old), Value::List(new)) if old.iter().chain(&new).all(is_headed_table) => old.extend(new),
+                (TomlValue::List(old), TomlValue::List(new)) if old.iter().chain(&new).all(is_headed_table) => {
+                    old.extend(new)
+                }
                 _ => faults.push(self.twice(&name, there.key_span, entry.key_span)),
             }
         }
@@ -264,7 +266,7 @@ impl Files {
     }
 }
 
-impl File {
+impl SettingsFile {
     fn without_secrets(&self, line_start: usize, source: &str) -> String {
         let line = line_start..line_start + source.len();
         let mut hidden: Vec<Range<usize>> = self.secrets.clone();
@@ -291,19 +293,19 @@ fn url_has_secret(url: &str) -> bool {
 }
 
 fn find_secrets(table: &Table, found: &mut Vec<Range<usize>>) {
-    for Entry { key, node, .. } in &table.entries {
+    for TableEntry { key, node, .. } in &table.entries {
         let span = node.span.start..node.span.end;
         match &node.value {
-            Value::Text(text) if key == "url" && url_has_secret(text) => found.push(span),
-            Value::Text(text) if SECRET_KEYS.contains(&key.as_str()) && !expand::has_reference(text) => {
+            TomlValue::Text(text) if key == "url" && url_has_secret(text) => found.push(span),
+            TomlValue::Text(text) if SECRET_KEYS.contains(&key.as_str()) && !expand::has_reference(text) => {
                 found.push(span)
             }
-            Value::List(_) if SECRET_KEYS.contains(&key.as_str()) => found.push(span),
-            Value::Table(inner) if key == SECRETS => found.extend(texts_of(inner)),
-            Value::Table(inner) => find_secrets(inner, found),
-            Value::List(nodes) => {
+            TomlValue::List(_) if SECRET_KEYS.contains(&key.as_str()) => found.push(span),
+            TomlValue::Table(inner) if key == SECRETS => found.extend(texts_of(inner)),
+            TomlValue::Table(inner) => find_secrets(inner, found),
+            TomlValue::List(nodes) => {
                 for node in nodes {
-                    if let Value::Table(inner) = &node.value {
+                    if let TomlValue::Table(inner) = &node.value {
                         find_secrets(inner, found);
                     }
                 }
@@ -315,20 +317,20 @@ fn find_secrets(table: &Table, found: &mut Vec<Range<usize>>) {
 
 /// Where the texts of a table stand that name no secret elsewhere.
 fn texts_of(table: &Table) -> impl Iterator<Item = Range<usize>> {
-    table.entries.iter().filter_map(|Entry { node, .. }| match &node.value {
-        Value::Text(text) if !expand::has_reference(text) => Some(node.span.start..node.span.end),
+    table.entries.iter().filter_map(|TableEntry { node, .. }| match &node.value {
+        TomlValue::Text(text) if !expand::has_reference(text) => Some(node.span.start..node.span.end),
         _ => None,
     })
 }
 
 fn is_headed_table(node: &Node) -> bool {
-    matches!(&node.value, Value::Table(table) if table.header.is_some())
+    matches!(&node.value, TomlValue::Table(table) if table.header.is_some())
 }
 
 /// A table as a list of one, so that `[inputs.pythond]` and `[[inputs.pythond]]` are the same.
-pub fn as_list(value: Value, span: Span) -> Vec<Node> {
+pub fn as_list(value: TomlValue, span: Span) -> Vec<Node> {
     match value {
-        Value::List(nodes) => nodes,
+        TomlValue::List(nodes) => nodes,
         value => vec![Node { value, span }],
     }
 }
@@ -387,12 +389,12 @@ fn header_of(line: &str) -> Option<String> {
 }
 
 /// Copies the tables of the parser, with spans of the file as written.
-struct Copy<'a> {
+struct TableCopy<'a> {
     file: usize,
     expanded: &'a Expanded,
 }
 
-impl Copy<'_> {
+impl TableCopy<'_> {
     fn span(&self, range: &Range<usize>) -> Span {
         let Range { start, end } = self.expanded.written(range);
         Span { file: self.file, start, end }
@@ -400,14 +402,14 @@ impl Copy<'_> {
 
     fn table(&self, table: &DeTable<'_>, span: Option<Range<usize>>) -> Table {
         let is_header = |span: &Range<usize>| self.expanded.text[span.clone()].starts_with(['[', '{']);
-        let mut entries: Vec<Entry> = table.iter().map(|(key, value)| self.entry(key, value)).collect();
+        let mut entries: Vec<TableEntry> = table.iter().map(|(key, value)| self.entry(key, value)).collect();
         // The parser sorts by name; faults are wanted in the order of the file.
         entries.sort_by_key(|entry| entry.key_span.start);
         Table { entries, header: span.filter(is_header).map(|span| self.span(&span)) }
     }
 
-    fn entry(&self, key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> Entry {
-        Entry { key: key.get_ref().to_string(), key_span: self.span(&key.span()), node: self.node(value) }
+    fn entry(&self, key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> TableEntry {
+        TableEntry { key: key.get_ref().to_string(), key_span: self.span(&key.span()), node: self.node(value) }
     }
 
     fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
@@ -415,20 +417,20 @@ impl Copy<'_> {
         Node { span: self.span(&range), value: self.value(value.get_ref(), range) }
     }
 
-    fn value(&self, value: &DeValue<'_>, range: Range<usize>) -> Value {
+    fn value(&self, value: &DeValue<'_>, range: Range<usize>) -> TomlValue {
         match value {
             // The parser fills in an integer without a place where it found no value.
-            DeValue::Integer(_) if range.is_empty() => Value::Broken,
-            DeValue::String(text) => Value::Text(text.to_string()),
+            DeValue::Integer(_) if range.is_empty() => TomlValue::Broken,
+            DeValue::String(text) => TomlValue::Text(text.to_string()),
             DeValue::Integer(number) => {
                 // Beyond i128 no range holds it, whatever its size.
-                Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
+                TomlValue::Integer(i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX))
             }
-            DeValue::Float(number) => number.as_str().parse().map_or(Value::Broken, Value::Float),
-            DeValue::Boolean(yes) => Value::Bool(*yes),
-            DeValue::Datetime(date) => Value::Date(date.to_string()),
-            DeValue::Array(nodes) => Value::List(nodes.iter().map(|node| self.node(node)).collect()),
-            DeValue::Table(table) => Value::Table(self.table(table, Some(range))),
+            DeValue::Float(number) => number.as_str().parse().map_or(TomlValue::Broken, TomlValue::Float),
+            DeValue::Boolean(yes) => TomlValue::Bool(*yes),
+            DeValue::Datetime(date) => TomlValue::Date(date.to_string()),
+            DeValue::Array(nodes) => TomlValue::List(nodes.iter().map(|node| self.node(node)).collect()),
+            DeValue::Table(table) => TomlValue::Table(self.table(table, Some(range))),
         }
     }
 }
@@ -451,7 +453,7 @@ mod tests {
         for (index, text) in texts.iter().enumerate() {
             faults.extend(files.add(index.to_string().into(), text.to_vec(), &around(), &mut tree));
         }
-        let at = |place: &Place| format!("{}:{}:{}", place.file.display(), place.line, place.column);
+        let at = |place: &SourcePlace| format!("{}:{}:{}", place.file.display(), place.line, place.column);
         let said = |fault: &Diagnostic| {
             let other = fault.other.as_ref().map(|place| format!(" ({})", at(place))).unwrap_or_default();
             format!("{}: {}{other}", at(fault.place.as_ref().unwrap()), fault.message)

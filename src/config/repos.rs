@@ -12,7 +12,7 @@ pub struct GitRepos {
     /// Time between two pulls; 1 m.
     pub pull_interval: Duration,
     /// The enabled repositories, in the order given.
-    pub repos: Vec<Repo>,
+    pub repos: Vec<RepoSettings>,
     /// `<root>/gitrepos`: one folder for each repository, and the agent's own `known_hosts`.
     pub dir: PathBuf,
     /// What the git program may see of the agent's environment: where programs are, proxies, the ssh agent.
@@ -26,7 +26,7 @@ impl GitRepos {
     /// Says whether the same is written, wherever in the files.
     pub fn is_same_as(&self, other: &Self) -> bool {
         let nowhere = |repos: &Self| {
-            let repo = |repo: &Repo| Repo { origin: Origin::default(), ..repo.clone() };
+            let repo = |repo: &RepoSettings| RepoSettings { origin: Origin::default(), ..repo.clone() };
             Self { repos: repos.repos.iter().map(repo).collect(), ..repos.clone() }
         };
         nowhere(self) == nowhere(other)
@@ -62,7 +62,7 @@ impl GitRepos {
 
 /// One enabled `[[git_repos.repo]]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Repo {
+pub struct RepoSettings {
     /// Unique; the name of its folder below `gitrepos/`. By default the last part of the URL without its ending.
     pub name: String,
     pub url: RepoUrl,
@@ -79,7 +79,7 @@ pub struct Repo {
     /// `None`: the agent's own, the user's and the system's.
     pub known_hosts: Option<PathBuf>,
     pub ca_file: Option<PathBuf>,
-    pub transport: Transport,
+    pub transport: GitTransport,
     /// For http and https: user and password or token.
     pub login: Option<(String, Secret)>,
     /// All the network work of one pull; 60 s.
@@ -93,7 +93,7 @@ pub struct Repo {
     pub origin: Origin,
 }
 
-impl Repo {
+impl RepoSettings {
     /// Gives the repository with every default.
     pub fn plain(name: &str, url: RepoUrl) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Repo {
             ssh_key_password: None,
             known_hosts: None,
             ca_file: None,
-            transport: Transport::Libgit2,
+            transport: GitTransport::Libgit2,
             login: None,
             timeout: Duration::from_secs(60),
             max_files: 10_000,
@@ -120,7 +120,7 @@ impl Repo {
 
 /// Who speaks with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub enum GitTransport {
     /// libgit2, which is part of the agent; its own network is not used.
     Libgit2,
     /// The `git` program of this machine.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::expand::{self, Reference};
-use super::raw::{Entry, Files, Node, Span, Value};
+use super::raw::{Files, Node, Span, TableEntry, TomlValue};
 use super::repos::RepoRoot;
 use super::secret::Secret;
 use super::surroundings::{Origin, Surroundings};
@@ -19,7 +19,7 @@ use crate::platform;
 use crate::quantity::{self, A_DURATION, A_SIZE};
 
 /// What goes along while the tables are read: what may be looked at, and what was found.
-pub struct Reading<'a> {
+pub struct ReadContext<'a> {
     pub root: &'a Path,
     /// The exported repositories, in order.
     pub repos: &'a [RepoRoot],
@@ -35,7 +35,7 @@ pub struct Reading<'a> {
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub struct At<T> {
+pub struct Located<T> {
     pub value: T,
     pub span: Span,
 }
@@ -51,21 +51,21 @@ pub enum Wrong {
 }
 
 /// What a value becomes.
-pub type Taken<T> = Result<T, Wrong>;
+pub type TakenValue<T> = Result<T, Wrong>;
 
-pub fn must_be<T>(what: impl Into<String>) -> Taken<T> {
+pub fn must_be<T>(what: impl Into<String>) -> TakenValue<T> {
     Err(Wrong::MustBe(what.into()))
 }
 
-pub fn because<T>(code: Code, message: impl Into<String>) -> Taken<T> {
+pub fn because<T>(code: Code, message: impl Into<String>) -> TakenValue<T> {
     Err(Wrong::Because { code, message: message.into(), help: None })
 }
 
-pub fn because_with_help<T>(code: Code, message: impl Into<String>, help: impl Into<String>) -> Taken<T> {
+pub fn because_with_help<T>(code: Code, message: impl Into<String>, help: impl Into<String>) -> TakenValue<T> {
     Err(Wrong::Because { code, message: message.into(), help: Some(help.into()) })
 }
 
-impl Reading<'_> {
+impl ReadContext<'_> {
     /// Records a fault, unless it only follows from a syntax error.
     pub fn fault(&mut self, code: Code, span: Span, message: impl Into<String>) {
         self.say(Diagnostic::error(code, message), span);
@@ -94,7 +94,7 @@ impl Reading<'_> {
 
     /// Warns of a secret that is written out in a settings file which every user may read.
     pub fn warn_of_open_secret(&mut self, node: &Node) {
-        let Value::Text(text) = &node.value else { return };
+        let TomlValue::Text(text) = &node.value else { return };
         if text.is_empty() || text.contains("${env:") || text.contains("${file:") {
             return;
         }
@@ -127,19 +127,19 @@ impl Reading<'_> {
 pub struct Section {
     /// How messages call it: `[buffer]`.
     title: String,
-    entries: Vec<Entry>,
+    entries: Vec<TableEntry>,
     span: Span,
     known: Vec<&'static str>,
 }
 
 impl Section {
     /// Opens a table; anything else under its name is a fault.
-    pub fn open(title: &str, node: Node, reading: &mut Reading<'_>) -> Option<Self> {
+    pub fn open(title: &str, node: Node, reading: &mut ReadContext<'_>) -> Option<Self> {
         match node.value {
-            Value::Table(table) => {
+            TomlValue::Table(table) => {
                 Some(Self { title: title.to_owned(), entries: table.entries, span: node.span, known: Vec::new() })
             }
-            Value::Broken => None,
+            TomlValue::Broken => None,
             value => {
                 reading.fault(
                     Code::WrongValue,
@@ -151,7 +151,7 @@ impl Section {
         }
     }
 
-    pub fn origin(&self, reading: &Reading<'_>) -> Origin {
+    pub fn origin(&self, reading: &ReadContext<'_>) -> Origin {
         reading.files.origin(self.span)
     }
 
@@ -164,29 +164,29 @@ impl Section {
     }
 
     /// Takes a key as it is.
-    pub fn take(&mut self, key: &'static str) -> Option<Entry> {
+    pub fn take(&mut self, key: &'static str) -> Option<TableEntry> {
         self.known.push(key);
         self.take_refused(key)
     }
 
     /// Takes a key that the caller refuses with words of its own; no message offers it.
-    pub fn take_refused(&mut self, key: &str) -> Option<Entry> {
+    pub fn take_refused(&mut self, key: &str) -> Option<TableEntry> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(at))
     }
 
     /// Takes all that is left, for tables whose keys the user chooses.
-    pub fn take_rest(&mut self) -> Vec<Entry> {
+    pub fn take_rest(&mut self) -> Vec<TableEntry> {
         std::mem::take(&mut self.entries)
     }
 
     /// Takes a key and reads its value; what is wrong with it is recorded.
     pub fn read<T>(
         &mut self,
-        reading: &mut Reading<'_>,
+        reading: &mut ReadContext<'_>,
         key: &'static str,
-        reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
-    ) -> Option<At<T>> {
+        reader: impl FnMut(&Node, &mut ReadContext<'_>) -> TakenValue<T>,
+    ) -> Option<Located<T>> {
         let entry = self.take(key)?;
         read_value(reading, key, &entry.node, reader)
     }
@@ -194,9 +194,9 @@ impl Section {
     /// Reads a key into a place that holds the default.
     pub fn set<T>(
         &mut self,
-        reading: &mut Reading<'_>,
+        reading: &mut ReadContext<'_>,
         key: &'static str,
-        reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
+        reader: impl FnMut(&Node, &mut ReadContext<'_>) -> TakenValue<T>,
         slot: &mut T,
     ) {
         if let Some(at) = self.read(reading, key, reader) {
@@ -207,11 +207,11 @@ impl Section {
     /// Reads a key that must be there.
     pub fn require<T>(
         &mut self,
-        reading: &mut Reading<'_>,
+        reading: &mut ReadContext<'_>,
         key: &'static str,
         example: &str,
-        reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
-    ) -> Option<At<T>> {
+        reader: impl FnMut(&Node, &mut ReadContext<'_>) -> TakenValue<T>,
+    ) -> Option<Located<T>> {
         if !self.has(key) && !self.has_misspelt(key) && !reading.files.is_broken(self.span) {
             let message = format!("`{key}` is missing in `{}`", self.title);
             reading.fault_with_help(Code::MissingKey, self.span, message, format!("add `{key} = {example}`"));
@@ -222,13 +222,13 @@ impl Section {
     /// Reads a list; each element that is wrong is a fault of its own.
     pub fn list<T>(
         &mut self,
-        reading: &mut Reading<'_>,
+        reading: &mut ReadContext<'_>,
         key: &'static str,
-        mut reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
-    ) -> Option<At<Vec<At<T>>>> {
-        let Entry { node, .. } = self.take(key)?;
-        let Value::List(nodes) = &node.value else {
-            if !matches!(node.value, Value::Broken) {
+        mut reader: impl FnMut(&Node, &mut ReadContext<'_>) -> TakenValue<T>,
+    ) -> Option<Located<Vec<Located<T>>>> {
+        let TableEntry { node, .. } = self.take(key)?;
+        let TomlValue::List(nodes) = &node.value else {
+            if !matches!(node.value, TomlValue::Broken) {
                 let message = format!(
                     "`{key}` is {}; it must be a list such as [\"a\", \"b\"]",
                     shown_unless_secret(key, &node.value)
@@ -238,11 +238,11 @@ impl Section {
             return None;
         };
         let value = nodes.iter().filter_map(|node| read_value(reading, key, node, &mut reader)).collect();
-        Some(At { value, span: node.span })
+        Some(Located { value, span: node.span })
     }
 
     /// Says what nobody asked for.
-    pub fn finish(self, reading: &mut Reading<'_>) {
+    pub fn finish(self, reading: &mut ReadContext<'_>) {
         for entry in &self.entries {
             let fault = Diagnostic::error(Code::UnknownKey, format!("unknown key `{}`", entry.key));
             let mut known = Vec::new();
@@ -271,16 +271,16 @@ impl Section {
 
 /// Reads one value; what is wrong with it is recorded.
 pub fn read_value<T>(
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     key: &str,
     node: &Node,
-    mut reader: impl FnMut(&Node, &mut Reading<'_>) -> Taken<T>,
-) -> Option<At<T>> {
-    if matches!(node.value, Value::Broken) {
+    mut reader: impl FnMut(&Node, &mut ReadContext<'_>) -> TakenValue<T>,
+) -> Option<Located<T>> {
+    if matches!(node.value, TomlValue::Broken) {
         return None;
     }
     match reader(node, reading) {
-        Ok(value) => return Some(At { value, span: node.span }),
+        Ok(value) => return Some(Located { value, span: node.span }),
         Err(Wrong::MustBe(what)) => {
             let message = format!("`{key}` is {}; it must be {what}", shown_unless_secret(key, &node.value));
             reading.fault(Code::WrongValue, node.span, message);
@@ -297,8 +297,8 @@ pub fn read_value<T>(
 // --- readers ---
 
 /// Text with its variables filled in; secrets have no place in it.
-pub fn text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
-    let Value::Text(text) = &node.value else {
+pub fn text(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
+    let TomlValue::Text(text) = &node.value else {
         return must_be("text in quotes");
     };
     if expand::has_reference(text) {
@@ -313,14 +313,14 @@ pub fn text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
 }
 
 /// Text of at least one character that is no white space.
-pub fn filled_text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+pub fn filled_text(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = text(node, reading)?;
     if text.trim().is_empty() { must_be("text that is not empty") } else { Ok(text) }
 }
 
 /// Text in which `${env:NAME}` and `${file:path}` are filled in too.
-pub fn text_with_secrets(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
-    let Value::Text(text) = &node.value else {
+pub fn text_with_secrets(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
+    let TomlValue::Text(text) = &node.value else {
         return must_be("text in quotes");
     };
     let around = reading.around;
@@ -334,7 +334,7 @@ pub fn text_with_secrets(node: &Node, reading: &mut Reading<'_>) -> Taken<String
 }
 
 /// A secret that is not empty.
-pub fn secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
+pub fn secret(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Secret> {
     let text = text_with_secrets(node, reading)?;
     if text.trim().is_empty() {
         return because(Code::WrongValue, "the secret is empty");
@@ -346,7 +346,7 @@ pub fn secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
     Ok(Secret::new(text))
 }
 
-fn secret_file(path: &str, span: Span, reading: &mut Reading<'_>) -> Taken<String> {
+fn secret_file(path: &str, span: Span, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let path = reading.path_below(reading.root, path);
     let content = match std::fs::read_to_string(&path) {
         Ok(content) => content,
@@ -369,32 +369,32 @@ fn secret_file(path: &str, span: Span, reading: &mut Reading<'_>) -> Taken<Strin
     Ok(content.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-pub fn yes_or_no(node: &Node, _: &mut Reading<'_>) -> Taken<bool> {
+pub fn yes_or_no(node: &Node, _: &mut ReadContext<'_>) -> TakenValue<bool> {
     match node.value {
-        Value::Bool(yes) => Ok(yes),
+        TomlValue::Bool(yes) => Ok(yes),
         _ => must_be("true or false"),
     }
 }
 
 /// A whole number within a range.
-pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<T>
+pub fn number<T>(range: RangeInclusive<T>) -> impl Fn(&Node, &mut ReadContext<'_>) -> TakenValue<T>
 where
     T: TryFrom<i128> + PartialOrd + std::fmt::Display,
 {
     move |node, _| {
         let given = match node.value {
-            Value::Integer(given) => T::try_from(given).ok().filter(|given| range.contains(given)),
+            TomlValue::Integer(given) => T::try_from(given).ok().filter(|given| range.contains(given)),
             _ => None,
         };
         given.map_or_else(|| must_be(format!("a whole number from {} to {}", range.start(), range.end())), Ok)
     }
 }
 
-pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<Duration> {
+pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node, &mut ReadContext<'_>) -> TakenValue<Duration> {
     move |node, reading| {
         let given = match &node.value {
-            Value::Integer(secs) => u64::try_from(*secs).ok().map(Duration::from_secs),
-            Value::Text(text) => quantity::duration(&expand::in_string(text, &reading.around.env)),
+            TomlValue::Integer(secs) => u64::try_from(*secs).ok().map(Duration::from_secs),
+            TomlValue::Text(text) => quantity::duration(&expand::in_string(text, &reading.around.env)),
             _ => None,
         };
         match given {
@@ -408,11 +408,11 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node, &mut Reading<
     }
 }
 
-pub fn size(range: RangeInclusive<u64>) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<u64> {
+pub fn size(range: RangeInclusive<u64>) -> impl Fn(&Node, &mut ReadContext<'_>) -> TakenValue<u64> {
     move |node, reading| {
         let given = match &node.value {
-            Value::Integer(bytes) => u64::try_from(*bytes).ok(),
-            Value::Text(text) => quantity::size(&expand::in_string(text, &reading.around.env)),
+            TomlValue::Integer(bytes) => u64::try_from(*bytes).ok(),
+            TomlValue::Text(text) => quantity::size(&expand::in_string(text, &reading.around.env)),
             _ => None,
         };
         match given {
@@ -427,11 +427,11 @@ pub fn size(range: RangeInclusive<u64>) -> impl Fn(&Node, &mut Reading<'_>) -> T
 }
 
 /// One of a few words.
-pub fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node, &mut Reading<'_>) -> Taken<T> {
+pub fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node, &mut ReadContext<'_>) -> TakenValue<T> {
     move |node, reading| {
         let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
         let given = match &node.value {
-            Value::Text(text) => expand::in_string(text, &reading.around.env),
+            TomlValue::Text(text) => expand::in_string(text, &reading.around.env),
             _ => return must_be(one_of(&names)),
         };
         match words.iter().find(|(name, _)| *name == given) {
@@ -442,7 +442,7 @@ pub fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Node, &mut
 }
 
 /// A path; a relative one stands below the root.
-pub fn path(node: &Node, reading: &mut Reading<'_>) -> Taken<PathBuf> {
+pub fn path(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<PathBuf> {
     let text = filled_text(node, reading)?;
     Ok(reading.path_below(reading.root, &text))
 }
@@ -468,7 +468,7 @@ pub fn listed(names: &[&str]) -> String {
     }
 }
 
-fn shown_unless_secret(key: &str, value: &Value) -> String {
+fn shown_unless_secret(key: &str, value: &TomlValue) -> String {
     // A URL may carry a token or a password.
     if ["token", "tokens", "password", "ssh_private_key_password", "url"].contains(&key) {
         kind(value).to_owned()
@@ -477,27 +477,27 @@ fn shown_unless_secret(key: &str, value: &Value) -> String {
     }
 }
 
-fn shown(value: &Value) -> String {
+fn shown(value: &TomlValue) -> String {
     const LONGEST: usize = 60;
     let text = match value {
-        Value::Text(text) => format!("`\"{text}\"`"),
-        Value::Integer(number) => format!("`{number}`"),
-        Value::Float(number) => format!("`{number}`"),
-        Value::Bool(yes) => format!("`{yes}`"),
+        TomlValue::Text(text) => format!("`\"{text}\"`"),
+        TomlValue::Integer(number) => format!("`{number}`"),
+        TomlValue::Float(number) => format!("`{number}`"),
+        TomlValue::Bool(yes) => format!("`{yes}`"),
         other => return kind(other).to_owned(),
     };
     if text.chars().count() > LONGEST { kind(value).to_owned() } else { text }
 }
 
-fn kind(value: &Value) -> &'static str {
+fn kind(value: &TomlValue) -> &'static str {
     match value {
-        Value::Text(_) => "text",
-        Value::Integer(_) | Value::Float(_) => "a number",
-        Value::Bool(_) => "true or false",
-        Value::Date(_) => "a date",
-        Value::List(_) => "a list",
-        Value::Table(_) => "a table",
-        Value::Broken => "unreadable",
+        TomlValue::Text(_) => "text",
+        TomlValue::Integer(_) | TomlValue::Float(_) => "a number",
+        TomlValue::Bool(_) => "true or false",
+        TomlValue::Date(_) => "a date",
+        TomlValue::List(_) => "a list",
+        TomlValue::Table(_) => "a table",
+        TomlValue::Broken => "unreadable",
     }
 }
 

@@ -17,13 +17,13 @@ use crate::dialect::{Dialect, Isolation};
 pub struct Config {
     /// The directory that holds `conf.d/ python.d/ data/`.
     pub root: PathBuf,
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<InputTable>,
     pub workers: Workers,
     pub http_api: HttpApi,
-    pub ingest: Ingest,
+    pub ingest: IngestTable,
     pub series: Series,
     pub events: Events,
-    pub buffer: Buffer,
+    pub buffer: BufferTable,
     pub logging: Logging,
     pub reload: Reload,
     /// Tags added to every point where the key is absent; `host` is always there.
@@ -38,7 +38,7 @@ pub struct Config {
 
 /// One `[[inputs.pythond]]` block.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Input {
+pub struct InputTable {
     /// Unique, white space removed as DataKit does.
     pub name: String,
     /// The interpreter as written: a name on PATH or an absolute path.
@@ -84,7 +84,7 @@ pub struct Input {
     pub origin: Origin,
 }
 
-impl Input {
+impl InputTable {
     /// Gives the input that runs one folder or file with every default.
     pub fn plain(name: &str, cmd: &str, dir: PathBuf) -> Self {
         Self {
@@ -128,17 +128,17 @@ pub enum Restart {
 /// `[workers]`: how the processes of all inputs are started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workers {
-    pub zygote: Zygote,
+    pub zygote: ZygoteTable,
 }
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { zygote: Zygote::Auto }
+        Self { zygote: ZygoteTable::Auto }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Zygote {
+pub enum ZygoteTable {
     /// Scripts with the same interpreter and environment are forked from one process, from the second on.
     Auto,
     /// Each script is a `python3` of its own.
@@ -181,11 +181,11 @@ impl HttpApi {
 
 /// `[ingest]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ingest {
+pub struct IngestTable {
     pub integers: Integers,
 }
 
-impl Default for Ingest {
+impl Default for IngestTable {
     fn default() -> Self {
         Self { integers: Integers::Float }
     }
@@ -234,7 +234,7 @@ pub enum OnInvalid {
 
 /// `[buffer]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Buffer {
+pub struct BufferTable {
     /// `<root>/data/buffer`.
     pub dir: PathBuf,
     /// 2 GiB by default.
@@ -245,7 +245,7 @@ pub struct Buffer {
     pub group: Option<u32>,
 }
 
-impl Buffer {
+impl BufferTable {
     /// Gives the settings without a `[buffer]` table.
     pub fn default_in(root: &Path) -> Self {
         Self { dir: root.join("data/buffer"), max_size: 2 << 30, at_cap: AtCap::Refuse, sync: Sync::Group, group: None }
@@ -318,5 +318,5 @@ pub struct ConfigError {
     /// Odd but not wrong.
     pub warnings: Vec<Diagnostic>,
     /// The inputs without a fault, so that their scripts can be checked all the same.
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<InputTable>,
 }

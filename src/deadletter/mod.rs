@@ -19,16 +19,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use letter::encode;
-use shelves::Shelves;
+use shelves::LetterShelves;
 
 pub use files::{files, folder, read, remove, whos};
 pub use letter::{Dead, Letter};
-pub use shelves::Counts;
+pub use shelves::LetterCounts;
 
 /// The dead-letter files; clones share them.
 #[derive(Clone)]
 pub struct DeadLetters {
-    shelves: Arc<Mutex<Shelves>>,
+    shelves: Arc<Mutex<LetterShelves>>,
 }
 
 impl DeadLetters {
@@ -37,7 +37,7 @@ impl DeadLetters {
     /// # Errors
     /// When the directory can neither be made nor read.
     pub fn open(dir: impl Into<PathBuf>, cap_bytes_per_who: u64) -> io::Result<Self> {
-        let shelves = Shelves::open(dir.into(), cap_bytes_per_who)?;
+        let shelves = LetterShelves::open(dir.into(), cap_bytes_per_who)?;
         Ok(Self { shelves: Arc::new(Mutex::new(shelves)) })
     }
 
@@ -60,7 +60,7 @@ impl DeadLetters {
     }
 
     /// Tells what lies in the files, by folder name of who.
-    pub fn counts(&self) -> BTreeMap<String, Counts> {
+    pub fn counts(&self) -> BTreeMap<String, LetterCounts> {
         let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
         shelves.look_again();
         shelves.by_who.iter().map(|(who, shelf)| (who.clone(), shelf.counts())).collect()

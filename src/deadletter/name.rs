@@ -5,12 +5,12 @@ use std::path::Path;
 
 /// A file name `<day>.jsonl` (part 0) or `<day>.<part>.jsonl`; sorts by age.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
+pub(super) struct LetterFileName {
     pub(super) day: String,
     pub(super) part: u32,
 }
 
-impl Name {
+impl LetterFileName {
     fn parse(name: &str) -> Option<Self> {
         let stem = name.strip_suffix(".jsonl")?;
         let (day, part) = match stem.split_once('.') {
@@ -22,7 +22,7 @@ impl Name {
     }
 }
 
-impl std::fmt::Display for Name {
+impl std::fmt::Display for LetterFileName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.part {
             0 => write!(f, "{}.jsonl", self.day),
@@ -31,7 +31,7 @@ impl std::fmt::Display for Name {
     }
 }
 
-pub(super) fn list(dir: &Path) -> io::Result<Vec<Name>> {
+pub(super) fn list(dir: &Path) -> io::Result<Vec<LetterFileName>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -39,7 +39,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Name>> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.extend(entry?.file_name().to_str().and_then(Name::parse));
+        names.extend(entry?.file_name().to_str().and_then(LetterFileName::parse));
     }
     names.sort();
     Ok(names)

@@ -6,12 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::append::append;
-use super::name::{Name, list};
+use super::name::{LetterFileName, list};
 use crate::platform;
 
 /// What lies in the files of one who.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct LetterCounts {
     /// Points on disk now.
     pub points: u64,
     pub bytes: u64,
@@ -19,16 +19,16 @@ pub struct Counts {
     pub deleted_points: u64,
 }
 
-pub(super) struct Shelves {
+pub(super) struct LetterShelves {
     dir: PathBuf,
     cap: u64,
-    pub(super) by_who: BTreeMap<String, Shelf>,
+    pub(super) by_who: BTreeMap<String, LetterShelf>,
 }
 
 /// The files of one who, oldest first.
 #[derive(Default)]
-pub(super) struct Shelf {
-    files: Vec<(Name, Size)>,
+pub(super) struct LetterShelf {
+    files: Vec<(LetterFileName, Size)>,
     deleted_points: u64,
 }
 
@@ -38,9 +38,9 @@ struct Size {
     points: u64,
 }
 
-impl Shelf {
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
+impl LetterShelf {
+    pub(super) fn counts(&self) -> LetterCounts {
+        LetterCounts {
             points: self.files.iter().map(|(_, size)| size.points).sum(),
             bytes: self.files.iter().map(|(_, size)| size.bytes).sum(),
             deleted_points: self.deleted_points,
@@ -48,7 +48,7 @@ impl Shelf {
     }
 }
 
-impl Shelves {
+impl LetterShelves {
     pub(super) fn open(dir: PathBuf, cap: u64) -> io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
         let mut by_who = BTreeMap::new();
@@ -92,7 +92,7 @@ impl Shelves {
 }
 
 /// Measures again what somebody else (`pythond deadletter resend`) has changed.
-fn look_again(shelf: &mut Shelf, dir: &Path) -> io::Result<()> {
+fn look_again(shelf: &mut LetterShelf, dir: &Path) -> io::Result<()> {
     let mut at = 0;
     while at < shelf.files.len() {
         let (name, known) = &mut shelf.files[at];
@@ -113,8 +113,8 @@ fn look_again(shelf: &mut Shelf, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn measure(dir: &Path) -> io::Result<Shelf> {
-    let mut shelf = Shelf::default();
+fn measure(dir: &Path) -> io::Result<LetterShelf> {
+    let mut shelf = LetterShelf::default();
     for name in list(dir)? {
         let size = size(&dir.join(name.to_string()))?;
         shelf.files.push((name, size));
@@ -137,7 +137,7 @@ fn size(path: &Path) -> io::Result<Size> {
 }
 
 /// Deletes the oldest files until `more` bytes fit under the cap.
-fn make_room(shelf: &mut Shelf, dir: &Path, cap: u64, more: u64) -> io::Result<()> {
+fn make_room(shelf: &mut LetterShelf, dir: &Path, cap: u64, more: u64) -> io::Result<()> {
     while !shelf.files.is_empty() && shelf.counts().bytes + more > cap {
         let path = dir.join(shelf.files[0].0.to_string());
         match std::fs::remove_file(&path) {
@@ -152,11 +152,11 @@ fn make_room(shelf: &mut Shelf, dir: &Path, cap: u64, more: u64) -> io::Result<(
 }
 
 /// Picks the file to write to: the newest of the day, or the next part once that holds an eighth of the cap.
-fn place(shelf: &Shelf, day: &str, cap: u64) -> Name {
+fn place(shelf: &LetterShelf, day: &str, cap: u64) -> LetterFileName {
     let today = shelf.files.iter().filter(|(name, _)| name.day == day).max_by_key(|(name, _)| name.part);
     match today {
-        None => Name { day: day.to_owned(), part: 0 },
+        None => LetterFileName { day: day.to_owned(), part: 0 },
         Some((name, size)) if size.bytes < cap / 8 => name.clone(),
-        Some((name, _)) => Name { day: day.to_owned(), part: name.part + 1 },
+        Some((name, _)) => LetterFileName { day: day.to_owned(), part: name.part + 1 },
     }
 }

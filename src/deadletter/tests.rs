@@ -114,7 +114,7 @@ fn a_file_whose_letters_are_all_removed_goes() {
     let text = std::fs::read(&path).unwrap();
     remove(&path, [&text[..]].into_iter()).unwrap();
     assert!(!path.exists());
-    assert_eq!(box_.counts()["s"], Counts::default());
+    assert_eq!(box_.counts()["s"], LetterCounts::default());
     remove(&path, [&text[..]].into_iter()).unwrap();
 }
 

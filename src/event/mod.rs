@@ -13,7 +13,7 @@ use crate::point::{Point, Value};
 
 /// One broken rule: which field, and what is wrong with which value and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldError {
     pub field: &'static str,
     pub reason: String,
 }
@@ -22,7 +22,7 @@ pub struct Fault {
 ///
 /// # Errors
 /// Every broken rule.
-pub fn check(point: &mut Point, rules: &Events) -> Result<(), Vec<Fault>> {
+pub fn check(point: &mut Point, rules: &Events) -> Result<(), Vec<FieldError>> {
     let source = check_source(point, rules);
     let is_from = |name: &str| source.as_ref().is_ok_and(|source| source == name);
     let mut results = vec![
@@ -37,7 +37,7 @@ pub fn check(point: &mut Point, rules: &Events) -> Result<(), Vec<Fault>> {
     if is_from("user") {
         results.push(check_user_id(point));
     }
-    let faults: Vec<Fault> = source.err().into_iter().chain(results.into_iter().filter_map(Result::err)).collect();
+    let faults: Vec<FieldError> = source.err().into_iter().chain(results.into_iter().filter_map(Result::err)).collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
@@ -65,16 +65,22 @@ const ALIASES: [(&str, &str); 14] = [
     ("recovered", "ok"),
 ];
 
-fn check_status(point: &Point, rules: &Events) -> Result<(), Fault> {
+fn check_status(point: &Point, rules: &Events) -> Result<(), FieldError> {
     one_of(point, "df_status", &STATUS, &OTHER_STATUS, &rules.extra_status).map(drop)
 }
 
-fn check_source(point: &Point, rules: &Events) -> Result<String, Fault> {
+fn check_source(point: &Point, rules: &Events) -> Result<String, FieldError> {
     one_of(point, "df_source", &SOURCE, &OTHER_SOURCE, &rules.extra_source)
 }
 
 /// A fault names the `told` words and the user's own; the `silent` ones are taken too.
-fn one_of(point: &Point, key: &'static str, told: &[&str], silent: &[&str], extra: &[String]) -> Result<String, Fault> {
+fn one_of(
+    point: &Point,
+    key: &'static str,
+    told: &[&str],
+    silent: &[&str],
+    extra: &[String],
+) -> Result<String, FieldError> {
     let named = || told.iter().copied().chain(extra.iter().map(String::as_str));
     let wanted = || format!("one of {}", named().collect::<Vec<_>>().join(", "));
     let got = text(point, key, &wanted())?;
@@ -83,14 +89,14 @@ fn one_of(point: &Point, key: &'static str, told: &[&str], silent: &[&str], extr
     }
     let near = near_miss(got, named().chain(silent.iter().copied()));
     let hint = near.map_or(String::new(), |word| format!("; did you mean `{word}`?"));
-    Err(Fault { field: key, reason: format!("`{key}` is `{}`; it must be {}{hint}", shown(got), wanted()) })
+    Err(FieldError { field: key, reason: format!("`{key}` is `{}`; it must be {}{hint}", shown(got), wanted()) })
 }
 
-fn check_text(point: &Point, key: &'static str) -> Result<(), Fault> {
+fn check_text(point: &Point, key: &'static str) -> Result<(), FieldError> {
     text(point, key, "text that is not empty").map(drop)
 }
 
-fn check_date_range(point: &mut Point) -> Result<(), Fault> {
+fn check_date_range(point: &mut Point) -> Result<(), FieldError> {
     const KEY: &str = "df_date_range";
     const WANTED: &str = "a whole number of seconds, 0 or more";
     if let Some(text) = point.tag(KEY) {
@@ -119,7 +125,7 @@ fn seconds(text: &str) -> Option<u64> {
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
-fn check_dimension_tags(point: &Point) -> Result<(), Fault> {
+fn check_dimension_tags(point: &Point) -> Result<(), FieldError> {
     const KEY: &str = "df_dimension_tags";
     const WANTED: &str = "a JSON object in text, such as `{\"host\":\"web01\"}`, when `df_source` is `monitor`";
     let json = text(point, KEY, WANTED)?;
@@ -129,7 +135,7 @@ fn check_dimension_tags(point: &Point) -> Result<(), Fault> {
     }
 }
 
-fn check_user_id(point: &mut Point) -> Result<(), Fault> {
+fn check_user_id(point: &mut Point) -> Result<(), FieldError> {
     const KEY: &str = "df_user_id";
     let number = match point.field(KEY) {
         Some(Value::Float(number)) => number.to_string(),
@@ -142,7 +148,7 @@ fn check_user_id(point: &mut Point) -> Result<(), Fault> {
 }
 
 /// The text of a tag or field; missing, empty and not text are told apart.
-fn text<'p>(point: &'p Point, key: &'static str, wanted: &str) -> Result<&'p str, Fault> {
+fn text<'p>(point: &'p Point, key: &'static str, wanted: &str) -> Result<&'p str, FieldError> {
     let text = match (point.tag(key), point.field(key)) {
         (Some(text), _) => text,
         (None, Some(Value::Str(text))) => text.as_ref(),
@@ -152,16 +158,16 @@ fn text<'p>(point: &'p Point, key: &'static str, wanted: &str) -> Result<&'p str
     if text.trim().is_empty() { Err(is_empty(key, wanted)) } else { Ok(text) }
 }
 
-fn is_missing(field: &'static str, wanted: &str) -> Fault {
-    Fault { field, reason: format!("`{field}` is missing; it must be {wanted}") }
+fn is_missing(field: &'static str, wanted: &str) -> FieldError {
+    FieldError { field, reason: format!("`{field}` is missing; it must be {wanted}") }
 }
 
-fn is_empty(field: &'static str, wanted: &str) -> Fault {
-    Fault { field, reason: format!("`{field}` is empty; it must be {wanted}") }
+fn is_empty(field: &'static str, wanted: &str) -> FieldError {
+    FieldError { field, reason: format!("`{field}` is empty; it must be {wanted}") }
 }
 
-fn is_wrong(field: &'static str, got: &str, wanted: &str) -> Fault {
-    Fault { field, reason: format!("`{field}` is {got}; it must be {wanted}") }
+fn is_wrong(field: &'static str, got: &str, wanted: &str) -> FieldError {
+    FieldError { field, reason: format!("`{field}` is {got}; it must be {wanted}") }
 }
 
 fn got(value: Option<&Value>) -> String {
@@ -261,7 +267,7 @@ mod tests {
         let rules = Events { on_invalid: OnInvalid::Refuse, extra_status: vec![], extra_source: vec![] };
         let faults = check(&mut event(r#"{"df_status":"bad"}"#), &rules).unwrap_err();
         let reason = "`df_status` is `bad`; it must be one of ok, info, warning, error, critical, nodata".to_owned();
-        assert_eq!(faults, [Fault { field: "df_status", reason }]);
+        assert_eq!(faults, [FieldError { field: "df_status", reason }]);
     }
 
     #[test]

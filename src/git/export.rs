@@ -10,14 +10,14 @@ use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 use super::commit::{is_commit_id, short};
-use super::failure::{Failure, local};
+use super::failure::{PullFailure, local};
 use super::fault::Asked;
 use super::judge::tame;
 use super::leftovers::remove;
 use super::plumbing::{Blobs, Plumbing, TreeEntry};
-use super::program::Stop;
+use super::program::StopSignal;
 use crate::code::Code;
-use crate::config::Repo;
+use crate::config::RepoSettings;
 use crate::diagnostic::Diagnostic;
 use crate::platform;
 use crate::quantity::show_size;
@@ -42,15 +42,15 @@ pub struct Exported {
 
 /// One file or link of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    kind: Kind,
+struct ExportEntry {
+    kind: EntryKind,
     id: String,
     size: u64,
     path: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum EntryKind {
     File,
     Program,
     Link,
@@ -61,7 +61,7 @@ enum Kind {
 ///
 /// # Errors
 /// A tree that breaks a limit or is no tree that git would make; a store that is damaged; a disk that is full.
-pub fn export(asked: &Asked<'_>, git: &dyn Plumbing, parent: &Path, commit: &str) -> Result<Exported, Failure> {
+pub fn export(asked: &Asked<'_>, git: &dyn Plumbing, parent: &Path, commit: &str) -> Result<Exported, PullFailure> {
     let repo = asked.repo;
     let dir = parent.join(folder(commit, repo.subdir.as_deref()));
     let entries = list(git, repo, commit)?;
@@ -94,7 +94,7 @@ pub fn export(asked: &Asked<'_>, git: &dyn Plumbing, parent: &Path, commit: &str
 }
 
 /// Writes the tree to a new folder and brings it to the disk.
-fn write(git: &dyn Plumbing, stop: &Stop, entries: &[Entry], aside: &Path) -> Result<(), Failure> {
+fn write(git: &dyn Plumbing, stop: &StopSignal, entries: &[ExportEntry], aside: &Path) -> Result<(), PullFailure> {
     remove(aside).map_err(|error| cannot("remove", aside, &error))?;
     fs::create_dir(aside).map_err(|error| cannot("make", aside, &error))?;
     let mut tree = Tree { root: aside.to_owned(), dirs: BTreeSet::from([aside.to_owned()]), files: Vec::new() };
@@ -102,7 +102,7 @@ fn write(git: &dyn Plumbing, stop: &Stop, entries: &[Entry], aside: &Path) -> Re
     tree.drop_links_that_leave(entries).and_then(|()| tree.sync()).map_err(|error| cannot("write", aside, &error))
 }
 
-fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+fn cannot(what: &str, path: &Path, error: &io::Error) -> PullFailure {
     local(&format!("could not {what} {}", path.display()), error)
 }
 
@@ -119,26 +119,26 @@ pub fn is_folder(name: &str) -> bool {
     is_commit_id(name.split('+').next().unwrap_or_default())
 }
 
-fn list(git: &dyn Plumbing, repo: &Repo, commit: &str) -> Result<Vec<Entry>, Failure> {
+fn list(git: &dyn Plumbing, repo: &RepoSettings, commit: &str) -> Result<Vec<ExportEntry>, PullFailure> {
     let Some(entries) = git.tree(commit, repo.subdir.as_deref())? else {
         let subdir = repo.subdir.as_deref().unwrap_or_default();
         let message = format!("there is no folder `{subdir}` in commit {}", short(commit));
-        return Err(Failure::fault(Diagnostic::error(Code::NoRepository, message).with_help("check `subdir`")));
+        return Err(PullFailure::fault(Diagnostic::error(Code::NoRepository, message).with_help("check `subdir`")));
     };
     entries.into_iter().map(|entry| sound(entry, commit)).collect()
 }
 
-fn sound(entry: TreeEntry, commit: &str) -> Result<Entry, Failure> {
+fn sound(entry: TreeEntry, commit: &str) -> Result<ExportEntry, PullFailure> {
     let kind = match entry.mode {
-        0o120_000 => Some(Kind::Link),
-        0o160_000 => Some(Kind::Submodule),
+        0o120_000 => Some(EntryKind::Link),
+        0o160_000 => Some(EntryKind::Submodule),
         mode if mode & 0o170_000 != 0o100_000 => None,
-        mode if mode & 0o100 != 0 => Some(Kind::Program),
-        _ => Some(Kind::File),
+        mode if mode & 0o100 != 0 => Some(EntryKind::Program),
+        _ => Some(EntryKind::File),
     };
     let TreeEntry { mode, id, size, path } = entry;
     match kind.zip(sound_path(&path)) {
-        Some((kind, path)) => Ok(Entry { kind, id, size, path }),
+        Some((kind, path)) => Ok(ExportEntry { kind, id, size, path }),
         None => {
             let name = tame(&String::from_utf8_lossy(&path));
             Err(refused(commit, format!("`{name}` (mode {mode:06o}) has no place in a tree")))
@@ -152,14 +152,17 @@ fn sound_path(bytes: &[u8]) -> Option<PathBuf> {
     sound.then(|| platform::path_of(bytes.to_vec())).flatten()
 }
 
-fn refused(commit: &str, why: String) -> Failure {
-    Failure::fault(Diagnostic::error(Code::CommitTooLarge, format!("commit {} cannot be used: {why}", short(commit))))
+fn refused(commit: &str, why: String) -> PullFailure {
+    PullFailure::fault(Diagnostic::error(
+        Code::CommitTooLarge,
+        format!("commit {} cannot be used: {why}", short(commit)),
+    ))
 }
 
 /// Everything that can be said before a byte is written.
-fn check(repo: &Repo, commit: &str, entries: &[Entry]) -> Result<(), Failure> {
+fn check(repo: &RepoSettings, commit: &str, entries: &[ExportEntry]) -> Result<(), PullFailure> {
     let limit = |why: String, key: &str| {
-        Failure::fault(
+        PullFailure::fault(
             Diagnostic::error(Code::CommitTooLarge, format!("commit {} cannot be used: {why}", short(commit)))
                 .with_help(format!("if that is meant, raise `{key}` of this repository")),
         )
@@ -183,7 +186,8 @@ fn check(repo: &Repo, commit: &str, entries: &[Entry]) -> Result<(), Failure> {
             return Err(refused(commit, format!("`{}` stands in it twice", tame(&entry.path.to_string_lossy()))));
         }
     }
-    let beneath = |entry: &Entry| entry.path.ancestors().skip(1).any(|above| paths.contains(&above.to_path_buf()));
+    let beneath =
+        |entry: &ExportEntry| entry.path.ancestors().skip(1).any(|above| paths.contains(&above.to_path_buf()));
     match entries.iter().find(|entry| beneath(entry)) {
         Some(entry) => {
             let path = tame(&entry.path.to_string_lossy());
@@ -215,9 +219,9 @@ impl Tree {
         Ok(place)
     }
 
-    fn drop_links_that_leave(&self, entries: &[Entry]) -> io::Result<()> {
+    fn drop_links_that_leave(&self, entries: &[ExportEntry]) -> io::Result<()> {
         let root = self.root.canonicalize()?;
-        for link in entries.iter().filter(|entry| entry.kind == Kind::Link) {
+        for link in entries.iter().filter(|entry| entry.kind == EntryKind::Link) {
             let place = self.root.join(&link.path);
             let stays = place.canonicalize().is_ok_and(|target| target.starts_with(&root));
             if !stays {
@@ -237,23 +241,28 @@ impl Tree {
 }
 
 /// Writes files, then links.
-fn write_all(blobs: &mut dyn Blobs, stop: &Stop, entries: &[Entry], tree: &mut Tree) -> Result<(), Failure> {
-    let files = entries.iter().filter(|entry| matches!(entry.kind, Kind::File | Kind::Program));
-    let links = entries.iter().filter(|entry| entry.kind == Kind::Link);
+fn write_all(
+    blobs: &mut dyn Blobs,
+    stop: &StopSignal,
+    entries: &[ExportEntry],
+    tree: &mut Tree,
+) -> Result<(), PullFailure> {
+    let files = entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File | EntryKind::Program));
+    let links = entries.iter().filter(|entry| entry.kind == EntryKind::Link);
     for entry in files.chain(links) {
         if stop.is_asked() {
-            return Err(Failure::Stopped);
+            return Err(PullFailure::Stopped);
         }
         let cannot = |error: io::Error| local(&format!("could not write {}", tree_path(entry)), &error);
         let place = tree.place(&entry.path).map_err(cannot)?;
-        if entry.kind == Kind::Link {
+        if entry.kind == EntryKind::Link {
             let target = link_target(blobs, entry)?;
             if is_inside(&entry.path, &target) {
                 platform::link(&target, &place).map_err(cannot)?;
             }
             continue;
         }
-        let mode = if entry.kind == Kind::Program { 0o755 } else { 0o644 };
+        let mode = if entry.kind == EntryKind::Program { 0o755 } else { 0o644 };
         let mut file =
             platform::set_mode(OpenOptions::new().write(true).create_new(true), mode).open(&place).map_err(cannot)?;
         blobs.copy(&entry.id, entry.size, &mut |piece| file.write_all(piece).map_err(cannot))?;
@@ -262,7 +271,7 @@ fn write_all(blobs: &mut dyn Blobs, stop: &Stop, entries: &[Entry], tree: &mut T
     Ok(())
 }
 
-fn link_target(blobs: &mut dyn Blobs, entry: &Entry) -> Result<PathBuf, Failure> {
+fn link_target(blobs: &mut dyn Blobs, entry: &ExportEntry) -> Result<PathBuf, PullFailure> {
     let mut target = Vec::new();
     blobs.copy(&entry.id, entry.size, &mut |piece| {
         target.extend_from_slice(piece);
@@ -273,7 +282,7 @@ fn link_target(blobs: &mut dyn Blobs, entry: &Entry) -> Result<PathBuf, Failure>
     Ok(is_path.then(|| platform::path_of(target)).flatten().unwrap_or_default())
 }
 
-fn tree_path(entry: &Entry) -> String {
+fn tree_path(entry: &ExportEntry) -> String {
     tame(&entry.path.to_string_lossy())
 }
 
@@ -301,10 +310,10 @@ struct Notes {
 }
 
 impl Notes {
-    fn look(&mut self, entries: &[Entry]) {
+    fn look(&mut self, entries: &[ExportEntry]) {
         let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
         for entry in entries {
-            if entry.kind == Kind::Submodule {
+            if entry.kind == EntryKind::Submodule {
                 self.submodules.push(entry.path.clone());
             }
             for path in entry.path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
@@ -322,19 +331,20 @@ impl Notes {
         }
     }
 
-    fn links_left_out(&mut self, dir: &Path, entries: &[Entry]) {
-        let links = entries.iter().filter(|entry| entry.kind == Kind::Link);
+    fn links_left_out(&mut self, dir: &Path, entries: &[ExportEntry]) {
+        let links = entries.iter().filter(|entry| entry.kind == EntryKind::Link);
         let left_out = links.filter(|link| fs::symlink_metadata(dir.join(&link.path)).is_err());
         self.links.extend(left_out.map(|link| link.path.clone()));
     }
 
-    fn pointers(&mut self, dir: &Path, entries: &[Entry]) {
+    fn pointers(&mut self, dir: &Path, entries: &[ExportEntry]) {
         let small = entries.iter().filter(|entry| {
-            matches!(entry.kind, Kind::File | Kind::Program)
+            matches!(entry.kind, EntryKind::File | EntryKind::Program)
                 && entry.size >= LFS.len() as u64
                 && entry.size <= LFS_BYTES
         });
-        let is_pointer = |entry: &&Entry| fs::read(dir.join(&entry.path)).is_ok_and(|bytes| bytes.starts_with(LFS));
+        let is_pointer =
+            |entry: &&ExportEntry| fs::read(dir.join(&entry.path)).is_ok_and(|bytes| bytes.starts_with(LFS));
         self.pointers.extend(small.filter(is_pointer).map(|entry| entry.path.clone()));
     }
 
@@ -406,10 +416,10 @@ mod tests {
             let entry = TreeEntry { mode, id: String::new(), size: 0, path: b"a".to_vec() };
             sound(entry, "c").map(|entry| entry.kind).ok()
         };
-        assert_eq!(kind(0o100_755), Some(Kind::Program));
-        assert_eq!(kind(0o100_664), Some(Kind::File));
-        assert_eq!(kind(0o120_000), Some(Kind::Link));
-        assert_eq!(kind(0o160_000), Some(Kind::Submodule));
+        assert_eq!(kind(0o100_755), Some(EntryKind::Program));
+        assert_eq!(kind(0o100_664), Some(EntryKind::File));
+        assert_eq!(kind(0o120_000), Some(EntryKind::Link));
+        assert_eq!(kind(0o160_000), Some(EntryKind::Submodule));
         assert_eq!(kind(0o040_000), None);
     }
 }

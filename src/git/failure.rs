@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 
 /// Why a pull brought nothing.
 #[derive(Debug)]
-pub enum Failure {
+pub enum PullFailure {
     /// To be shown; the code that runs goes on.
     Fault(Box<Diagnostic>),
     /// The store is damaged: it is set aside and cloned again.
@@ -16,18 +16,18 @@ pub enum Failure {
     Stopped,
 }
 
-impl Failure {
+impl PullFailure {
     pub fn fault(diagnostic: Diagnostic) -> Self {
         Self::Fault(Box::new(diagnostic))
     }
 }
 
 /// A fault of the files on this machine.
-pub fn local(what: &str, error: &io::Error) -> Failure {
+pub fn local(what: &str, error: &io::Error) -> PullFailure {
     if error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded {
-        return Failure::fault(disk_full());
+        return PullFailure::fault(disk_full());
     }
-    Failure::fault(Diagnostic::error(Code::NoRight, format!("{what}: {error}")))
+    PullFailure::fault(Diagnostic::error(Code::NoRight, format!("{what}: {error}")))
 }
 
 /// A full disk, in words for its owner.

@@ -1,28 +1,28 @@
 //! What went wrong with a repository, in words for its owner: a code, what is known, and what to do.
 
-use super::failure::{Failure, disk_full, local};
+use super::failure::{PullFailure, disk_full, local};
 use super::hostkeys;
-use super::judge::{Trouble, judge};
+use super::judge::{GitError, judge};
 use super::program::{NotRun, Programs};
 use super::ssh::{self, KeyFault};
 use crate::code::Code;
-use crate::config::repos::{GitRepos, Repo, Scheme};
+use crate::config::repos::{GitRepos, RepoSettings, Scheme};
 use crate::diagnostic::Diagnostic;
 
 /// Whoever asks: settings and programs, for the words that need a look at keys.
 pub struct Asked<'a> {
     pub repos: &'a GitRepos,
-    pub repo: &'a Repo,
+    pub repo: &'a RepoSettings,
     pub programs: &'a Programs,
 }
 
 impl Asked<'_> {
     /// A program that was not run to its end.
-    pub fn not_run(&self, error: NotRun) -> Failure {
+    pub fn not_run(&self, error: NotRun) -> PullFailure {
         let repo = self.repo;
         match error {
-            NotRun::Stopped => Failure::Stopped,
-            NotRun::TimedOut(after) => Failure::fault(
+            NotRun::Stopped => PullFailure::Stopped,
+            NotRun::TimedOut(after) => PullFailure::fault(
                 Diagnostic::error(
                     Code::Unreachable,
                     format!("`{}` did not answer within {} s", repo.url.as_str(), after.as_secs_f64()),
@@ -30,8 +30,8 @@ impl Asked<'_> {
                 .with_note("the code that runs goes on; the next pull tries again")
                 .with_help("a slow line or a large repository needs a longer `timeout`"),
             ),
-            NotRun::Watched(why) => Failure::fault(Diagnostic::error(Code::CommitTooLarge, why)),
-            NotRun::NotStarted { program, source } => Failure::fault(
+            NotRun::Watched(why) => PullFailure::fault(Diagnostic::error(Code::CommitTooLarge, why)),
+            NotRun::NotStarted { program, source } => PullFailure::fault(
                 Diagnostic::error(Code::NoInterpreter, format!("the program `{program}` cannot be started: {source}"))
                     .with_help(install(&program)),
             ),
@@ -40,47 +40,49 @@ impl Asked<'_> {
     }
 
     /// A program that ended and failed.
-    pub fn failed(&self, stderr: &str) -> Failure {
+    pub fn failed(&self, stderr: &str) -> PullFailure {
         self.troubled(judge(stderr))
     }
 
     /// Something is wrong, and it is known what.
-    pub fn troubled(&self, trouble: Trouble) -> Failure {
+    pub fn troubled(&self, trouble: GitError) -> PullFailure {
         match trouble {
-            Trouble::Corrupt(why) => Failure::Corrupt(why),
-            trouble => Failure::fault(self.told(trouble)),
+            GitError::Corrupt(why) => PullFailure::Corrupt(why),
+            trouble => PullFailure::fault(self.told(trouble)),
         }
     }
 
-    fn told(&self, trouble: Trouble) -> Diagnostic {
+    fn told(&self, trouble: GitError) -> Diagnostic {
         let url = self.repo.url.as_str();
         match trouble {
-            Trouble::HostKeyUnknown => self.host_key_unknown(),
-            Trouble::HostKeyChanged { offered, known_at } => self.host_key_changed(offered, known_at),
-            Trouble::LoginRefused | Trouble::LoginMissing if self.repo.url.scheme == Scheme::Ssh => self.key_refused(),
-            Trouble::LoginRefused => self.login_refused(),
-            Trouble::LoginMissing => self.login_missing(),
-            Trouble::Key(said) => self.key_unusable(&said),
-            Trouble::NoRepository => self.no_repository(),
-            Trouble::NoSuchRef => {
+            GitError::HostKeyUnknown => self.host_key_unknown(),
+            GitError::HostKeyChanged { offered, known_at } => self.host_key_changed(offered, known_at),
+            GitError::LoginRefused | GitError::LoginMissing if self.repo.url.scheme == Scheme::Ssh => {
+                self.key_refused()
+            }
+            GitError::LoginRefused => self.login_refused(),
+            GitError::LoginMissing => self.login_missing(),
+            GitError::Key(said) => self.key_unusable(&said),
+            GitError::NoRepository => self.no_repository(),
+            GitError::NoSuchRef => {
                 Diagnostic::error(Code::NoRepository, format!("{} is not in `{url}`", follows(self.repo)))
             }
-            Trouble::NoGitServer => Diagnostic::error(
+            GitError::NoGitServer => Diagnostic::error(
                 Code::NoRepository,
                 format!("`{url}` is not the URL of a git repository: something else answers, such as a web page"),
             )
             .with_help("take the URL that `git clone` is given, and check the login"),
-            Trouble::Certificate(said) => self.certificate(&said),
-            Trouble::Unreachable(said) => {
+            GitError::Certificate(said) => self.certificate(&said),
+            GitError::Unreachable(said) => {
                 Diagnostic::error(Code::Unreachable, format!("`{}` cannot be reached", self.server()))
                     .with_note(without_prefix(&said))
             }
-            Trouble::Status(status) => Diagnostic::error(
+            GitError::Status(status) => Diagnostic::error(
                 Code::Unreachable,
                 format!("`{}` answers with the http status {status}", self.server()),
             ),
-            Trouble::DiskFull => disk_full(),
-            Trouble::Corrupt(said) | Trouble::Other(said) => {
+            GitError::DiskFull => disk_full(),
+            GitError::Corrupt(said) | GitError::Other(said) => {
                 Diagnostic::error(Code::GitFailed, format!("`{url}` could not be fetched: {said}"))
             }
         }
@@ -224,14 +226,14 @@ impl Asked<'_> {
     }
 
     /// The key file before ssh sees it.
-    pub fn check_key(&self) -> Result<(), Failure> {
+    pub fn check_key(&self) -> Result<(), PullFailure> {
         let Some(key) = &self.repo.ssh_key else { return Ok(()) };
         if self.repo.url.scheme != Scheme::Ssh {
             return Ok(());
         }
         ssh::check_key(key, self.repo.ssh_key_password.is_some()).map_err(|fault| {
             let diagnostic = Diagnostic::error(Code::UnusableKey, fault.to_string());
-            Failure::fault(match fault {
+            PullFailure::fault(match fault {
                 KeyFault::TooOpen { path, .. } => diagnostic.with_help(format!("chmod 600 {path}")),
                 KeyFault::Encrypted { .. } => {
                     diagnostic.with_help("set `ssh_private_key_password = \"${file:/etc/pythond/git.passphrase}\"`")
@@ -250,7 +252,7 @@ impl Asked<'_> {
 }
 
 /// What a repository follows, for messages.
-pub fn follows(repo: &Repo) -> String {
+pub fn follows(repo: &RepoSettings) -> String {
     match (&repo.rev, &repo.branch) {
         (Some(rev), _) => format!("the tag or commit `{rev}`"),
         (None, Some(branch)) => format!("the branch `{branch}`"),

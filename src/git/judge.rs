@@ -2,7 +2,7 @@
 
 /// Why git could not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum GitError {
     HostKeyUnknown,
     /// The fingerprint that was offered, and `file:line` of the key that is known, where ssh told them.
     HostKeyChanged {
@@ -30,7 +30,7 @@ pub enum Trouble {
 }
 
 /// Judges what a failed program wrote to stderr.
-pub fn judge(stderr: &str) -> Trouble {
+pub fn judge(stderr: &str) -> GitError {
     let lines: Vec<String> = stderr.lines().map(tame).filter(|line| !line.is_empty()).collect();
     let has = |part: &str| lines.iter().any(|line| line.contains(part));
     // What the other side says may hold any words.
@@ -39,7 +39,7 @@ pub fn judge(stderr: &str) -> Trouble {
     let said = || most_telling(&lines);
 
     if own_with(&["No space left on device", "Disk quota exceeded", "Out of diskspace"]).is_some() {
-        return Trouble::DiskFull;
+        return GitError::DiskFull;
     }
     if own_with(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "and you have requested strict checking"]).is_some()
         || own_with(&["Host key verification failed"]).is_some()
@@ -47,44 +47,44 @@ pub fn judge(stderr: &str) -> Trouble {
         return host_key(&lines);
     }
     if let Some(line) = own_with(&["Load key", "incorrect passphrase", "invalid format", "UNPROTECTED PRIVATE KEY"]) {
-        return Trouble::Key((*line).clone());
+        return GitError::Key((*line).clone());
     }
     if has("Permission denied (") || has("Too many authentication failures") || has("Authentication failed for") {
-        return Trouble::LoginRefused;
+        return GitError::LoginRefused;
     }
     if has("could not read Username") || has("could not read Password") || has("terminal prompts disabled") {
-        return Trouble::LoginMissing;
+        return GitError::LoginMissing;
     }
     if let Some(line) = own_with(CERTIFICATE) {
-        return Trouble::Certificate((*line).clone());
+        return GitError::Certificate((*line).clone());
     }
     if let Some(line) = own_with(UNREACHABLE) {
-        return Trouble::Unreachable((*line).clone());
+        return GitError::Unreachable((*line).clone());
     }
     if let Some(status) = lines.iter().find_map(|line| http_status(line)) {
         return match status {
-            401 => Trouble::LoginMissing,
-            403 => Trouble::LoginRefused,
-            404 | 410 => Trouble::NoRepository,
-            status => Trouble::Status(status),
+            401 => GitError::LoginMissing,
+            403 => GitError::LoginRefused,
+            404 | 410 => GitError::NoRepository,
+            status => GitError::Status(status),
         };
     }
     if own_with(&["couldn't find remote ref", "not our ref", "no such ref", "unadvertised object"]).is_some()
         || has("upload-pack: not our ref")
     {
-        return Trouble::NoSuchRef;
+        return GitError::NoSuchRef;
     }
     if own_with(NO_GIT_SERVER).is_some() {
-        return Trouble::NoGitServer;
+        return GitError::NoGitServer;
     }
     if has("does not appear to be a git repository") || has("Repository not found") || own_with(NO_REPOSITORY).is_some()
     {
-        return Trouble::NoRepository;
+        return GitError::NoRepository;
     }
     if own_with(CORRUPT).is_some() {
-        return Trouble::Corrupt(said());
+        return GitError::Corrupt(said());
     }
-    Trouble::Other(said())
+    GitError::Other(said())
 }
 
 const CERTIFICATE: &[&str] = &[
@@ -167,18 +167,18 @@ const CORRUPT: &[&str] = &[
     "reference broken",
 ];
 
-fn host_key(lines: &[String]) -> Trouble {
+fn host_key(lines: &[String]) -> GitError {
     if !lines
         .iter()
         .any(|line| line.contains("IDENTIFICATION HAS CHANGED") || line.contains("has changed and you have"))
     {
-        return Trouble::HostKeyUnknown;
+        return GitError::HostKeyUnknown;
     }
     let word = |line: &String| line.split_whitespace().find(|word| word.starts_with("SHA256:")).map(str::to_owned);
     let offered = lines.iter().find_map(word).map(|found| found.trim_end_matches('.').to_owned());
     let known_at =
         lines.iter().find_map(|line| line.split_once("Offending ")?.1.split_once(" key in ").map(|(_, at)| at));
-    Trouble::HostKeyChanged { offered, known_at: known_at.map(str::to_owned) }
+    GitError::HostKeyChanged { offered, known_at: known_at.map(str::to_owned) }
 }
 
 fn http_status(line: &str) -> Option<u16> {
@@ -215,27 +215,30 @@ mod tests {
 
     #[test]
     fn every_row_has_its_own_trouble() {
-        let cases: &[(&str, Trouble)] = &[
+        let cases: &[(&str, GitError)] = &[
             (
                 "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\r\nHost key verification failed.\r\nfatal: Could not read from remote repository.\n",
-                Trouble::HostKeyUnknown,
+                GitError::HostKeyUnknown,
             ),
             (
                 "git@h: Permission denied (publickey).\r\nfatal: Could not read from remote repository.",
-                Trouble::LoginRefused,
+                GitError::LoginRefused,
             ),
-            ("fatal: Authentication failed for 'https://h/c.git/'", Trouble::LoginRefused),
-            ("fatal: unable to access 'https://h/c/': The requested URL returned error: 403", Trouble::LoginRefused),
-            ("fatal: could not read Username for 'https://h': terminal prompts disabled", Trouble::LoginMissing),
-            ("fatal: repository 'https://h/nope.git/' not found", Trouble::NoRepository),
-            ("fatal: '/nope.git' does not appear to be a git repository\nfatal: Could not read", Trouble::NoRepository),
-            ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", Trouble::NoRepository),
-            ("fatal: https://h/info/refs not valid: is this a git repository?", Trouble::NoGitServer),
-            ("fatal: couldn't find remote ref refs/heads/x", Trouble::NoSuchRef),
-            ("fatal: unable to access 'https://h/': The requested URL returned error: 503", Trouble::Status(503)),
+            ("fatal: Authentication failed for 'https://h/c.git/'", GitError::LoginRefused),
+            ("fatal: unable to access 'https://h/c/': The requested URL returned error: 403", GitError::LoginRefused),
+            ("fatal: could not read Username for 'https://h': terminal prompts disabled", GitError::LoginMissing),
+            ("fatal: repository 'https://h/nope.git/' not found", GitError::NoRepository),
+            (
+                "fatal: '/nope.git' does not appear to be a git repository\nfatal: Could not read",
+                GitError::NoRepository,
+            ),
+            ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", GitError::NoRepository),
+            ("fatal: https://h/info/refs not valid: is this a git repository?", GitError::NoGitServer),
+            ("fatal: couldn't find remote ref refs/heads/x", GitError::NoSuchRef),
+            ("fatal: unable to access 'https://h/': The requested URL returned error: 503", GitError::Status(503)),
             (
                 "error: file write error: No space left on device\nfatal: fetch-pack: invalid index-pack output",
-                Trouble::DiskFull,
+                GitError::DiskFull,
             ),
         ];
         for (text, expected) in cases {
@@ -249,7 +252,7 @@ mod tests {
             "fatal: unable to access 'https://h/': server certificate verification failed. CAfile: none CRLfile: none",
             "fatal: unable to access 'https://h/': SSL certificate problem: self-signed certificate",
         ] {
-            assert!(matches!(judge(text), Trouble::Certificate(_)), "{text}");
+            assert!(matches!(judge(text), GitError::Certificate(_)), "{text}");
         }
         for text in [
             "fatal: unable to access 'https://h/': Could not resolve host: h",
@@ -258,21 +261,21 @@ mod tests {
             "ssh: Could not resolve hostname h: Name or service not known",
             "error: RPC failed; curl 56 GnuTLS recv error (-110): The TLS connection was non-properly terminated.\nfatal: early",
         ] {
-            assert!(matches!(judge(text), Trouble::Unreachable(_)), "{text}");
+            assert!(matches!(judge(text), GitError::Unreachable(_)), "{text}");
         }
         for text in [
             "error: object file x is empty\nfatal: bad object HEAD",
             "fatal: not a git repository: '/x/store.git'",
             "error: inflate: data stream error (incorrect data check)\nfatal: something else",
         ] {
-            assert!(matches!(judge(text), Trouble::Corrupt(_)), "{text}");
+            assert!(matches!(judge(text), GitError::Corrupt(_)), "{text}");
         }
     }
 
     #[test]
     fn a_changed_host_key_tells_both_places() {
         let text = "@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@\nThe fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc.\nPlease contact your system administrator.\nOffending ED25519 key in /etc/known_hosts:3\nHost key for h has changed and you have requested strict checking.\nHost key verification failed.\n";
-        let changed = Trouble::HostKeyChanged {
+        let changed = GitError::HostKeyChanged {
             offered: Some("SHA256:abc".to_owned()),
             known_at: Some("/etc/known_hosts:3".to_owned()),
         };
@@ -282,7 +285,7 @@ mod tests {
     #[test]
     fn what_the_server_says_is_not_taken_for_damage_here() {
         let text = "remote: fatal: packfile corrupt\nfatal: something else";
-        assert_eq!(judge(text), Trouble::Other("something else".to_owned()));
+        assert_eq!(judge(text), GitError::Other("something else".to_owned()));
     }
 
     #[test]

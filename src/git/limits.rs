@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::commit::short;
-use super::failure::Failure;
+use super::failure::PullFailure;
 use crate::code::Code;
-use crate::config::Repo;
+use crate::config::RepoSettings;
 use crate::diagnostic::Diagnostic;
 use crate::quantity;
 
@@ -16,13 +16,13 @@ pub const LISTING: usize = 64 << 20;
 const STORE_FACTOR: u64 = 8;
 
 /// A commit whose list of files has no end in sight.
-pub fn endless(commit: &str) -> Failure {
+pub fn endless(commit: &str) -> PullFailure {
     let message = format!("commit {} cannot be used: the list of its files is too long", short(commit));
-    Failure::fault(Diagnostic::error(Code::CommitTooLarge, message))
+    PullFailure::fault(Diagnostic::error(Code::CommitTooLarge, message))
 }
 
 /// Says why a store of so many bytes must not grow any more.
-pub fn too_large(repo: &Repo, bytes: u64) -> Option<String> {
+pub fn too_large(repo: &RepoSettings, bytes: u64) -> Option<String> {
     let most = repo.max_size.saturating_mul(STORE_FACTOR);
     (bytes > most).then(|| {
         format!(

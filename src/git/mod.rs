@@ -42,24 +42,24 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use self::failure::Failure;
-use self::program::{Programs, Stop};
+use self::failure::PullFailure;
+use self::program::{Programs, StopSignal};
 use self::pull::Pulled;
-use self::state::{Event, InForce, Refused, State};
+use self::state::{CommitRefusal, InForce, RepoState, RepositoryEvent};
 use self::store::Store;
 use crate::code::Code;
-use crate::config::{GitRepos, Repo, RepoRoot};
+use crate::config::{GitRepos, RepoRoot, RepoSettings};
 use crate::diagnostic::Diagnostic;
 
 pub use self::commit::Commit;
-pub use self::state::{Happened, Held};
+pub use self::state::{Happened, HeldScript};
 
 /// What a pull under way gets to end when the settings change; its network work and programs are ended at once.
 const END: Duration = Duration::from_secs(5);
 
 /// A commit that the agent is asked to run.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub struct CandidateCommit {
     pub repo: String,
     pub commit: Commit,
     /// Its exported tree.
@@ -72,14 +72,14 @@ pub struct Candidate {
 #[derive(Debug, Clone)]
 pub enum Adoption {
     /// It is in force; `held` scripts keep their old version, `changes` says what was started, restarted and stopped.
-    Taken { held: Vec<Held>, changes: Vec<String> },
+    Taken { held: Vec<HeldScript>, changes: Vec<String> },
     /// Nothing was changed; each reason with its file and line in the repository.
     Refused { why: Vec<String> },
 }
 
 /// Runs what a candidate holds, or says why not.
 pub trait Adopter: Send + Sync {
-    fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption>;
+    fn adopt(&self, candidate: CandidateCommit) -> BoxFuture<'_, Adoption>;
 
     /// The files and folders that running scripts were loaded from.
     fn in_use(&self) -> BoxFuture<'_, Vec<PathBuf>>;
@@ -94,7 +94,7 @@ pub struct View {
     pub follows: String,
     /// The commit whose scripts run.
     pub in_force: Option<InForce>,
-    pub refused: Option<Refused>,
+    pub refused: Option<CommitRefusal>,
     /// Why the last pull failed.
     pub fault: Option<Diagnostic>,
     pub failures: u32,
@@ -104,35 +104,35 @@ pub struct View {
     pub next_pull: Option<Instant>,
     /// What the last adoption changed.
     pub changes: Vec<String>,
-    pub history: Vec<Event>,
+    pub history: Vec<RepositoryEvent>,
 }
 
 /// The trees to begin with: those that run, and of the other repositories what was fetched at any time before.
 pub fn roots(repos: &GitRepos, running: &[RepoRoot]) -> Vec<RepoRoot> {
-    let root = |repo: &Repo| {
+    let root = |repo: &RepoSettings| {
         let runs = running.iter().find(|root| root.name == repo.name).map(|root| root.dir.clone());
         let dir = repos.dir.join(&repo.name);
-        let dir = runs.or_else(|| State::read(&dir).at_start(&dir))?;
+        let dir = runs.or_else(|| RepoState::read(&dir).at_start(&dir))?;
         Some(RepoRoot { name: repo.name.clone(), dir })
     };
     repos.repos.iter().filter_map(root).collect()
 }
 
 /// Starts one task for each repository; `host` is what spreads the pulls of a fleet, `roots` the trees whose scripts run.
-pub fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>, roots: &[RepoRoot]) -> Handle {
-    let work = Work::start(repos, host, Arc::clone(&adopter), roots);
-    Handle { work: Arc::new(Mutex::new(Arc::new(work))), host: host.to_owned(), adopter }
+pub fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>, roots: &[RepoRoot]) -> RepositoriesHandle {
+    let work = RepositoryTasks::start(repos, host, Arc::clone(&adopter), roots);
+    RepositoriesHandle { work: Arc::new(Mutex::new(Arc::new(work))), host: host.to_owned(), adopter }
 }
 
 /// The repositories at work; clones share them.
 #[derive(Clone)]
-pub struct Handle {
-    work: Arc<Mutex<Arc<Work>>>,
+pub struct RepositoriesHandle {
+    work: Arc<Mutex<Arc<RepositoryTasks>>>,
     host: String,
     adopter: Arc<dyn Adopter>,
 }
 
-impl Handle {
+impl RepositoriesHandle {
     pub fn names(&self) -> Vec<String> {
         self.work().shared.repos.repos.iter().map(|repo| repo.name.clone()).collect()
     }
@@ -152,7 +152,7 @@ impl Handle {
         let work = self.work();
         let index = work.shared.repos.repos.iter().position(|repo| repo.name == name)?;
         let (done, answer) = oneshot::channel();
-        if work.orders[index].send(Order::Sync(done)).await.is_ok() {
+        if work.orders[index].send(RepositoryRequest::Sync(done)).await.is_ok() {
             // A task that ends in between answers with what is known.
             answer.await.unwrap_or_default();
         }
@@ -167,7 +167,7 @@ impl Handle {
         if tokio::time::timeout(END, self.stop()).await.is_err() {
             tracing::warn!(target: "git", "a pull of before the change has not ended after {} s; does a disk hang?", END.as_secs());
         }
-        let work = Work::start(repos, &self.host, Arc::clone(&self.adopter), roots);
+        let work = RepositoryTasks::start(repos, &self.host, Arc::clone(&self.adopter), roots);
         *locked(&self.work) = Arc::new(work);
     }
 
@@ -180,58 +180,63 @@ impl Handle {
         futures_util::future::join_all(tasks).await;
     }
 
-    fn work(&self) -> Arc<Work> {
+    fn work(&self) -> Arc<RepositoryTasks> {
         Arc::clone(&locked(&self.work))
     }
 }
 
 /// The tasks of all repositories between two changes of the settings.
-struct Work {
-    shared: Arc<Shared>,
-    orders: Vec<mpsc::Sender<Order>>,
+struct RepositoryTasks {
+    shared: Arc<RepositoriesShared>,
+    orders: Vec<mpsc::Sender<RepositoryRequest>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     cancelled: CancellationToken,
 }
 
-impl Work {
+impl RepositoryTasks {
     fn start(repos: GitRepos, host: &str, adopter: Arc<dyn Adopter>, roots: &[RepoRoot]) -> Self {
         let cancelled = CancellationToken::new();
-        let shared = Arc::new(Shared {
-            keepers: repos.repos.iter().map(|repo| Mutex::new(Kept::at_start(&repos, repo, roots))).collect(),
+        let shared = Arc::new(RepositoriesShared {
+            keepers: repos
+                .repos
+                .iter()
+                .map(|repo| Mutex::new(RepositoryEntry::at_start(&repos, repo, roots)))
+                .collect(),
             adopting: tokio::sync::Mutex::new(()),
             adopter,
             host: host.to_owned(),
             repos,
-            stop: Stop::default(),
+            stop: StopSignal::default(),
         });
         let (mut orders, mut tasks) = (Vec::new(), Vec::new());
         for index in 0..shared.repos.repos.len() {
             let (order, taken) = mpsc::channel(16);
             orders.push(order);
-            let keeper = Keeper { shared: Arc::clone(&shared), index, offered: None, cancelled: cancelled.clone() };
+            let keeper =
+                RepositoryTask { shared: Arc::clone(&shared), index, offered: None, cancelled: cancelled.clone() };
             tasks.push(tokio::spawn(keeper.run(taken)));
         }
         Self { shared, orders, tasks: Mutex::new(tasks), cancelled }
     }
 }
 
-enum Order {
+enum RepositoryRequest {
     Sync(oneshot::Sender<()>),
 }
 
-struct Shared {
+struct RepositoriesShared {
     repos: GitRepos,
-    keepers: Vec<Mutex<Kept>>,
+    keepers: Vec<Mutex<RepositoryEntry>>,
     /// One candidate at a time: each is offered together with what the other repositories have in force.
     adopting: tokio::sync::Mutex<()>,
     adopter: Arc<dyn Adopter>,
     host: String,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 /// What is known of one repository.
-struct Kept {
-    state: State,
+struct RepositoryEntry {
+    state: RepoState,
     /// The tree that runs.
     running: Option<PathBuf>,
     fault: Option<Diagnostic>,
@@ -243,10 +248,10 @@ struct Kept {
     changes: Vec<String>,
 }
 
-impl Kept {
-    fn at_start(repos: &GitRepos, repo: &Repo, roots: &[RepoRoot]) -> Self {
+impl RepositoryEntry {
+    fn at_start(repos: &GitRepos, repo: &RepoSettings, roots: &[RepoRoot]) -> Self {
         Self {
-            state: State::read(&repos.dir.join(&repo.name)),
+            state: RepoState::read(&repos.dir.join(&repo.name)),
             running: roots.iter().find(|root| root.name == repo.name).map(|root| root.dir.clone()),
             fault: None,
             failures: 0,
@@ -264,13 +269,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
-    fn kept(&self, index: usize) -> MutexGuard<'_, Kept> {
+impl RepositoriesShared {
+    fn kept(&self, index: usize) -> MutexGuard<'_, RepositoryEntry> {
         locked(&self.keepers[index])
     }
 
     fn roots(&self) -> Vec<RepoRoot> {
-        let root = |(repo, kept): (&Repo, &Mutex<Kept>)| {
+        let root = |(repo, kept): (&RepoSettings, &Mutex<RepositoryEntry>)| {
             locked(kept).running.clone().map(|dir| RepoRoot { name: repo.name.clone(), dir })
         };
         self.repos.repos.iter().zip(&self.keepers).filter_map(root).collect()
@@ -298,16 +303,16 @@ impl Shared {
 }
 
 /// The task of one repository.
-struct Keeper {
-    shared: Arc<Shared>,
+struct RepositoryTask {
+    shared: Arc<RepositoriesShared>,
     index: usize,
     /// The folder that was offered last in this life: it is not offered again unless somebody asks.
     offered: Option<String>,
     cancelled: CancellationToken,
 }
 
-impl Keeper {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+impl RepositoryTask {
+    async fn run(mut self, mut orders: mpsc::Receiver<RepositoryRequest>) {
         let cancelled = self.cancelled.clone();
         self.tidy();
         self.offer_again().await;
@@ -327,7 +332,7 @@ impl Keeper {
                 },
             };
             let failures = self.pull(order.is_some()).await;
-            if let Some(Order::Sync(done)) = order {
+            if let Some(RepositoryRequest::Sync(done)) = order {
                 // Whoever asked may have gone.
                 let _ = done.send(());
             }
@@ -340,7 +345,7 @@ impl Keeper {
         }
     }
 
-    fn repo(&self) -> &Repo {
+    fn repo(&self) -> &RepoSettings {
         &self.shared.repos.repos[self.index]
     }
 
@@ -386,15 +391,15 @@ impl Keeper {
                 self.consider(pulled, is_asked).await;
                 0
             }
-            Err(Failure::Stopped) => self.shared.kept(self.index).failures,
-            Err(Failure::Corrupt(why)) => self.failed(Diagnostic::error(Code::GitFailed, why), now),
-            Err(Failure::Fault(diagnostic)) => self.failed(*diagnostic, now),
+            Err(PullFailure::Stopped) => self.shared.kept(self.index).failures,
+            Err(PullFailure::Corrupt(why)) => self.failed(Diagnostic::error(Code::GitFailed, why), now),
+            Err(PullFailure::Fault(diagnostic)) => self.failed(*diagnostic, now),
         };
         self.shared.kept(self.index).is_pulling = false;
         outcome
     }
 
-    async fn pull_aside(&self) -> Result<Pulled, Failure> {
+    async fn pull_aside(&self) -> Result<Pulled, PullFailure> {
         let (shared, index) = (Arc::clone(&self.shared), self.index);
         let before = self.shared.kept(index).state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let work = move || {
@@ -404,7 +409,7 @@ impl Keeper {
             Store::new(&shared.repos, repo, &programs).pull(before.as_deref())
         };
         let panicked =
-            |_| Failure::fault(Diagnostic::error(Code::GitFailed, "the pull broke off by a fault of the agent"));
+            |_| PullFailure::fault(Diagnostic::error(Code::GitFailed, "the pull broke off by a fault of the agent"));
         tokio::task::spawn_blocking(work).await.map_err(panicked)?
     }
 
@@ -448,7 +453,12 @@ impl Keeper {
         let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let before_short = before.as_deref().and_then(|id| id.get(..7)).unwrap_or_default().to_owned();
         tracing::warn!(target: "git", repo = self.repo().name, code = %Code::HistoryRewritten, "the history of {} was rewritten: {before_short} is no longer part of it; following {}", fault::follows(self.repo()), commit.short());
-        kept.state.remember(Event { at: seconds_now(), what: Happened::Rewritten, commit: commit.clone(), before });
+        kept.state.remember(RepositoryEvent {
+            at: seconds_now(),
+            what: Happened::Rewritten,
+            commit: commit.clone(),
+            before,
+        });
     }
 
     async fn offer(&mut self, commit: &Commit, dir: PathBuf, notes: Vec<String>) {
@@ -475,23 +485,23 @@ impl Keeper {
         }
     }
 
-    fn candidate(&self, commit: &Commit, dir: &std::path::Path) -> Candidate {
+    fn candidate(&self, commit: &Commit, dir: &std::path::Path) -> CandidateCommit {
         let name = self.repo().name.clone();
         let mut roots = Vec::new();
         for (index, repo) in self.shared.repos.repos.iter().enumerate() {
             let tree = if index == self.index { Some(dir.to_owned()) } else { self.shared.kept(index).running.clone() };
             roots.extend(tree.map(|dir| RepoRoot { name: repo.name.clone(), dir }));
         }
-        Candidate { repo: name, commit: commit.clone(), dir: dir.to_owned(), roots }
+        CandidateCommit { repo: name, commit: commit.clone(), dir: dir.to_owned(), roots }
     }
 
     fn taken(
         &self,
-        kept: &mut Kept,
+        kept: &mut RepositoryEntry,
         commit: &Commit,
         dir: PathBuf,
         notes: Vec<String>,
-        held: Vec<Held>,
+        held: Vec<HeldScript>,
         changes: Vec<String>,
     ) {
         let folder = folder_of(&dir);
@@ -512,7 +522,7 @@ impl Keeper {
         let is_again =
             before.as_ref() == Some(&commit.id) && kept.state.history.last().is_some_and(|last| last.what == what);
         if !is_again {
-            kept.state.remember(Event { at: seconds_now(), what, commit: commit.clone(), before });
+            kept.state.remember(RepositoryEvent { at: seconds_now(), what, commit: commit.clone(), before });
         }
         kept.state.refused = None;
         kept.state.in_force = Some(InForce { commit: commit.clone(), folder, held, notes });
@@ -520,20 +530,21 @@ impl Keeper {
         kept.changes = changes;
     }
 
-    fn refused(&self, kept: &mut Kept, commit: &Commit, dir: &std::path::Path, why: Vec<String>) {
+    fn refused(&self, kept: &mut RepositoryEntry, commit: &Commit, dir: &std::path::Path, why: Vec<String>) {
         let before = kept.state.in_force.as_ref().map(|in_force| in_force.commit.id.clone());
         let still = before.as_deref().and_then(|id| id.get(..7)).unwrap_or("nothing of this repository").to_owned();
         tracing::error!(target: "git", repo = self.repo().name, code = %Code::CommitRefused, "{} \"{}\" ({}) does not pass the checks; still running {still}: {}", commit.short(), commit.title, commit.author, why.join(" · "));
         let is_known = kept.state.refused.as_ref().is_some_and(|known| known.commit == *commit && known.why == why);
         if !is_known {
-            let event = Event { at: seconds_now(), what: Happened::Refused, commit: commit.clone(), before };
+            let event = RepositoryEvent { at: seconds_now(), what: Happened::Refused, commit: commit.clone(), before };
             kept.state.remember(event);
         }
-        kept.state.refused = Some(Refused { commit: commit.clone(), folder: folder_of(dir), why, at: seconds_now() });
+        kept.state.refused =
+            Some(CommitRefusal { commit: commit.clone(), folder: folder_of(dir), why, at: seconds_now() });
     }
 
     /// A record that cannot be written is shown; the code that runs is not touched by it.
-    fn write(&self, kept: &mut Kept) {
+    fn write(&self, kept: &mut RepositoryEntry) {
         let dir = self.dir();
         if let Err(error) = kept.state.write(&dir) {
             let message = format!("could not record in {} which commit runs: {error}", dir.display());

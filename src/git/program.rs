@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::LISTING;
 use super::ssh;
-use crate::config::repos::{GitRepos, Repo, Scheme};
+use crate::config::repos::{GitRepos, RepoSettings, Scheme};
 use crate::platform;
 
 /// How much of an output is kept.
@@ -23,9 +23,9 @@ const REAP: Duration = Duration::from_secs(1);
 
 /// Says to running programs that the agent stops.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopSignal(Arc<AtomicBool>);
 
-impl Stop {
+impl StopSignal {
     pub fn ask(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -37,7 +37,7 @@ impl Stop {
 
 /// What a program that ended by itself left.
 #[derive(Debug)]
-pub struct Ran {
+pub struct ProgramOutput {
     pub is_ok: bool,
     pub stdout: Vec<u8>,
     pub stderr: String,
@@ -65,12 +65,12 @@ pub struct Programs {
     secrets: Vec<String>,
     timeout: Duration,
     until: Instant,
-    pub stop: Stop,
+    pub stop: StopSignal,
 }
 
 impl Programs {
     /// Prepares what the repository needs; `dir` is its folder, which programs take for their home so that nobody's settings come in.
-    pub fn new(repos: &GitRepos, repo: &Repo, dir: &Path, stop: Stop) -> Self {
+    pub fn new(repos: &GitRepos, repo: &RepoSettings, dir: &Path, stop: StopSignal) -> Self {
         let mut env: Vec<(String, String)> =
             repos.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect();
         let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
@@ -108,12 +108,16 @@ impl Programs {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, command: Command) -> Result<Ran, NotRun> {
+    pub fn run(&self, command: Command) -> Result<ProgramOutput, NotRun> {
         self.run_watched(command, || None)
     }
 
     /// Runs a command to its end, or until `watch` says why it must not go on.
-    pub fn run_watched(&self, command: Command, watch: impl FnMut() -> Option<String>) -> Result<Ran, NotRun> {
+    pub fn run_watched(
+        &self,
+        command: Command,
+        watch: impl FnMut() -> Option<String>,
+    ) -> Result<ProgramOutput, NotRun> {
         let mut ran = run(command, self.until, self.timeout, &self.stop, watch)?;
         ran.stderr = self.without_secrets(&ran.stderr);
         Ok(ran)
@@ -136,13 +140,13 @@ impl Programs {
 }
 
 /// A program with its output; whoever drops it ends it with all its children.
-pub struct Running {
+pub struct RunningProgram {
     child: Child,
     /// It and its children were ended and reaped.
     is_over: bool,
 }
 
-impl Running {
+impl RunningProgram {
     pub fn start(mut command: Command) -> Result<Self, NotRun> {
         let program = PathBuf::from(command.get_program()).display().to_string();
         let child = command.spawn().map_err(|source| NotRun::NotStarted { program, source })?;
@@ -168,7 +172,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         if !self.is_over {
             // Killed: it ends at once.
@@ -181,11 +185,11 @@ fn run(
     mut command: Command,
     until: Instant,
     timeout: Duration,
-    stop: &Stop,
+    stop: &StopSignal,
     mut watch: impl FnMut() -> Option<String>,
-) -> Result<Ran, NotRun> {
+) -> Result<ProgramOutput, NotRun> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut running = Running::start(command)?;
+    let mut running = RunningProgram::start(command)?;
     let stdout = running.child().stdout.take().expect("its output was asked for");
     let stderr = running.child().stderr.take().expect("its messages were asked for");
     let stdout = std::thread::spawn(move || read_bounded(stdout, OUTPUT));
@@ -214,7 +218,7 @@ fn run(
     let gone = || io::Error::other("the thread that reads it panicked");
     let stdout = stdout.join().map_err(|_| gone())??;
     let stderr = stderr.join().map_err(|_| gone())??;
-    Ok(Ran { is_ok: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    Ok(ProgramOutput { is_ok: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
 }
 
 /// Reads to the end so that the writer never waits, and keeps the beginning.
@@ -237,7 +241,7 @@ mod tests {
         command
     }
 
-    fn run_for(script: &str, time: Duration, stop: &Stop) -> Result<Ran, NotRun> {
+    fn run_for(script: &str, time: Duration, stop: &StopSignal) -> Result<ProgramOutput, NotRun> {
         run(shell(script), Instant::now() + time, time, stop, || None)
     }
 
@@ -247,7 +251,7 @@ mod tests {
         let marker = tempfile::tempdir().unwrap();
         let alive = marker.path().join("child");
         let script = format!("sleep 3600 & echo $! > {}; wait", alive.display());
-        let ended = run_for(&script, Duration::from_millis(300), &Stop::default());
+        let ended = run_for(&script, Duration::from_millis(300), &StopSignal::default());
         assert!(matches!(ended, Err(NotRun::TimedOut(_))), "{ended:?}");
         assert!(start.elapsed() < Duration::from_secs(30));
         let pid: i32 = std::fs::read_to_string(&alive).unwrap().trim().parse().unwrap();
@@ -265,25 +269,27 @@ mod tests {
 
     #[test]
     fn a_stop_and_a_watcher_end_it_at_once() {
-        let stop = Stop::default();
+        let stop = StopSignal::default();
         stop.ask();
         assert!(matches!(run_for("sleep 3600", Duration::from_secs(3600), &stop), Err(NotRun::Stopped)));
         let until = Instant::now() + Duration::from_secs(3600);
-        let ended =
-            run(shell("sleep 3600"), until, Duration::from_secs(3600), &Stop::default(), || Some("too much".into()));
+        let ended = run(shell("sleep 3600"), until, Duration::from_secs(3600), &StopSignal::default(), || {
+            Some("too much".into())
+        });
         assert!(matches!(ended, Err(NotRun::Watched(why)) if why == "too much"));
     }
 
     #[test]
     fn output_and_messages_come_whole() {
-        let ran = run_for("head -c 300000 /dev/zero; echo bad >&2; exit 3", Duration::from_secs(60), &Stop::default());
+        let ran =
+            run_for("head -c 300000 /dev/zero; echo bad >&2; exit 3", Duration::from_secs(60), &StopSignal::default());
         let ran = ran.unwrap();
         assert_eq!((ran.is_ok, ran.stdout.len(), ran.stderr.as_str()), (false, 300_000, "bad\n"));
     }
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let ended = run(Command::new("no-such-git"), Instant::now(), Duration::ZERO, &Stop::default(), || None);
+        let ended = run(Command::new("no-such-git"), Instant::now(), Duration::ZERO, &StopSignal::default(), || None);
         assert_eq!(ended.unwrap_err().to_string(), "the program `no-such-git` cannot be started");
     }
 }

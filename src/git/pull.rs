@@ -2,7 +2,7 @@
 
 use super::commit::Commit;
 use super::export::{self, Exported};
-use super::failure::Failure;
+use super::failure::PullFailure;
 use super::store::Store;
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
@@ -21,12 +21,12 @@ impl Store<'_> {
     ///
     /// # Errors
     /// What is wrong with the server, the settings or this machine. A damaged store is healed once.
-    pub fn pull(&self, before: Option<&str>) -> Result<Pulled, Failure> {
+    pub fn pull(&self, before: Option<&str>) -> Result<Pulled, PullFailure> {
         match self.pull_once(before) {
-            Err(Failure::Corrupt(why)) => {
+            Err(PullFailure::Corrupt(why)) => {
                 self.set_aside(&why)?;
                 match self.pull_once(before) {
-                    Err(Failure::Corrupt(again)) => Err(Failure::fault(Diagnostic::error(
+                    Err(PullFailure::Corrupt(again)) => Err(PullFailure::fault(Diagnostic::error(
                         Code::GitFailed,
                         format!(
                             "`{}` could not be fetched into a new store either: {again}",
@@ -40,7 +40,7 @@ impl Store<'_> {
         }
     }
 
-    fn pull_once(&self, before: Option<&str>) -> Result<Pulled, Failure> {
+    fn pull_once(&self, before: Option<&str>) -> Result<Pulled, PullFailure> {
         let git = self.open()?;
         let commit = self.fetch_wanted(&*git)?;
         let is_rewritten = before.is_some_and(|before| before != commit.id && git.is_rewritten(before, &commit.id));

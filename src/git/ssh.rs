@@ -4,13 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Secret;
-use crate::config::repos::{GitRepos, Repo};
+use crate::config::repos::{GitRepos, RepoSettings};
 use crate::platform;
 
 const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
 
 /// The files in which host keys are looked up, in order; `pythond git trust` writes to the first.
-pub fn known_hosts(repos: &GitRepos, repo: &Repo) -> Vec<PathBuf> {
+pub fn known_hosts(repos: &GitRepos, repo: &RepoSettings) -> Vec<PathBuf> {
     let mut files = match &repo.known_hosts {
         Some(file) => vec![file.clone()],
         None => vec![repos.dir.join("known_hosts")],
@@ -23,7 +23,7 @@ pub fn known_hosts(repos: &GitRepos, repo: &Repo) -> Vec<PathBuf> {
 }
 
 /// What ssh is told, as `NAME=VALUE`. Options on the command line win over those in the settings of ssh, which may name a proxy.
-fn options(repos: &GitRepos, repo: &Repo) -> Vec<String> {
+fn options(repos: &GitRepos, repo: &RepoSettings) -> Vec<String> {
     let files: Vec<String> = known_hosts(repos, repo).iter().map(|file| in_option(file)).collect();
     let mut options = vec![
         "StrictHostKeyChecking=yes".to_owned(),
@@ -54,7 +54,7 @@ fn options(repos: &GitRepos, repo: &Repo) -> Vec<String> {
 }
 
 /// The words behind `ssh` that have the server hand out a repository.
-pub fn upload_pack(repos: &GitRepos, repo: &Repo) -> Vec<String> {
+pub fn upload_pack(repos: &GitRepos, repo: &RepoSettings) -> Vec<String> {
     let mut words: Vec<String> =
         options(repos, repo).into_iter().flat_map(|option| ["-o".to_owned(), option]).collect();
     if let Some(port) = repo.url.port {
@@ -66,7 +66,7 @@ pub fn upload_pack(repos: &GitRepos, repo: &Repo) -> Vec<String> {
 }
 
 /// The ssh command for the `git` program, which hands it to a shell.
-pub fn shell_command(repos: &GitRepos, repo: &Repo) -> String {
+pub fn shell_command(repos: &GitRepos, repo: &RepoSettings) -> String {
     let words = options(repos, repo).into_iter().map(|option| format!("-o {}", for_shell(&option)));
     format!("ssh {}", words.collect::<Vec<_>>().join(" "))
 }
@@ -156,13 +156,13 @@ fn is_encrypted(text: &str) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::config::repos::RepoUrl;
-    use crate::config::{GitRepos, Repo, Surroundings};
+    use crate::config::{GitRepos, RepoSettings, Surroundings};
 
-    fn settings() -> (GitRepos, Repo) {
+    fn settings() -> (GitRepos, RepoSettings) {
         let around =
             Surroundings { env: [("HOME".to_owned(), "/home/it's me".to_owned())].into(), hostname: "h".to_owned() };
         let repos = GitRepos::default_in(Path::new("/srv/py thon%d"), &around);
-        (repos, Repo::plain("c", RepoUrl::parse("git@h:c").unwrap().0))
+        (repos, RepoSettings::plain("c", RepoUrl::parse("git@h:c").unwrap().0))
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
     fn the_server_is_asked_for_one_path_whatever_stands_in_it() {
         let (repos, _) = settings();
         let words = |url: &str| {
-            let words = upload_pack(&repos, &Repo::plain("c", RepoUrl::parse(url).unwrap().0));
+            let words = upload_pack(&repos, &RepoSettings::plain("c", RepoUrl::parse(url).unwrap().0));
             let options = words.iter().rposition(|word| word == "-o").unwrap();
             words[options + 2..].join(" ")
         };

@@ -12,7 +12,7 @@ use super::export::is_folder;
 use super::leftovers::remove;
 use crate::platform;
 
-/// What [`State::history`] keeps.
+/// What [`RepoState::history`] keeps.
 const HISTORY: usize = 100;
 /// The newest exported commits stay, besides those in use.
 const KEPT: usize = 2;
@@ -20,7 +20,7 @@ const FILE: &str = "state.json";
 
 /// The record of one repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub struct RepoState {
     /// Where the commit in force came from, free of secrets.
     pub url: String,
     pub follows: String,
@@ -28,10 +28,10 @@ pub struct State {
     /// The folder of the last commit that was taken whole; a start begins with it, so that a script whose new version is refused
     /// has its old one.
     pub good: Option<String>,
-    pub refused: Option<Refused>,
+    pub refused: Option<CommitRefusal>,
     /// What happened, the newest last.
     #[serde(default)]
-    pub history: Vec<Event>,
+    pub history: Vec<RepositoryEvent>,
 }
 
 /// The commit whose scripts run.
@@ -42,7 +42,7 @@ pub struct InForce {
     pub folder: String,
     /// Scripts that keep their version of an earlier commit.
     #[serde(default)]
-    pub held: Vec<Held>,
+    pub held: Vec<HeldScript>,
     /// What was left out of the export.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -50,7 +50,7 @@ pub struct InForce {
 
 /// A script whose new version was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct HeldScript {
     pub script: String,
     /// With file and line.
     pub why: String,
@@ -58,7 +58,7 @@ pub struct Held {
 
 /// A commit that was refused whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct CommitRefusal {
     pub commit: Commit,
     pub folder: String,
     /// Each with file and line.
@@ -68,7 +68,7 @@ pub struct Refused {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub struct RepositoryEvent {
     /// Seconds since 1970.
     pub at: i64,
     pub what: Happened,
@@ -94,7 +94,7 @@ impl fmt::Display for Happened {
     }
 }
 
-impl State {
+impl RepoState {
     /// Reads the record; without one, or with one that cannot be read, the newest exported commit counts as taken.
     pub fn read(dir: &Path) -> Self {
         let path = dir.join(FILE);
@@ -146,7 +146,7 @@ impl State {
         platform::sync_folder(dir)
     }
 
-    pub fn remember(&mut self, event: Event) {
+    pub fn remember(&mut self, event: RepositoryEvent) {
         self.history.push(event);
         let surplus = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..surplus);
@@ -223,7 +223,7 @@ mod tests {
         Commit { id: letter.to_string().repeat(40), title: "t".into(), author: "a".into(), time: 1 }
     }
 
-    fn in_force(letter: char, held: Vec<Held>) -> InForce {
+    fn in_force(letter: char, held: Vec<HeldScript>) -> InForce {
         let commit = commit(letter);
         InForce { folder: commit.id.clone(), commit, held, notes: Vec::new() }
     }
@@ -248,20 +248,24 @@ mod tests {
     #[test]
     fn the_last_two_and_those_in_use_are_kept() {
         let dir = dir_with(&['a', 'b', 'c', 'd', 'e']);
-        let state = State { in_force: Some(in_force('e', Vec::new())), good: Some(commit('e').id), ..State::default() };
+        let state =
+            RepoState { in_force: Some(in_force('e', Vec::new())), good: Some(commit('e').id), ..RepoState::default() };
         let used = dir.path().join(commit('b').id).join("python.d/x/x.py");
         state.remove_old(dir.path(), &[used]).unwrap();
         assert_eq!(left(dir.path()), "bde");
         let dir = dir_with(&['a', 'b', 'c']);
-        State { in_force: Some(in_force('c', Vec::new())), ..State::default() }.remove_old(dir.path(), &[]).unwrap();
+        RepoState { in_force: Some(in_force('c', Vec::new())), ..RepoState::default() }
+            .remove_old(dir.path(), &[])
+            .unwrap();
         assert_eq!(left(dir.path()), "bc");
     }
 
     #[test]
     fn a_start_begins_with_the_last_commit_that_was_taken_whole() {
         let dir = dir_with(&['a', 'b']);
-        let held = vec![Held { script: "x.x".into(), why: "syntax".into() }];
-        let state = State { in_force: Some(in_force('b', held)), good: Some(commit('a').id), ..State::default() };
+        let held = vec![HeldScript { script: "x.x".into(), why: "syntax".into() }];
+        let state =
+            RepoState { in_force: Some(in_force('b', held)), good: Some(commit('a').id), ..RepoState::default() };
         assert_eq!(state.at_start(dir.path()), Some(dir.path().join(commit('a').id)));
         assert_eq!(state.current(dir.path()), Some(dir.path().join(commit('b').id)));
         assert!(!state.runs_whole(&commit('b').id));
@@ -270,19 +274,19 @@ mod tests {
     #[test]
     fn the_record_is_read_back_and_a_damaged_one_is_no_end() {
         let dir = dir_with(&['a', 'b']);
-        assert_eq!(State::read(dir.path()), State::default());
-        let state = State { url: "u".into(), in_force: Some(in_force('a', Vec::new())), ..State::default() };
+        assert_eq!(RepoState::read(dir.path()), RepoState::default());
+        let state = RepoState { url: "u".into(), in_force: Some(in_force('a', Vec::new())), ..RepoState::default() };
         state.write(dir.path()).unwrap();
-        assert_eq!(State::read(dir.path()), state);
+        assert_eq!(RepoState::read(dir.path()), state);
         fs::write(dir.path().join(FILE), "{").unwrap();
-        assert_eq!(State::read(dir.path()).in_force.unwrap().commit.id, commit('b').id);
+        assert_eq!(RepoState::read(dir.path()).in_force.unwrap().commit.id, commit('b').id);
     }
 
     #[test]
     fn the_history_is_bounded() {
-        let mut state = State::default();
+        let mut state = RepoState::default();
         for at in 0..150 {
-            state.remember(Event { at, what: Happened::Active, commit: commit('a'), before: None });
+            state.remember(RepositoryEvent { at, what: Happened::Active, commit: commit('a'), before: None });
         }
         assert_eq!((state.history.len(), state.history[0].at), (HISTORY, 50));
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::commit::{Commit, is_commit_id};
-use super::failure::{Failure, local};
+use super::failure::{PullFailure, local};
 use super::fault::Asked;
 use super::judge::tame;
 use super::leftovers::{remove, remove_leftovers};
@@ -17,7 +17,7 @@ use super::plumbing::{ALL_BRANCHES, NotFetched, Plumbing, Server};
 use super::program::Programs;
 use super::{ssh, transport};
 use crate::code::Code;
-use crate::config::repos::{GitRepos, Repo};
+use crate::config::repos::{GitRepos, RepoSettings};
 use crate::diagnostic::Diagnostic;
 
 const TIP: &str = "refs/pythond/tip";
@@ -36,7 +36,7 @@ pub struct Store<'a> {
 }
 
 impl<'a> Store<'a> {
-    pub fn new(repos: &'a GitRepos, repo: &'a Repo, programs: &'a Programs) -> Self {
+    pub fn new(repos: &'a GitRepos, repo: &'a RepoSettings, programs: &'a Programs) -> Self {
         Self { asked: Asked { repos, repo, programs }, dir: repos.dir.join(&repo.name) }
     }
 
@@ -44,19 +44,19 @@ impl<'a> Store<'a> {
         self.dir.join("store.git")
     }
 
-    fn repo(&self) -> &Repo {
+    fn repo(&self) -> &RepoSettings {
         self.asked.repo
     }
 
     /// Opens the store, and makes it first if it is not there.
-    pub(super) fn open(&self) -> Result<Box<dyn Plumbing + '_>, Failure> {
+    pub(super) fn open(&self) -> Result<Box<dyn Plumbing + '_>, PullFailure> {
         self.asked.check_key()?;
         self.prepare()?;
         transport::open(&self.asked, &self.path())
     }
 
     /// Asks the server for the commit to run, and fetches it if it is not there.
-    pub(super) fn fetch_wanted(&self, git: &dyn Plumbing) -> Result<Commit, Failure> {
+    pub(super) fn fetch_wanted(&self, git: &dyn Plumbing) -> Result<Commit, PullFailure> {
         let mut server = git.server()?;
         let wanted = self.wanted(&mut *server)?;
         let is_there = git.commit_id(&wanted.id).is_ok_and(|id| id == wanted.id) && is_whole(git, &wanted.id);
@@ -66,7 +66,7 @@ impl<'a> Store<'a> {
     }
 
     /// Makes the store if it is not there, and removes what a killed git left in it.
-    fn prepare(&self) -> Result<(), Failure> {
+    fn prepare(&self) -> Result<(), PullFailure> {
         fs::create_dir_all(&self.dir)
             .map_err(|error| local(&format!("could not make {}", self.dir.display()), &error))?;
         if self.repo().ssh_key_password.is_some() {
@@ -87,39 +87,39 @@ impl<'a> Store<'a> {
     }
 
     /// Asks the server which commit is to run.
-    fn wanted(&self, server: &mut dyn Server) -> Result<Wanted, Failure> {
+    fn wanted(&self, server: &mut dyn Server) -> Result<WantedCommit, PullFailure> {
         let repo = self.repo();
         match (&repo.rev, &repo.branch) {
-            (Some(rev), _) if is_commit_id(rev) => Ok(Wanted { id: rev.clone(), source: rev.clone() }),
+            (Some(rev), _) if is_commit_id(rev) => Ok(WantedCommit { id: rev.clone(), source: rev.clone() }),
             (Some(rev), _) => {
                 let (tag, peeled) = (format!("refs/tags/{rev}"), format!("refs/tags/{rev}^{{}}"));
                 let refs = server.refs(&[&tag, &peeled])?;
                 let id = find(&refs, &peeled).or(find(&refs, &tag));
                 let id = id.ok_or_else(|| self.no_tag(rev))?;
-                Ok(Wanted { id, source: tag })
+                Ok(WantedCommit { id, source: tag })
             }
             (None, Some(branch)) => {
                 let name = format!("refs/heads/{branch}");
                 let id = find(&server.refs(&[&name])?, &name);
                 let id = id.map_or_else(|| Err(self.no_branch(branch, server)), Ok)?;
-                Ok(Wanted { id, source: name })
+                Ok(WantedCommit { id, source: name })
             }
             (None, None) => {
                 let id = find(&server.refs(&["HEAD"])?, "HEAD");
                 let id = id.ok_or_else(|| self.no_head())?;
-                Ok(Wanted { id, source: "HEAD".to_owned() })
+                Ok(WantedCommit { id, source: "HEAD".to_owned() })
             }
         }
     }
 
-    fn no_tag(&self, rev: &str) -> Failure {
-        Failure::fault(
+    fn no_tag(&self, rev: &str) -> PullFailure {
+        PullFailure::fault(
             Diagnostic::error(Code::NoRepository, format!("there is no tag `{rev}` in `{}`", self.repo().url.as_str()))
                 .with_help("`rev` is a tag or a full commit id; a branch belongs into `branch`"),
         )
     }
 
-    fn no_branch(&self, branch: &str, server: &mut dyn Server) -> Failure {
+    fn no_branch(&self, branch: &str, server: &mut dyn Server) -> PullFailure {
         let url = self.repo().url.as_str();
         let names = match server.branches() {
             Ok(names) => names,
@@ -138,15 +138,15 @@ impl<'a> Store<'a> {
         let like = |name: &&String| {
             name.to_lowercase() == lower || [("master", "main"), ("main", "master")].contains(&(branch, name.as_str()))
         };
-        Failure::fault(match names.iter().find(like) {
+        PullFailure::fault(match names.iter().find(like) {
             Some(name) => fault.with_help(format!("did you mean `branch = \"{}\"`?", tame(name))),
             None => fault.with_help("set `branch`, or remove it for the default branch"),
         })
     }
 
-    fn no_head(&self) -> Failure {
+    fn no_head(&self) -> PullFailure {
         let url = self.repo().url.as_str();
-        Failure::fault(
+        PullFailure::fault(
             Diagnostic::error(
                 Code::NoRepository,
                 format!("`{url}` names no default branch; is it empty, or no git repository?"),
@@ -155,7 +155,7 @@ impl<'a> Store<'a> {
         )
     }
 
-    fn fetch(&self, git: &dyn Plumbing, server: &mut dyn Server, wanted: &Wanted) -> Result<String, Failure> {
+    fn fetch(&self, git: &dyn Plumbing, server: &mut dyn Server, wanted: &WantedCommit) -> Result<String, PullFailure> {
         let (source, depth) = (wanted.source.as_str(), self.repo().depth);
         let mut fetched = server.fetch(source, TIP, depth);
         if matches!(fetched, Err(NotFetched::Unavailable(_))) && is_commit_id(source) && depth > 0 {
@@ -173,7 +173,7 @@ impl<'a> Store<'a> {
         let name = if is_commit_id(source) { source } else { TIP };
         match git.commit_id(name) {
             Ok(id) => Ok(id),
-            Err(Failure::Corrupt(_)) if is_commit_id(name) => Err(Failure::fault(Diagnostic::error(
+            Err(PullFailure::Corrupt(_)) if is_commit_id(name) => Err(PullFailure::fault(Diagnostic::error(
                 Code::NoRepository,
                 format!("there is no commit `{name}` in `{}`", self.repo().url.as_str()),
             ))),
@@ -182,7 +182,7 @@ impl<'a> Store<'a> {
     }
 
     /// Moves the store out of the way, as `store.git.bad-<n>`.
-    pub(super) fn set_aside(&self, why: &str) -> Result<(), Failure> {
+    pub(super) fn set_aside(&self, why: &str) -> Result<(), PullFailure> {
         let said = |error: io::Error| local(&format!("could not set {} aside", self.path().display()), &error);
         let number = |path: &Path| {
             let name = path.file_name()?.to_str()?;
@@ -206,7 +206,7 @@ impl<'a> Store<'a> {
 }
 
 /// The commit that is to run, and the name under which the server hands it out.
-struct Wanted {
+struct WantedCommit {
     id: String,
     source: String,
 }

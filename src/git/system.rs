@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use super::commit::{Commit, is_commit_id};
-use super::failure::Failure;
+use super::failure::PullFailure;
 use super::fault::Asked;
-use super::judge::{Trouble, judge, tame};
+use super::judge::{GitError, judge, tame};
 use super::limits::{endless, pack_bytes, too_large};
 use super::plumbing::{Blobs, NotFetched, Plumbing, Server, Take, TreeEntry};
-use super::program::{Ran, Running};
+use super::program::{ProgramOutput, RunningProgram};
 use super::ssh;
 use crate::config::repos::Scheme;
 
@@ -45,7 +45,7 @@ const CREDENTIALS: &str = "credential.helper=!f() { test \"$1\" = get || exit 0;
 ///
 /// # Errors
 /// What is wrong with the disk or with the program.
-pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
+pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), PullFailure> {
     let system = System::new(asked, path);
     let init = system.anywhere(&["init", "--quiet", "--bare", "--", &path.display().to_string()]);
     system.done(init).map(drop)
@@ -100,19 +100,19 @@ impl<'a> System<'a> {
     }
 
     /// Runs a command that speaks with the server or makes something.
-    fn done(&self, command: Command) -> Result<Ran, Failure> {
+    fn done(&self, command: Command) -> Result<ProgramOutput, PullFailure> {
         let ran = self.asked.programs.run(command).map_err(|error| self.asked.not_run(error))?;
         if ran.is_ok { Ok(ran) } else { Err(self.asked.failed(&ran.stderr)) }
     }
 
     /// Runs a command in the store alone: when it fails, the store is damaged.
-    fn local(&self, args: &[&str]) -> Result<Ran, Failure> {
+    fn local(&self, args: &[&str]) -> Result<ProgramOutput, PullFailure> {
         let ran = self.asked.programs.run(self.in_store(args)).map_err(|error| self.asked.not_run(error))?;
-        if ran.is_ok { Ok(ran) } else { Err(Failure::Corrupt(format!("git {}: {}", args[0], tame(&ran.stderr)))) }
+        if ran.is_ok { Ok(ran) } else { Err(PullFailure::Corrupt(format!("git {}: {}", args[0], tame(&ran.stderr)))) }
     }
 
     /// The refs of the server as `(id, name)`.
-    fn ls_remote(&self, options: &[&str], names: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+    fn ls_remote(&self, options: &[&str], names: &[&str]) -> Result<Vec<(String, String)>, PullFailure> {
         let url = self.asked.repo.url.as_str();
         let args = [&["ls-remote", "--quiet"], options, &["--", url], names].concat();
         let ran = self.done(self.anywhere(&args))?;
@@ -123,29 +123,29 @@ impl<'a> System<'a> {
 }
 
 impl Plumbing for System<'_> {
-    fn server(&self) -> Result<Box<dyn Server + '_>, Failure> {
+    fn server(&self) -> Result<Box<dyn Server + '_>, PullFailure> {
         Ok(Box::new(self))
     }
 
-    fn commit_id(&self, name: &str) -> Result<String, Failure> {
+    fn commit_id(&self, name: &str) -> Result<String, PullFailure> {
         let what = format!("{name}^{{commit}}");
         let ran = self.local(&["rev-parse", "--verify", "--quiet", &what])?;
         let id = String::from_utf8_lossy(&ran.stdout).trim().to_owned();
-        if is_commit_id(&id) { Ok(id) } else { Err(Failure::Corrupt(format!("`{what}` is no commit"))) }
+        if is_commit_id(&id) { Ok(id) } else { Err(PullFailure::Corrupt(format!("`{what}` is no commit"))) }
     }
 
-    fn commit(&self, id: &str) -> Result<Commit, Failure> {
+    fn commit(&self, id: &str) -> Result<Commit, PullFailure> {
         let ran = self.local(&["log", "-1", "--no-show-signature", "--format=%s%x00%an%x00%ct", id, "--"])?;
         let text = String::from_utf8_lossy(&ran.stdout).into_owned();
         let parts: Vec<&str> = text.trim_end_matches('\n').split('\0').collect();
         let [title, author, time] = parts[..] else {
-            return Err(Failure::Corrupt(format!("commit {id} cannot be read")));
+            return Err(PullFailure::Corrupt(format!("commit {id} cannot be read")));
         };
         let time = time.trim().parse().unwrap_or(0);
         Ok(Commit { id: id.to_owned(), title: tame(title), author: tame(author), time })
     }
 
-    fn tree(&self, commit: &str, subdir: Option<&str>) -> Result<Option<Vec<TreeEntry>>, Failure> {
+    fn tree(&self, commit: &str, subdir: Option<&str>) -> Result<Option<Vec<TreeEntry>>, PullFailure> {
         let tree = match subdir {
             Some(subdir) => {
                 let tree = format!("{commit}:{subdir}");
@@ -167,10 +167,10 @@ impl Plumbing for System<'_> {
         lines.map(|line| entry(line).ok_or_else(|| unreadable(line))).collect::<Result<_, _>>().map(Some)
     }
 
-    fn blobs(&self) -> Result<Box<dyn Blobs + '_>, Failure> {
+    fn blobs(&self) -> Result<Box<dyn Blobs + '_>, PullFailure> {
         let mut command = self.in_store(&["cat-file", "--batch"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut running = Running::start(command).map_err(|error| self.asked.not_run(error))?;
+        let mut running = RunningProgram::start(command).map_err(|error| self.asked.not_run(error))?;
         let ask = running.child().stdin.take().expect("its input was asked for");
         let answer = running.child().stdout.take().expect("its output was asked for");
         Ok(Box::new(CatFile { ask, answer: BufReader::new(answer), _running: running }))
@@ -200,11 +200,11 @@ impl Plumbing for System<'_> {
 }
 
 impl Server for &System<'_> {
-    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, PullFailure> {
         self.ls_remote(&[], names)
     }
 
-    fn branches(&mut self) -> Result<Vec<String>, Failure> {
+    fn branches(&mut self) -> Result<Vec<String>, PullFailure> {
         let refs = self.ls_remote(&["--heads"], &[])?;
         Ok(refs.iter().filter_map(|(_, name)| name.strip_prefix("refs/heads/")).map(str::to_owned).collect())
     }
@@ -226,14 +226,14 @@ impl Server for &System<'_> {
             return Ok(());
         }
         let trouble = judge(&ran.stderr);
-        let is_source = matches!(trouble, Trouble::NoSuchRef | Trouble::Other(_));
+        let is_source = matches!(trouble, GitError::NoSuchRef | GitError::Other(_));
         let failure = self.asked.troubled(trouble);
         Err(if is_source { NotFetched::Unavailable(failure) } else { NotFetched::Failed(failure) })
     }
 }
 
-fn unreadable(line: &[u8]) -> Failure {
-    Failure::Corrupt(format!("git ls-tree: `{}` is no entry of a tree", tame(&String::from_utf8_lossy(line))))
+fn unreadable(line: &[u8]) -> PullFailure {
+    PullFailure::Corrupt(format!("git ls-tree: `{}` is no entry of a tree", tame(&String::from_utf8_lossy(line))))
 }
 
 /// `<mode> <type> <id> <size>\t<path>`
@@ -251,42 +251,42 @@ struct CatFile {
     ask: ChildStdin,
     answer: BufReader<ChildStdout>,
     /// Ended when this is dropped.
-    _running: Running,
+    _running: RunningProgram,
 }
 
 impl CatFile {
     /// Asks for an object and gives its size; its bytes come next.
-    fn open(&mut self, id: &str) -> Result<u64, Failure> {
-        let gone = |error: io::Error| Failure::Corrupt(format!("git cat-file ended at object {id}: {error}"));
+    fn open(&mut self, id: &str) -> Result<u64, PullFailure> {
+        let gone = |error: io::Error| PullFailure::Corrupt(format!("git cat-file ended at object {id}: {error}"));
         writeln!(self.ask, "{id}").map_err(gone)?;
         let mut head = String::new();
         self.answer.read_line(&mut head).map_err(gone)?;
         let words: Vec<&str> = head.split_whitespace().collect();
         match words[..] {
-            [_, "blob", size] => size.parse().map_err(|_| Failure::Corrupt(format!("object {id} has no size"))),
-            _ => Err(Failure::Corrupt(format!("object {id} is missing or damaged"))),
+            [_, "blob", size] => size.parse().map_err(|_| PullFailure::Corrupt(format!("object {id} has no size"))),
+            _ => Err(PullFailure::Corrupt(format!("object {id} is missing or damaged"))),
         }
     }
 }
 
 impl Blobs for CatFile {
-    fn copy(&mut self, id: &str, size: u64, take: Take<'_>) -> Result<(), Failure> {
+    fn copy(&mut self, id: &str, size: u64, take: Take<'_>) -> Result<(), PullFailure> {
         let mut left = self.open(id)?;
         if left != size {
-            return Err(Failure::Corrupt(format!("object {id} has another size than its tree says")));
+            return Err(PullFailure::Corrupt(format!("object {id} has another size than its tree says")));
         }
         let mut buffer = vec![0; 64 << 10];
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            let got = self.answer.read(&mut buffer[..most]).map_err(|error| Failure::Corrupt(error.to_string()))?;
+            let got = self.answer.read(&mut buffer[..most]).map_err(|error| PullFailure::Corrupt(error.to_string()))?;
             if got == 0 {
-                return Err(Failure::Corrupt("git cat-file ended in the middle of an object".to_owned()));
+                return Err(PullFailure::Corrupt("git cat-file ended in the middle of an object".to_owned()));
             }
             take(&buffer[..got])?;
             left -= got as u64;
         }
         let mut newline = [0];
-        self.answer.read_exact(&mut newline).map_err(|error| Failure::Corrupt(error.to_string()))
+        self.answer.read_exact(&mut newline).map_err(|error| PullFailure::Corrupt(error.to_string()))
     }
 }
 

@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use super::failure::Failure;
+use super::failure::PullFailure;
 use super::fault::Asked;
 use super::libgit2::{self, Libgit2};
 use super::plumbing::Plumbing;
 use super::system::{self, System};
-use crate::config::repos::Transport;
+use crate::config::repos::GitTransport;
 
 /// Makes an empty bare store.
 ///
 /// # Errors
 /// What is wrong with the disk or with the program.
-pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
+pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), PullFailure> {
     match asked.repo.transport {
-        Transport::Libgit2 => libgit2::init(asked, path),
-        Transport::System => system::init(asked, path),
+        GitTransport::Libgit2 => libgit2::init(asked, path),
+        GitTransport::System => system::init(asked, path),
     }
 }
 
@@ -24,9 +24,9 @@ pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The store is damaged.
-pub fn open<'a>(asked: &'a Asked<'a>, path: &Path) -> Result<Box<dyn Plumbing + 'a>, Failure> {
+pub fn open<'a>(asked: &'a Asked<'a>, path: &Path) -> Result<Box<dyn Plumbing + 'a>, PullFailure> {
     match asked.repo.transport {
-        Transport::Libgit2 => Ok(Box::new(Libgit2::open(asked, path)?)),
-        Transport::System => Ok(Box::new(System::new(asked, path))),
+        GitTransport::Libgit2 => Ok(Box::new(Libgit2::open(asked, path)?)),
+        GitTransport::System => Ok(Box::new(System::new(asked, path))),
     }
 }

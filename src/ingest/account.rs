@@ -1,8 +1,8 @@
 //! What becomes of the points of a request once the good ones are kept: they are counted, and the refused ones set aside.
 
-use super::endpoint::Ingest;
+use super::endpoint::WriteEndpoint;
 use crate::deadletter::Dead;
-use crate::point::{Category, Refusal, Warnings};
+use crate::point::{Category, PointRefusal, Warnings};
 use crate::telemetry::counters::{ByInput, ByReason};
 use crate::worker::roster::Member;
 
@@ -16,7 +16,7 @@ pub(super) struct Account<'a> {
 }
 
 impl Account<'_> {
-    pub fn count(&self, ingest: &Ingest, accepted: usize, refused: usize, warnings: &Warnings) {
+    pub fn count(&self, ingest: &WriteEndpoint, accepted: usize, refused: usize, warnings: &Warnings) {
         let label = ByInput { category: self.category.as_str(), input: ingest.counters.input(self.input) };
         ingest.counters.points_accepted.get_or_create(&label).inc_by(accepted as u64);
         for (kind, (times, _)) in &warnings.kinds {
@@ -31,7 +31,7 @@ impl Account<'_> {
     }
 
     /// Tells what was changed or left out; a worker does so itself, for it knows the line.
-    pub fn tell_repairs(&self, ingest: &Ingest, warnings: &Warnings) {
+    pub fn tell_repairs(&self, ingest: &WriteEndpoint, warnings: &Warnings) {
         if self.member.is_some() || warnings.repairs().is_empty() {
             return;
         }
@@ -45,7 +45,7 @@ impl Account<'_> {
     }
 
     /// Writes the refused points to the dead-letter file and tells the script's author.
-    pub async fn set_aside(&self, ingest: &Ingest, refused: &[Refusal]) {
+    pub async fn set_aside(&self, ingest: &WriteEndpoint, refused: &[PointRefusal]) {
         let Self { member, category, input, source } = self;
         for refusal in refused {
             if let Some(member) = member {

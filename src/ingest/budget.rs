@@ -40,7 +40,7 @@ struct Purses {
 
 /// Bytes that are paid for; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldBytes {
     own: OwnedSemaphorePermit,
     shared: OwnedSemaphorePermit,
     is_small: bool,
@@ -56,7 +56,7 @@ impl Budget {
     ///
     /// # Errors
     /// When the bytes are not to be had in time: 429 where the sender itself holds them, 503 where all others do.
-    pub async fn pay(&self, script: Option<&str>, bytes: Option<u64>) -> Result<Held, No> {
+    pub async fn pay(&self, script: Option<&str>, bytes: Option<u64>) -> Result<HeldBytes, No> {
         let bytes = bytes.unwrap_or(self.max_body).min(self.max_body);
         let own = self.purses_of(script);
         let is_small = bytes <= SMALL;
@@ -67,11 +67,11 @@ impl Budget {
         let own = own.await.map_err(|_| sender_has_too_much())?.expect("a purse is never closed");
         let shared = tokio::time::timeout_at(until, pick(self.all.clone()).acquire_many_owned(permits));
         let shared = shared.await.map_err(|_| too_much_in_work())?.expect("a purse is never closed");
-        Ok(Held { own, shared, is_small })
+        Ok(HeldBytes { own, shared, is_small })
     }
 
-    /// Pays for what a small packed body may become; what is too much is given back with [`Held::shrink`].
-    pub async fn pay_for_unpacking(&self, script: Option<&str>, held: Held) -> Result<Held, No> {
+    /// Pays for what a small packed body may become; what is too much is given back with [`HeldBytes::shrink`].
+    pub async fn pay_for_unpacking(&self, script: Option<&str>, held: HeldBytes) -> Result<HeldBytes, No> {
         if !held.is_small {
             return Ok(held);
         }
@@ -98,7 +98,7 @@ impl Purses {
     }
 }
 
-impl Held {
+impl HeldBytes {
     /// Gives back what a body of this size does not need.
     pub fn shrink(&mut self, bytes: u64) {
         let keep = permits(bytes) as usize;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
-use super::keep::Keep;
+use super::keep::PointStore;
 use super::repairs::Repairs;
 use super::reply::No;
 use super::reported::LastErrors;
@@ -20,7 +20,7 @@ use crate::worker::roster::Roster;
 
 /// What the endpoint obeys.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct EndpointSettings {
     pub max_body: u64,
     /// For reading one body.
     pub timeout: Duration,
@@ -32,9 +32,9 @@ pub struct Settings {
 }
 
 /// Everything a write request needs; shared by all connections.
-pub struct Ingest {
-    settings: RwLock<Arc<Settings>>,
-    pub keep: Arc<dyn Keep>,
+pub struct WriteEndpoint {
+    settings: RwLock<Arc<EndpointSettings>>,
+    pub keep: Arc<dyn PointStore>,
     pub roster: Roster,
     /// `None` in `pythond run`: refused points are printed there.
     pub dead: Option<DeadLetters>,
@@ -54,9 +54,9 @@ pub struct Ingest {
     pub(super) large: Arc<tokio::sync::Semaphore>,
 }
 
-impl Ingest {
+impl WriteEndpoint {
     /// Puts the parts together; nothing is opened or started.
-    pub fn new(settings: Settings, keep: Arc<dyn Keep>, roster: Roster, counters: Counters) -> Self {
+    pub fn new(settings: EndpointSettings, keep: Arc<dyn PointStore>, roster: Roster, counters: Counters) -> Self {
         let host = settings.global_tags.get("host").cloned().unwrap_or_default();
         Self {
             budget: Budget::new(settings.max_body),
@@ -84,12 +84,12 @@ impl Ingest {
     }
 
     /// What requests obey that begin now.
-    pub fn settings(&self) -> Arc<Settings> {
+    pub fn settings(&self) -> Arc<EndpointSettings> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has requests that begin from now on obey other settings; the room for all bodies together stays as it is.
-    pub fn obey(&self, settings: Settings) {
+    pub fn obey(&self, settings: EndpointSettings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 

@@ -15,7 +15,7 @@ use crate::config::Secret;
 use crate::worker::roster::Roster;
 
 /// What is allowed over TCP; the Unix socket is guarded by its file mode.
-pub struct Guard {
+pub struct AccessGuard {
     pub tokens: Vec<Secret>,
     pub allowed_origins: Vec<String>,
     pub allowed_hosts: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Guard {
 }
 
 /// Lets a request through or answers 403; used as middleware over all routes.
-pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn check(State(guard): State<Arc<AccessGuard>>, request: Request, next: Next) -> Response {
     let local = matches!(request.extensions().get::<Peer>(), Some(Peer::Unix));
     match if local { Ok(()) } else { guard.admit(request.headers()) } {
         Ok(()) => next.run(request).await,
@@ -31,7 +31,7 @@ pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next
     }
 }
 
-impl Guard {
+impl AccessGuard {
     fn admit(&self, headers: &HeaderMap) -> Result<(), No> {
         let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(header::HOST);
@@ -113,8 +113,8 @@ fn same(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn guard(tokens: &[&str]) -> Guard {
-        Guard {
+    fn guard(tokens: &[&str]) -> AccessGuard {
+        AccessGuard {
             tokens: tokens.iter().map(|token| Secret::new(*token)).collect(),
             allowed_origins: vec!["https://wall.example".to_owned()],
             allowed_hosts: vec!["collector.example".to_owned()],
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    fn admits(guard: &Guard, headers: &[(&'static str, &str)]) -> bool {
+    fn admits(guard: &AccessGuard, headers: &[(&'static str, &str)]) -> bool {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());

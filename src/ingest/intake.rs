@@ -6,8 +6,8 @@ use axum::body::Body;
 use bytes::Bytes;
 
 use super::body::{self, Packing};
-use super::budget::Held;
-use super::endpoint::Ingest;
+use super::budget::HeldBytes;
+use super::endpoint::WriteEndpoint;
 use super::reply::No;
 
 /// Bodies above this are unpacked and parsed off the connection's thread.
@@ -18,13 +18,13 @@ const INLINE_BYTES: usize = 64 * 1024;
 pub(super) struct Intake {
     bytes: Bytes,
     packing: Packing,
-    held: Held,
+    held: HeldBytes,
 }
 
 impl Intake {
     /// Pays for a body of `size` bytes as sent (`None`: unknown) and reads it.
     pub async fn read(
-        ingest: &Ingest,
+        ingest: &WriteEndpoint,
         script: Option<&str>,
         packing: Packing,
         size: Option<u64>,
@@ -45,14 +45,14 @@ impl Intake {
     }
 
     /// What is left to pay for once the body itself is no longer needed.
-    pub fn into_held(self) -> Held {
+    pub fn into_held(self) -> HeldBytes {
         self.held
     }
 
     /// Has the unpacked body taken apart, and gives it back with what came of it.
     pub async fn take_apart<T: Send + 'static>(
         self,
-        ingest: &Ingest,
+        ingest: &WriteEndpoint,
         work: impl FnOnce(&[u8]) -> Result<T, No> + Send + 'static,
     ) -> Result<(T, Self), No> {
         let max = ingest.settings().max_body;

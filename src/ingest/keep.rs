@@ -6,7 +6,7 @@ use crate::buffer::{AppendError, Log};
 use crate::point::record::Header;
 
 /// Where accepted lines go: the buffer of the agent, or the memory of `pythond run`.
-pub trait Keep: Send + Sync {
+pub trait PointStore: Send + Sync {
     /// Returns once the lines are safe.
     ///
     /// # Errors
@@ -20,7 +20,7 @@ pub trait Keep: Send + Sync {
     }
 }
 
-impl Keep for Log {
+impl PointStore for Log {
     fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(async move { self.append(header.points, header.encode(lines).into()).await.map(|_| ()) })
     }

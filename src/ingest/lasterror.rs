@@ -9,14 +9,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::body;
-use super::endpoint::Ingest;
+use super::endpoint::WriteEndpoint;
 use super::reply::No;
 
 const TEXT_BYTES: usize = 4096;
 const BODY_BYTES: u64 = 64 * 1024;
 
 #[derive(Deserialize)]
-struct Said {
+struct RaisedError {
     #[serde(default)]
     input: String,
     #[serde(default)]
@@ -25,16 +25,16 @@ struct Said {
     err_content: String,
 }
 
-pub(super) async fn lasterror(State(ingest): State<Arc<Ingest>>, body: Body) -> Response {
+pub(super) async fn lasterror(State(ingest): State<Arc<WriteEndpoint>>, body: Body) -> Response {
     match take(&ingest, body).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(no) => no.into_response(),
     }
 }
 
-async fn take(ingest: &Ingest, body: Body) -> Result<(), No> {
+async fn take(ingest: &WriteEndpoint, body: Body) -> Result<(), No> {
     let text = body::read(body, BODY_BYTES, ingest.settings().timeout).await?;
-    let said: Said = serde_json::from_slice(&text).map_err(|error| {
+    let said: RaisedError = serde_json::from_slice(&text).map_err(|error| {
         No::bad("datakit.invalidJSON", format!("{error}; it must be {{\"input\": …, \"err_content\": …}}"))
     })?;
     for (key, value) in [("input", &said.input), ("err_content", &said.err_content)] {

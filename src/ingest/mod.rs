@@ -1,7 +1,7 @@
 //! The HTTP endpoint where reports come in: DataKit's write API over TCP and a Unix socket, and rows over the sockets of the workers.
 //!
 //! A request goes through `guard` (who may ask), `write` or `rows` (body to kept record) and `reply` (every way to say no). A 2xx is sent only
-//! after [`Keep::keep`] has returned, and that returns only when the record is on disk.
+//! after [`PointStore::keep`] has returned, and that returns only when the record is on disk.
 
 mod account;
 mod body;
@@ -22,7 +22,7 @@ mod several;
 mod turns;
 mod write;
 
-pub use endpoint::{Ingest, Settings};
-pub use keep::Keep;
+pub use endpoint::{EndpointSettings, WriteEndpoint};
+pub use keep::PointStore;
 pub use reported::LastErrors;
 pub use router::router;

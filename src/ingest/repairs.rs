@@ -20,7 +20,7 @@ const ROOM: usize = 4 * 1024;
 const KEPT: usize = 200;
 
 #[derive(Serialize)]
-struct Entry<'a> {
+struct RepairEntry<'a> {
     code: Code,
     kind: &'a str,
     key: &'a str,
@@ -33,7 +33,7 @@ pub(super) fn header(warnings: &Warnings, to_worker: bool) -> Option<HeaderValue
     let mut text = String::from("[");
     for repair in warnings.repairs() {
         let Repair { kind, key, what } = repair;
-        let entry = Entry { code: repair.code(), kind, key, what };
+        let entry = RepairEntry { code: repair.code(), kind, key, what };
         let one = in_ascii(&serde_json::to_string(&entry).expect("text always serialises"));
         if text.len() + one.len() + 2 > room {
             break;
@@ -63,10 +63,10 @@ fn in_ascii(json: &str) -> String {
 
 /// What was changed in points that no worker has sent; the oldest make room.
 #[derive(Debug, Clone, Default)]
-pub struct Repairs(Arc<Mutex<VecDeque<Seen>>>);
+pub struct Repairs(Arc<Mutex<VecDeque<SeenRepairs>>>);
 
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct SeenRepairs {
     pub input: String,
     pub repair: Repair,
     pub at: SystemTime,
@@ -76,7 +76,7 @@ pub struct Seen {
 
 impl Repairs {
     /// The newest first.
-    pub fn list(&self) -> Vec<Seen> {
+    pub fn list(&self) -> Vec<SeenRepairs> {
         self.locked().iter().rev().cloned().collect()
     }
 
@@ -91,8 +91,8 @@ impl Repairs {
         repairs.iter().filter(|repair| Self::is_new(&mut known, input, repair)).collect()
     }
 
-    fn is_new(known: &mut VecDeque<Seen>, input: &str, repair: &Repair) -> bool {
-        let is_same = |seen: &&mut Seen| {
+    fn is_new(known: &mut VecDeque<SeenRepairs>, input: &str, repair: &Repair) -> bool {
+        let is_same = |seen: &&mut SeenRepairs| {
             seen.input == input && (seen.repair.kind, &seen.repair.key) == (repair.kind, &repair.key)
         };
         if let Some(seen) = known.iter_mut().find(is_same) {
@@ -103,11 +103,16 @@ impl Repairs {
         if known.len() == KEPT {
             known.pop_front();
         }
-        known.push_back(Seen { input: input.to_owned(), repair: repair.clone(), at: SystemTime::now(), times: 1 });
+        known.push_back(SeenRepairs {
+            input: input.to_owned(),
+            repair: repair.clone(),
+            at: SystemTime::now(),
+            times: 1,
+        });
         true
     }
 
-    fn locked(&self) -> MutexGuard<'_, VecDeque<Seen>> {
+    fn locked(&self) -> MutexGuard<'_, VecDeque<SeenRepairs>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::repairs;
 use crate::buffer::AppendError;
-use crate::point::{BodyFault, Refusal};
+use crate::point::{BodyFault, PointRefusal};
 
 /// An answer names so many refused points and counts the others: what is too long to read is taken for a broken connection.
 const NAMED_POINTS: usize = 100;
@@ -24,7 +24,7 @@ pub enum No {
         error_code: &'static str,
         message: String,
         accepted: usize,
-        refused: Vec<Refusal>,
+        refused: Vec<PointRefusal>,
         /// What was changed or left out of the others.
         repaired: Option<HeaderValue>,
     },
@@ -46,7 +46,7 @@ pub enum No {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct ReplyBody<'a> {
     error_code: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ impl No {
             .collect();
         let message = self.to_string();
         let body =
-            Body { error_code: self.error_code(), message: &message, accepted, refused_count, refused: &refused };
+            ReplyBody { error_code: self.error_code(), message: &message, accepted, refused_count, refused: &refused };
         serde_json::to_string(&body).expect("strings and numbers always serialise")
     }
 

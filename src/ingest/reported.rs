@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 /// The newest errors that scripts reported themselves; the oldest make room.
 #[derive(Debug, Clone, Default)]
-pub struct LastErrors(Arc<Mutex<VecDeque<LastError>>>);
+pub struct LastErrors(Arc<Mutex<VecDeque<ReportedError>>>);
 
 #[derive(Debug, Clone)]
-pub struct LastError {
+pub struct ReportedError {
     pub input: String,
     pub source: String,
     pub text: String,
@@ -22,7 +22,7 @@ const KEPT: usize = 64;
 
 impl LastErrors {
     /// The newest first.
-    pub fn list(&self) -> Vec<LastError> {
+    pub fn list(&self) -> Vec<ReportedError> {
         self.locked().iter().rev().cloned().collect()
     }
 
@@ -38,10 +38,10 @@ impl LastErrors {
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back(LastError { input, source, text, at: SystemTime::now(), times: 1 });
+        kept.push_back(ReportedError { input, source, text, at: SystemTime::now(), times: 1 });
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, VecDeque<LastError>> {
+    fn locked(&self) -> std::sync::MutexGuard<'_, VecDeque<ReportedError>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

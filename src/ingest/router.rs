@@ -9,13 +9,13 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::endpoint::Ingest;
+use super::endpoint::WriteEndpoint;
 use super::reply::No;
 use super::{lasterror, rows, several, write};
 use crate::quantity::show_duration;
 
 /// Serves `/v1/…`; what is on no path gets an answer that lists the paths.
-pub fn router(ingest: Arc<Ingest>) -> Router {
+pub fn router(ingest: Arc<WriteEndpoint>) -> Router {
     let for_workers = axum::middleware::from_fn(rows::only_for_workers);
     Router::new()
         .route("/v1/rows", post(rows::rows).fallback(only_post).layer(for_workers.clone()))
@@ -41,7 +41,7 @@ struct Ping {
     commit: &'static str,
 }
 
-async fn ping(State(ingest): State<Arc<Ingest>>) -> Json<Content<Ping>> {
+async fn ping(State(ingest): State<Arc<WriteEndpoint>>) -> Json<Content<Ping>> {
     let uptime = Duration::from_secs(ingest.started.elapsed().as_secs());
     Json(Content {
         content: Ping {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::account::Account;
 use super::body::Packing;
-use super::endpoint::{Ingest, Settings};
+use super::endpoint::{EndpointSettings, WriteEndpoint};
 use super::intake::Intake;
 use super::repairs;
 use super::reply::No;
@@ -26,7 +26,7 @@ use super::server::Peer;
 use super::turns::Turn;
 use super::write::{WORKER_HEADER, now_ns};
 use crate::point::record::Header;
-use crate::point::{Category, Point, Refusal, Unfit, Warnings, line};
+use crate::point::{Category, Point, PointRefusal, Unfit, Warnings, line};
 use crate::series::{Changes, JobKey, Moment, NoValue, Row, Transaction, json};
 use crate::telemetry::counters::ByReason;
 use crate::worker::roster::Member;
@@ -40,7 +40,12 @@ pub(super) async fn only_for_workers(peer: Option<Extension<Peer>>, request: Req
 }
 
 /// Takes one request with rows.
-pub(super) async fn rows(State(ingest): State<Arc<Ingest>>, uri: Uri, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn rows(
+    State(ingest): State<Arc<WriteEndpoint>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let answer = match Head::read(&ingest, &uri, &headers) {
         Ok(head) => take(&ingest, &head, body).await,
         Err(no) => Err(no),
@@ -65,7 +70,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub fn read(ingest: &Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Self, No> {
+    pub fn read(ingest: &WriteEndpoint, uri: &Uri, headers: &HeaderMap) -> Result<Self, No> {
         if ingest.is_closing() {
             return Err(No::closing());
         }
@@ -83,7 +88,7 @@ impl Head {
 
 /// The answer to rows that were all taken.
 #[derive(Debug, Serialize)]
-pub(super) struct Taken {
+pub(super) struct RowsTaken {
     /// Points that are on disk.
     accepted: usize,
     /// Readings without a value.
@@ -93,9 +98,9 @@ pub(super) struct Taken {
 }
 
 /// What was taken, and what was changed of it.
-pub(super) type Answer = (Taken, Option<HeaderValue>);
+pub(super) type RowsAnswer = (RowsTaken, Option<HeaderValue>);
 
-async fn take(ingest: &Arc<Ingest>, head: &Head, body: Body) -> Result<Answer, No> {
+async fn take(ingest: &Arc<WriteEndpoint>, head: &Head, body: Body) -> Result<RowsAnswer, No> {
     let member = &head.member;
     member.touch();
     let intake = Intake::read(ingest, Some(&member.id), Packing::Plain, head.size, body).await?;
@@ -113,7 +118,7 @@ async fn take(ingest: &Arc<Ingest>, head: &Head, body: Body) -> Result<Answer, N
 
 /// The part that needs the processor only.
 pub(super) struct Count {
-    pub ingest: Arc<Ingest>,
+    pub ingest: Arc<WriteEndpoint>,
     pub member: Arc<Member>,
     /// Since the start of the agent.
     pub now: Duration,
@@ -124,7 +129,7 @@ pub(super) struct Counted {
     rows: usize,
     accepted: usize,
     lines: Vec<u8>,
-    refused: Vec<Refusal>,
+    refused: Vec<PointRefusal>,
     warnings: Warnings,
     transaction: Transaction,
     now: Duration,
@@ -132,7 +137,7 @@ pub(super) struct Counted {
 
 impl Count {
     pub fn run(self, body: &[u8]) -> Result<Counted, No> {
-        let json::Body { job, interval_s, rows, refused, warnings } = json::decode(body)?;
+        let json::SeriesBody { job, interval_s, rows, refused, warnings } = json::decode(body)?;
         let (settings, tags) = (self.ingest.settings(), self.member.tags());
         let mut counted = Counted {
             rows: rows.len() + refused.len(),
@@ -162,7 +167,7 @@ impl Count {
         if !unfit.is_empty() {
             let texts = json::texts(body);
             let text = |index: usize| texts.get(index).map_or("", String::as_str);
-            let refusals = unfit.into_iter().map(|(index, why)| Refusal::new(index, why, text(index)));
+            let refusals = unfit.into_iter().map(|(index, why)| PointRefusal::new(index, why, text(index)));
             counted.refused.extend(refusals);
             counted.refused.sort_by_key(|refusal| refusal.index);
         }
@@ -188,7 +193,7 @@ impl Count {
     }
 }
 
-fn add_tags<'t>(point: &mut Point<'t>, tags: &'t BTreeMap<String, String>, settings: &'t Settings) {
+fn add_tags<'t>(point: &mut Point<'t>, tags: &'t BTreeMap<String, String>, settings: &'t EndpointSettings) {
     for (key, value) in tags.iter().chain(&settings.global_tags) {
         point.add_tag_if_absent(key, value);
     }
@@ -205,7 +210,12 @@ impl Counted {
 }
 
 /// Keeps what is good, and goes on as `kept` does.
-async fn finish(ingest: &Arc<Ingest>, member: &Member, mut counted: Counted, turn: Turn) -> Result<Answer, No> {
+async fn finish(
+    ingest: &Arc<WriteEndpoint>,
+    member: &Member,
+    mut counted: Counted,
+    turn: Turn,
+) -> Result<RowsAnswer, No> {
     if let Some((header, lines)) = counted.record(member) {
         ingest.keep.keep(&header, &lines).await?;
     }
@@ -213,7 +223,12 @@ async fn finish(ingest: &Arc<Ingest>, member: &Member, mut counted: Counted, tur
 }
 
 /// After the good points are on disk: remembers the series, then sets aside what is not good, then answers.
-pub(super) async fn kept(ingest: &Arc<Ingest>, member: &Member, counted: Counted, turn: Turn) -> Result<Answer, No> {
+pub(super) async fn kept(
+    ingest: &Arc<WriteEndpoint>,
+    member: &Member,
+    counted: Counted,
+    turn: Turn,
+) -> Result<RowsAnswer, No> {
     let Counted { rows, accepted, lines: _, refused, warnings, transaction, now } = counted;
     let source = format!("{}/{}", member.input, member.id);
     let counts = transaction.counts.clone();
@@ -229,7 +244,7 @@ pub(super) async fn kept(ingest: &Arc<Ingest>, member: &Member, counted: Counted
     account.count(ingest, accepted, refused.len(), &warnings);
     let repaired = repairs::header(&warnings, true);
     let Some(first) = refused.first() else {
-        let taken = Taken { accepted, no_value: counts.all(), resets: counts.of(NoValue::Reset) };
+        let taken = RowsTaken { accepted, no_value: counts.all(), resets: counts.of(NoValue::Reset) };
         return Ok((taken, repaired));
     };
     account.set_aside(ingest, &refused).await;
@@ -237,7 +252,7 @@ pub(super) async fn kept(ingest: &Arc<Ingest>, member: &Member, counted: Counted
     Err(No::Refused { error_code: "pythond.invalidRows", message, accepted, refused, repaired })
 }
 
-async fn remember(ingest: &Arc<Ingest>, transaction: Transaction, now: Duration, turn: Turn) {
+async fn remember(ingest: &Arc<WriteEndpoint>, transaction: Transaction, now: Duration, turn: Turn) {
     let max = ingest.settings().max_series;
     let mut changes = transaction.into_changes();
     commit(ingest, &mut changes, now, max);
@@ -257,7 +272,7 @@ async fn remember(ingest: &Arc<Ingest>, transaction: Transaction, now: Duration,
     }
 }
 
-fn commit(ingest: &Ingest, changes: &mut Changes, now: Duration, max: usize) {
+fn commit(ingest: &WriteEndpoint, changes: &mut Changes, now: Duration, max: usize) {
     let mut series = ingest.series();
     let gone = series.commit(changes, now, max);
     ingest.counters.series.set(i64::try_from(series.len()).unwrap_or(i64::MAX));
@@ -279,7 +294,7 @@ pub(super) mod tests {
     use super::*;
     use crate::buffer::AppendError;
     use crate::config::{Events, OnInvalid};
-    use crate::ingest::{Keep, router};
+    use crate::ingest::{PointStore, router};
     use crate::telemetry::counters::Counters;
     use crate::worker::roster::Roster;
 
@@ -302,7 +317,7 @@ pub(super) mod tests {
         }
     }
 
-    impl Keep for Memory {
+    impl PointStore for Memory {
         fn keep<'a>(&'a self, header: &'a Header, lines: &'a [u8]) -> BoxFuture<'a, Result<(), AppendError>> {
             Box::pin(async move {
                 self.permits.acquire().await.unwrap().forget();
@@ -317,7 +332,7 @@ pub(super) mod tests {
     }
 
     pub struct Lab {
-        pub ingest: Arc<Ingest>,
+        pub ingest: Arc<WriteEndpoint>,
         pub kept: Arc<Memory>,
         pub token: String,
         router: axum::Router,
@@ -329,8 +344,8 @@ pub(super) mod tests {
             let kept = Arc::new(Memory { records: Mutex::default(), permits, is_full: false.into() });
             let roster = Roster::default();
             let token = roster.admit(&member("some.unit"));
-            let keep = Arc::clone(&kept) as Arc<dyn Keep>;
-            let ingest = Arc::new(Ingest::new(settings(1000), keep, roster, Counters::default()));
+            let keep = Arc::clone(&kept) as Arc<dyn PointStore>;
+            let ingest = Arc::new(WriteEndpoint::new(settings(1000), keep, roster, Counters::default()));
             Self { router: router(Arc::clone(&ingest)), ingest, kept, token }
         }
 
@@ -366,8 +381,8 @@ pub(super) mod tests {
         }
     }
 
-    fn settings(max_series: usize) -> Settings {
-        Settings {
+    fn settings(max_series: usize) -> EndpointSettings {
+        EndpointSettings {
             max_body: 32 << 20,
             timeout: Duration::from_secs(30),
             integers_as_floats: true,
@@ -381,7 +396,7 @@ pub(super) mod tests {
     pub fn member(id: &str) -> Arc<Member> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x.py"), "").unwrap();
-        let input = crate::config::Input::plain("in", "python3", dir.path().to_owned());
+        let input = crate::config::InputTable::plain("in", "python3", dir.path().to_owned());
         let mut spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
         spec.tags.insert("team".to_owned(), "web".to_owned());
         Member::of(id, &spec)

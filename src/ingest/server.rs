@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::platform::Listener;
-use crate::telemetry::trouble::Trouble;
-use crate::worker::room::Room;
+use crate::platform::SocketListener;
+use crate::telemetry::trouble::RepeatedTrouble;
+use crate::worker::room::FileRoom;
 
 /// How a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +41,19 @@ const HEAD_BYTES: usize = 64 * 1024;
 
 /// How many connections each listener may have open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Places {
+pub struct ConnectionPlaces {
     pub tcp: usize,
     pub unix: usize,
 }
 
 /// Shares out the descriptors: first come the agent's own files and its workers, so that a flood of connections costs no script its start.
-pub fn places(max_tcp: usize, room: Room, workers: usize) -> Places {
+pub fn places(max_tcp: usize, room: FileRoom, workers: usize) -> ConnectionPlaces {
     let (free, open_files) = (room.beside(workers), room.open_files());
     let most = (free / 2).max(FEWEST);
     if most < max_tcp {
         tracing::warn!(target: "ingest", "only {most} connections are taken at a time instead of {max_tcp}: the limit on open files is {open_files}");
     }
-    Places { tcp: max_tcp.min(most), unix: UNIX_CONNECTIONS.min(most) }
+    ConnectionPlaces { tcp: max_tcp.min(most), unix: UNIX_CONNECTIONS.min(most) }
 }
 
 /// Serves TCP until `stop`; open requests get their answer.
@@ -72,7 +72,7 @@ pub async fn serve_tcp(listener: TcpListener, router: Router, max_connections: u
 
 /// Serves a Unix socket until `stop`; `peer` says whether those who come this way may do more than is allowed over TCP.
 pub async fn serve_unix(
-    listener: Listener,
+    listener: SocketListener,
     peer: Peer,
     router: Router,
     max_connections: usize,
@@ -95,12 +95,18 @@ struct Connections {
     router: Router,
     stop: CancellationToken,
     /// No connection can be accepted.
-    deaf: Trouble,
+    deaf: RepeatedTrouble,
 }
 
 impl Connections {
     fn new(router: Router, max: usize, stop: CancellationToken) -> Self {
-        Self { places: Arc::new(Semaphore::new(max)), open: TaskTracker::new(), router, stop, deaf: Trouble::default() }
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            open: TaskTracker::new(),
+            router,
+            stop,
+            deaf: RepeatedTrouble::default(),
+        }
     }
 
     /// Waits for a place; `None` at the stop.
@@ -186,10 +192,10 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_the_scripts() {
-        assert_eq!(places(1024, Room::under(65_536), 300), Places { tcp: 1024, unix: 4096 });
-        assert_eq!(places(1024, Room::under(1024), 10), Places { tcp: 452, unix: 452 });
-        assert_eq!(places(1024, Room::under(96), 2), Places { tcp: 20, unix: 20 });
-        assert_eq!(places(1024, Room::under(96), 300), Places { tcp: FEWEST, unix: FEWEST });
-        assert_eq!(places(2, Room::under(usize::MAX), 0), Places { tcp: 2, unix: 4096 });
+        assert_eq!(places(1024, FileRoom::under(65_536), 300), ConnectionPlaces { tcp: 1024, unix: 4096 });
+        assert_eq!(places(1024, FileRoom::under(1024), 10), ConnectionPlaces { tcp: 452, unix: 452 });
+        assert_eq!(places(1024, FileRoom::under(96), 2), ConnectionPlaces { tcp: 20, unix: 20 });
+        assert_eq!(places(1024, FileRoom::under(96), 300), ConnectionPlaces { tcp: FEWEST, unix: FEWEST });
+        assert_eq!(places(2, FileRoom::under(usize::MAX), 0), ConnectionPlaces { tcp: 2, unix: 4096 });
     }
 }

@@ -16,10 +16,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::Packing;
-use super::endpoint::Ingest;
+use super::endpoint::WriteEndpoint;
 use super::intake::Intake;
 use super::reply::No;
-use super::rows::{Answer, Count, Counted, Head, Taken, kept};
+use super::rows::{Count, Counted, Head, RowsAnswer, RowsTaken, kept};
 use super::server::Peer;
 use super::turns::Turn;
 use crate::series::{groups, json};
@@ -27,7 +27,7 @@ use crate::worker::roster::Member;
 
 /// Takes one request.
 pub(super) async fn several(
-    State(ingest): State<Arc<Ingest>>,
+    State(ingest): State<Arc<WriteEndpoint>>,
     _peer: Extension<Peer>,
     uri: Uri,
     headers: HeaderMap,
@@ -39,23 +39,23 @@ pub(super) async fn several(
     };
     ingest.count_post(&answer);
     match answer {
-        Ok(groups) => Json(Several { groups }).into_response(),
+        Ok(groups) => Json(GroupedReports { groups }).into_response(),
         Err(no) => no.into_response(),
     }
 }
 
 #[derive(Serialize)]
-struct Several {
-    groups: Vec<Entry>,
+struct GroupedReports {
+    groups: Vec<GroupResult>,
 }
 
 /// What became of a group.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry {
+enum GroupResult {
     Taken {
         #[serde(flatten)]
-        taken: Taken,
+        taken: RowsTaken,
         #[serde(skip_serializing_if = "Option::is_none")]
         repaired: Option<String>,
     },
@@ -70,8 +70,8 @@ enum Entry {
     },
 }
 
-impl Entry {
-    fn of(answer: Result<Answer, No>) -> Self {
+impl GroupResult {
+    fn of(answer: Result<RowsAnswer, No>) -> Self {
         let text = |header: axum::http::HeaderValue| header.to_str().ok().map(str::to_owned);
         match answer {
             Ok((taken, repaired)) => Self::Taken { taken, repaired: repaired.and_then(text) },
@@ -89,14 +89,14 @@ impl Entry {
 }
 
 /// A group with its sender, before its rows are read.
-struct Part {
+struct UnreadGroup {
     member: Arc<Member>,
     place: Range<usize>,
     /// Stands for its job.
     job: u64,
 }
 
-async fn take(ingest: &Arc<Ingest>, head: &Head, body: Body) -> Result<Vec<Entry>, No> {
+async fn take(ingest: &Arc<WriteEndpoint>, head: &Head, body: Body) -> Result<Vec<GroupResult>, No> {
     let intake = Intake::read(ingest, Some(&head.member.id), Packing::Plain, head.size, body).await?;
     let find = Arc::clone(ingest);
     let (parts, intake) = intake.take_apart(ingest, move |body| parts(&find, body)).await?;
@@ -111,7 +111,7 @@ async fn take(ingest: &Arc<Ingest>, head: &Head, body: Body) -> Result<Vec<Entry
     Ok(entries)
 }
 
-fn parts(ingest: &Ingest, body: &[u8]) -> Result<Vec<Result<Part, No>>, No> {
+fn parts(ingest: &WriteEndpoint, body: &[u8]) -> Result<Vec<Result<UnreadGroup, No>>, No> {
     let mut seen = HashSet::new();
     let parts = groups::groups(body)?.into_iter().map(|group| {
         let Some(member) = ingest.roster.find(&group.token) else {
@@ -127,13 +127,13 @@ fn parts(ingest: &Ingest, body: &[u8]) -> Result<Vec<Result<Part, No>>, No> {
                 "the request has rows of the same job already; send them together",
             ));
         }
-        Ok(Part { member, place: group.place, job })
+        Ok(UnreadGroup { member, place: group.place, job })
     });
     Ok(parts.collect())
 }
 
 /// Waits for the turns of all jobs, one after the other in an order that all requests have, so that no two wait for each other.
-async fn turns(ingest: &Ingest, parts: &[Result<Part, No>]) -> Vec<Option<Turn>> {
+async fn turns(ingest: &WriteEndpoint, parts: &[Result<UnreadGroup, No>]) -> Vec<Option<Turn>> {
     let mut order: Vec<(u64, usize)> =
         parts.iter().enumerate().filter_map(|(at, part)| Some((part.as_ref().ok()?.job, at))).collect();
     order.sort_unstable();
@@ -145,17 +145,17 @@ async fn turns(ingest: &Ingest, parts: &[Result<Part, No>]) -> Vec<Option<Turn>>
 }
 
 /// A group counted out, with its sender.
-type Group = Result<(Arc<Member>, Counted), No>;
+type SentGroup = Result<(Arc<Member>, Counted), No>;
 
-fn counted(ingest: &Arc<Ingest>, part: Result<Part, No>, body: &[u8]) -> Group {
-    let Part { member, place, .. } = part?;
+fn counted(ingest: &Arc<WriteEndpoint>, part: Result<UnreadGroup, No>, body: &[u8]) -> SentGroup {
+    let UnreadGroup { member, place, .. } = part?;
     let now = ingest.started.elapsed();
     let count = Count { ingest: Arc::clone(ingest), member: Arc::clone(&member), now };
     Ok((member, count.run(&body[place])?))
 }
 
 /// Keeps all that is good at once; each group then goes on alone.
-async fn finish(ingest: &Arc<Ingest>, mut groups: Vec<Group>, turns: Vec<Option<Turn>>) -> Vec<Entry> {
+async fn finish(ingest: &Arc<WriteEndpoint>, mut groups: Vec<SentGroup>, turns: Vec<Option<Turn>>) -> Vec<GroupResult> {
     let (mut records, mut owners) = (Vec::new(), Vec::new());
     for (at, group) in groups.iter_mut().enumerate() {
         if let Ok((member, counted)) = group
@@ -178,7 +178,7 @@ async fn finish(ingest: &Arc<Ingest>, mut groups: Vec<Group>, turns: Vec<Option<
             (Err(no), _) => Err(no),
             (Ok(_), None) => unreachable!("each group that is read has its turn"),
         };
-        entries.push(Entry::of(answer));
+        entries.push(GroupResult::of(answer));
     }
     entries
 }

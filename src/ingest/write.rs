@@ -11,14 +11,14 @@ use axum::response::{IntoResponse, Response};
 
 use super::account::Account;
 use super::body::Packing;
-use super::endpoint::{Ingest, Settings};
+use super::endpoint::{EndpointSettings, WriteEndpoint};
 use super::intake::Intake;
 use super::query::{Echo, Query};
 use super::repairs;
 use super::reply::No;
 use crate::config::OnInvalid;
 use crate::point::record::Header;
-use crate::point::{BodyFault, Category, Decoded, Decoding, Point, Refusal, Warnings, json, line};
+use crate::point::{BodyFault, Category, Decoded, Decoding, Point, PointRefusal, Warnings, json, line};
 use crate::worker::roster::Member;
 
 /// Names the worker that sends; set by the SDK, known to nobody else.
@@ -26,13 +26,13 @@ pub const WORKER_HEADER: &str = "x-pythond-worker";
 
 /// Takes one write request.
 pub(super) async fn write(
-    State(ingest): State<Arc<Ingest>>,
+    State(ingest): State<Arc<WriteEndpoint>>,
     Path(category): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let answer = match Request::read(&ingest, &category, query.as_deref().unwrap_or(""), &headers) {
+    let answer = match WriteRequest::read(&ingest, &category, query.as_deref().unwrap_or(""), &headers) {
         Ok(request) => take(&ingest, request, body).await,
         Err(no) => Err(no),
     };
@@ -44,24 +44,24 @@ pub(super) async fn write(
 const PASSED_OVER: [&str; 2] = ["unknown_key", "time_replaced"];
 
 /// A request as its head tells it.
-struct Request {
+struct WriteRequest {
     category: Category,
     query: Query,
     packing: Packing,
-    form: Form,
+    form: BodyForm,
     /// Bytes of the body as sent; `None` where the head does not tell.
     size: Option<u64>,
     member: Option<Arc<Member>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum BodyForm {
     Json,
     LineProtocol,
 }
 
-impl Request {
-    fn read(ingest: &Ingest, category: &str, query: &str, headers: &HeaderMap) -> Result<Self, No> {
+impl WriteRequest {
+    fn read(ingest: &WriteEndpoint, category: &str, query: &str, headers: &HeaderMap) -> Result<Self, No> {
         if ingest.is_closing() {
             return Err(No::closing());
         }
@@ -74,7 +74,7 @@ impl Request {
         let query = Query::parse(query)?;
         let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
         let packing = Packing::from_name(query.encoding.as_deref().unwrap_or_else(|| text(header::CONTENT_ENCODING)))?;
-        let form = Form::of(text(header::CONTENT_TYPE))?;
+        let form = BodyForm::of(text(header::CONTENT_TYPE))?;
         let member = headers
             .get(WORKER_HEADER)
             .and_then(|value| value.to_str().ok())
@@ -99,7 +99,7 @@ impl Request {
     }
 }
 
-impl Form {
+impl BodyForm {
     fn of(content_type: &str) -> Result<Self, No> {
         if content_type.contains("application/json") || content_type.starts_with("application/pbjson") {
             Ok(Self::Json)
@@ -118,13 +118,13 @@ fn category_names() -> String {
     Category::ALL.map(Category::as_str).join(", ")
 }
 
-async fn take(ingest: &Arc<Ingest>, request: Request, body: Body) -> Result<Response, No> {
+async fn take(ingest: &Arc<WriteEndpoint>, request: WriteRequest, body: Body) -> Result<Response, No> {
     if let Some(member) = &request.member {
         member.touch();
     }
     let settings = ingest.settings();
     let intake = Intake::read(ingest, request.script(), request.packing, request.size, body).await?;
-    let work = Work {
+    let work = EncodingWork {
         how: Decoding {
             category: request.category,
             precision: request.query.precision,
@@ -150,9 +150,9 @@ pub(super) fn now_ns() -> i64 {
 }
 
 /// The part that needs the processor only.
-struct Work {
+struct EncodingWork {
     how: Decoding,
-    form: Form,
+    form: BodyForm,
     ignore_global_tags: bool,
     /// The answer shows the points.
     keeps_points: bool,
@@ -161,25 +161,25 @@ struct Work {
 }
 
 /// A body taken apart, checked and encoded.
-struct Taken {
+struct EncodedBody {
     accepted: usize,
     /// Only where the answer shows them.
     points: Vec<Point<'static>>,
     lines: Vec<u8>,
-    refused: Vec<Refusal>,
+    refused: Vec<PointRefusal>,
     /// An event rule was broken, so the answer's code is that of bad data, not of bad form.
     event_refused: bool,
     warnings: Warnings,
-    form: Form,
+    form: BodyForm,
 }
 
-impl Work {
-    fn run(self, settings: &Settings, body: &[u8]) -> Result<Taken, No> {
+impl EncodingWork {
+    fn run(self, settings: &EndpointSettings, body: &[u8]) -> Result<EncodedBody, No> {
         let Decoded { points, refused, warnings } = match self.form {
-            Form::Json => json::decode(body, &self.how).map_err(|fault| self.not_json(body, fault))?,
-            Form::LineProtocol => self.not_lines(body, line::decode(body, &self.how)?)?,
+            BodyForm::Json => json::decode(body, &self.how).map_err(|fault| self.not_json(body, fault))?,
+            BodyForm::LineProtocol => self.not_lines(body, line::decode(body, &self.how)?)?,
         };
-        let mut taken = Taken {
+        let mut taken = EncodedBody {
             accepted: 0,
             points: Vec::new(),
             lines: Vec::new(),
@@ -229,7 +229,7 @@ impl Work {
         Err(BodyFault { error_code: "datakit.invalidLinePoint", message })
     }
 
-    fn add_tags<'t>(&'t self, point: &mut Point<'t>, settings: &'t Settings) {
+    fn add_tags<'t>(&'t self, point: &mut Point<'t>, settings: &'t EndpointSettings) {
         for (key, value) in self.tags.iter().flat_map(|tags| tags.iter()) {
             point.add_tag_if_absent(key, value);
         }
@@ -247,8 +247,8 @@ fn first_byte(body: &[u8]) -> Option<u8> {
     body.trim_ascii_start().first().copied()
 }
 
-impl Taken {
-    fn check_event(&mut self, index: usize, point: &mut Point, settings: &Settings) {
+impl EncodedBody {
+    fn check_event(&mut self, index: usize, point: &mut Point, settings: &EndpointSettings) {
         let Err(faults) = crate::event::check(point, &settings.events) else { return };
         if settings.events.on_invalid == OnInvalid::Warn {
             for fault in &faults {
@@ -262,20 +262,20 @@ impl Taken {
         line::encode(point, &mut raw);
         let raw = String::from_utf8_lossy(&raw).trim_end().to_owned();
         self.event_refused = true;
-        self.refused.push(Refusal { index, field, reason, raw });
+        self.refused.push(PointRefusal { index, field, reason, raw });
     }
 
     fn error_code(&self) -> &'static str {
         match self.form {
             _ if self.event_refused => "datakit.invalidData",
-            Form::Json => "datakit.invalidJsonPoint",
-            Form::LineProtocol => "datakit.invalidLinePoint",
+            BodyForm::Json => "datakit.invalidJsonPoint",
+            BodyForm::LineProtocol => "datakit.invalidLinePoint",
         }
     }
 }
 
 /// Keeps what is good, then sets aside what is not, then answers.
-async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Response, No> {
+async fn finish(ingest: &WriteEndpoint, request: &WriteRequest, taken: EncodedBody) -> Result<Response, No> {
     if request.query.strict
         && let Some((kind, (_, example))) = taken.warnings.kinds.iter().find(|(kind, _)| !PASSED_OVER.contains(*kind))
     {
@@ -308,7 +308,7 @@ async fn finish(ingest: &Ingest, request: &Request, taken: Taken) -> Result<Resp
     answer(&taken, request.query.echo, repaired)
 }
 
-fn answer(taken: &Taken, echo: Option<Echo>, repaired: Option<HeaderValue>) -> Result<Response, No> {
+fn answer(taken: &EncodedBody, echo: Option<Echo>, repaired: Option<HeaderValue>) -> Result<Response, No> {
     if let Some(first) = taken.refused.first() {
         let total = taken.accepted + taken.refused.len();
         let message = format!(

@@ -18,22 +18,22 @@ use rustix::process::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::found::{Found, Identity};
+use super::found::{FileFacts, FileIdentity};
 
 // --- files ---
 
 /// Looks at the file that has this name now.
-pub fn look(path: &Path) -> io::Result<Found> {
+pub fn look(path: &Path) -> io::Result<FileFacts> {
     std::fs::metadata(path).map(|meta| found(&meta))
 }
 
 /// Looks at an open file.
-pub fn look_at(file: &File) -> io::Result<Found> {
+pub fn look_at(file: &File) -> io::Result<FileFacts> {
     file.metadata().map(|meta| found(&meta))
 }
 
-fn found(meta: &Metadata) -> Found {
-    Found { identity: Identity { volume: meta.dev(), number: meta.ino() }, length: meta.len() }
+fn found(meta: &Metadata) -> FileFacts {
+    FileFacts { identity: FileIdentity { volume: meta.dev(), number: meta.ino() }, length: meta.len() }
 }
 
 /// Reads at a place, whatever was read before.
@@ -409,12 +409,12 @@ pub type FarStream = tokio::net::UnixStream;
 pub type FarDatagram = tokio::net::UnixDatagram;
 
 /// A connection between agent and commands.
-pub type Stream = tokio::net::UnixStream;
-pub type Listener = tokio::net::UnixListener;
+pub type SocketStream = tokio::net::UnixStream;
+pub type SocketListener = tokio::net::UnixListener;
 
 /// Connects to a socket of this machine.
-pub async fn connect(path: &Path) -> io::Result<Stream> {
-    Stream::connect(path).await
+pub async fn connect(path: &Path) -> io::Result<SocketStream> {
+    SocketStream::connect(path).await
 }
 
 /// Connects to a socket of this machine that takes datagrams.
@@ -429,7 +429,7 @@ pub fn connect_datagram(path: &Path) -> io::Result<FarDatagram> {
 ///
 /// # Errors
 /// As [`bind`].
-pub async fn bind_for_all(path: &Path) -> io::Result<Listener> {
+pub async fn bind_for_all(path: &Path) -> io::Result<SocketListener> {
     let listener = bind(path).await?;
     std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
     Ok(listener)
@@ -439,7 +439,7 @@ pub async fn bind_for_all(path: &Path) -> io::Result<Listener> {
 ///
 /// # Errors
 /// `AddrInUse` when somebody listens there; otherwise as the system says.
-pub async fn bind(path: &Path) -> io::Result<Listener> {
+pub async fn bind(path: &Path) -> io::Result<SocketListener> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
             return Err(io::Error::new(
@@ -447,7 +447,7 @@ pub async fn bind(path: &Path) -> io::Result<Listener> {
                 format!("`{}` is there and is no socket", path.display()),
             ));
         }
-        if Stream::connect(path).await.is_ok() {
+        if SocketStream::connect(path).await.is_ok() {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!("another process listens on `{}`", path.display()),
@@ -455,7 +455,7 @@ pub async fn bind(path: &Path) -> io::Result<Listener> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = Listener::bind(path)?;
+    let listener = SocketListener::bind(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2, memchr3};
 
 use super::json::warn_nested;
 use super::repairs::{Unfit, shown};
-use super::{BodyFault, Decoded, Decoding, Field, Point, Refusal, Tag, Text, Value, Warnings, text_of, time};
+use super::{BodyFault, Decoded, Decoding, Field, Point, PointRefusal, Tag, Text, Value, Warnings, text_of, time};
 
 /// Reads a line-protocol body.
 ///
@@ -48,7 +48,7 @@ fn decode_text<'t>(text: &'t str, how: &Decoding) -> Result<Decoded<'t>, BodyFau
             Err(unfit) => {
                 at = end_of_bad_line(text.as_bytes(), start);
                 let raw = text[start..at].trim_end_matches(['\r', '\n']);
-                decoded.refused.push(Refusal::new(index, unfit, raw));
+                decoded.refused.push(PointRefusal::new(index, unfit, raw));
             }
         }
     }
@@ -167,24 +167,24 @@ fn end_of_line(text: &[u8], start: usize) -> Option<usize> {
         return Some(found + 1);
     }
     let fields = match end_of_series(text, start) {
-        End::Space(at) => at,
-        End::Line(end) => return end,
+        LineEnd::Space(at) => at,
+        LineEnd::Line(end) => return end,
     };
     end_of_fields(text, fields)
 }
 
-enum End {
+enum LineEnd {
     Space(usize),
     Line(Option<usize>),
 }
 
-fn end_of_series(text: &[u8], mut at: usize) -> End {
+fn end_of_series(text: &[u8], mut at: usize) -> LineEnd {
     loop {
-        let Some(found) = memchr3(b'\\', b' ', b'\n', &text[at..]) else { return End::Line(None) };
+        let Some(found) = memchr3(b'\\', b' ', b'\n', &text[at..]) else { return LineEnd::Line(None) };
         at += found + 1;
         match text[at - 1] {
-            b' ' => return End::Space(at),
-            b'\n' => return End::Line(Some(at)),
+            b' ' => return LineEnd::Space(at),
+            b'\n' => return LineEnd::Line(Some(at)),
             _ => at = after_escape(text, at),
         }
     }

@@ -143,13 +143,13 @@ pub struct Decoding {
 pub struct Decoded<'t> {
     /// `(index in the request, point)`, in order.
     pub points: Vec<(usize, Point<'t>)>,
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<PointRefusal>,
     pub warnings: Warnings,
 }
 
 /// One point that cannot be taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct PointRefusal {
     /// Index in the request, from 0.
     pub index: usize,
     /// The field, tag or key at fault (`fields.v`, `tags.a`, `time`, `df_status`), or empty.
@@ -190,7 +190,7 @@ impl Decoded<'_> {
     }
 }
 
-impl Refusal {
+impl PointRefusal {
     pub(crate) fn new(index: usize, unfit: Unfit, raw: &str) -> Self {
         Self { index, field: unfit.field, reason: unfit.reason, raw: repairs::cut(raw, RAW_MAX).to_owned() }
     }

@@ -13,7 +13,7 @@ use crate::point::BodyFault;
 
 /// One of the bodies.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Group<'t> {
+pub struct SeriesGroup<'t> {
     pub token: Cow<'t, str>,
     /// Where it lies in the whole.
     pub place: Range<usize>,
@@ -21,7 +21,7 @@ pub struct Group<'t> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Several<'t> {
+struct SeriesGroups<'t> {
     #[serde(borrow)]
     groups: Vec<(Cow<'t, str>, &'t RawValue)>,
 }
@@ -30,17 +30,17 @@ struct Several<'t> {
 ///
 /// # Errors
 /// When the whole is not of this form.
-pub fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, BodyFault> {
+pub fn groups(body: &[u8]) -> Result<Vec<SeriesGroup<'_>>, BodyFault> {
     let fault = |why: &dyn std::fmt::Display| {
         let form = r#"an object `{"groups": [[token, {"job": …, "interval": …, "rows": […]}], …]}`"#;
         BodyFault::new("pythond.invalidRows", format!("the body must be {form}: {why}"))
     };
     let text = std::str::from_utf8(body).map_err(|error| fault(&error))?;
-    let several: Several<'_> = serde_json::from_str(text).map_err(|error| fault(&error))?;
+    let several: SeriesGroups<'_> = serde_json::from_str(text).map_err(|error| fault(&error))?;
     let groups = several.groups.into_iter().map(|(token, raw)| {
         // A raw value is a part of the text that was read.
         let begin = raw.get().as_ptr() as usize - text.as_ptr() as usize;
-        Group { token, place: begin..begin + raw.get().len() }
+        SeriesGroup { token, place: begin..begin + raw.get().len() }
     });
     Ok(groups.collect())
 }

@@ -61,12 +61,12 @@ struct Slot {
     /// Tenths of a second, as all times of arrival.
     seen: u32,
     interval_s: f32,
-    form: Form,
+    form: RowForm,
     is_large: bool,
 }
 
 #[derive(Clone, Copy)]
-enum Form {
+enum RowForm {
     Unsigned,
     Negative,
     Float,
@@ -190,18 +190,18 @@ impl RowKey {
 impl Slot {
     fn new(last: &Last, seen: u32) -> Self {
         let (form, bits) = match last.number {
-            Number::Unsigned(number) => (Form::Unsigned, number),
-            Number::Negative(number) => (Form::Negative, number as u64),
-            Number::Float(number) => (Form::Float, number.to_bits()),
+            Number::Unsigned(number) => (RowForm::Unsigned, number),
+            Number::Negative(number) => (RowForm::Negative, number as u64),
+            Number::Float(number) => (RowForm::Float, number.to_bits()),
         };
         Self { bits, time_ns: last.time_ns, seen, interval_s: last.interval_s, form, is_large: last.is_large }
     }
 
     fn last(&self) -> Last {
         let number = match self.form {
-            Form::Unsigned => Number::Unsigned(self.bits),
-            Form::Negative => Number::Negative(self.bits as i64),
-            Form::Float => Number::Float(f64::from_bits(self.bits)),
+            RowForm::Unsigned => Number::Unsigned(self.bits),
+            RowForm::Negative => Number::Negative(self.bits as i64),
+            RowForm::Float => Number::Float(f64::from_bits(self.bits)),
         };
         Last { number, time_ns: self.time_ns, is_large: self.is_large, interval_s: self.interval_s }
     }
@@ -239,15 +239,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::series::{Changes, Kind, Moment, Options, Reading};
+    use crate::series::{Changes, Moment, Options, RowKind, RowValue};
 
     /// A transaction that has seen these series, each a counter that comes every `interval_s`.
     fn seen(last: &LastValues, interval_s: f64, names: impl IntoIterator<Item = usize>) -> Changes {
         let key = last.job("unit", "job").row("m", &[]);
         let mut transaction = crate::series::Transaction::default();
-        let options = Options { kind: Kind::Counter, ..Options::PLAIN };
+        let options = Options { kind: RowKind::Counter, ..Options::PLAIN };
         for name in names {
-            let reading = Reading {
+            let reading = RowValue {
                 field: name.to_string().into(),
                 value: Number::Unsigned(1),
                 options: Some(Box::new(options.clone())),

@@ -1,6 +1,6 @@
 //! Rows of readings, and what becomes of them: fields of points, with rates and shares counted out.
 //!
-//! A [`Row`] holds [`Reading`]s that belong to one moment and one set of tags. Workers of foreign dialects send rows; counters among them
+//! A [`Row`] holds [`RowValue`]s that belong to one moment and one set of tags. Workers of foreign dialects send rows; counters among them
 //! become rates here and nowhere else, so that a rate survives a crash of the worker, a reload and a fork.
 //!
 //! - `number`: values that keep all bits of 64, and their differences;
@@ -25,5 +25,5 @@ mod transaction;
 
 pub use last::{Gone, JobKey, Last, LastValues, RowKey};
 pub use number::{Difference, Number};
-pub use row::{Kind, Late, NoValue, Options, Out, RawType, Reading, Round, Row, Wrap};
-pub use transaction::{Changes, Counts, Moment, Transaction};
+pub use row::{Late, NoValue, Options, Out, RawType, Round, Row, RowKind, RowValue, Wrap};
+pub use transaction::{Changes, MissingCounts, Moment, Transaction};

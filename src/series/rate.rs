@@ -2,7 +2,7 @@
 
 use super::last::Last;
 use super::number::{Difference, Number};
-use super::row::{Kind, NoValue, Options, Round, Wrap};
+use super::row::{NoValue, Options, Round, RowKind, Wrap};
 
 const CAP_32: i128 = 1 << 32;
 const CAP_64: i128 = 1 << 64;
@@ -50,19 +50,19 @@ pub(super) fn value(
 ) -> Result<f64, NoValue> {
     let scaled = || number.as_f64() * options.scale;
     let value = match (options.kind, since) {
-        (Kind::Gauge, _) => scaled(),
-        (Kind::RowPercent, _) => share(number.as_f64(), sums.values),
+        (RowKind::Gauge, _) => scaled(),
+        (RowKind::RowPercent, _) => share(number.as_f64(), sums.values),
         (_, Since::Late) => return Err(NoValue::Late),
-        (Kind::Absolute, Since::Seconds(seconds)) => scaled() / seconds,
-        (Kind::Absolute, Since::First | Since::Gap) => scaled() / interval,
+        (RowKind::Absolute, Since::Seconds(seconds)) => scaled() / seconds,
+        (RowKind::Absolute, Since::First | Since::Gap) => scaled() / interval,
         (_, Since::First) => return Err(NoValue::First),
         (_, Since::Gap) => return Err(NoValue::Gap),
-        (Kind::RowPercentInc, Since::Seconds(_)) => share(grown(number, last), sums.gains),
-        (Kind::Counter, Since::Seconds(seconds)) => {
+        (RowKind::RowPercentInc, Since::Seconds(_)) => share(grown(number, last), sums.gains),
+        (RowKind::Counter, Since::Seconds(seconds)) => {
             let gained = last.and_then(|last| gained(number, last, options.wrap)).ok_or(NoValue::Reset)?;
             gained.as_f64() * options.scale / seconds
         }
-        (Kind::Derive, Since::Seconds(seconds)) => {
+        (RowKind::Derive, Since::Seconds(seconds)) => {
             let last = last.ok_or(NoValue::First)?;
             number.minus(last.number).as_f64() * options.scale / seconds
         }

@@ -13,12 +13,12 @@ pub struct Row<'t> {
     pub time_ns: Option<i64>,
     /// How often such a row comes; `None`: as often as the job runs.
     pub interval_s: Option<f32>,
-    pub readings: Vec<Reading<'t>>,
+    pub readings: Vec<RowValue<'t>>,
 }
 
 /// One value of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reading<'t> {
+pub struct RowValue<'t> {
     pub field: Text<'t>,
     pub value: Number,
     /// `None`: a plain gauge, as most readings are.
@@ -28,7 +28,7 @@ pub struct Reading<'t> {
 /// What a value is, and how it is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options<'t> {
-    pub kind: Kind,
+    pub kind: RowKind,
     /// A share has no unit: `row_percent` and `row_percent_inc` are the same at any scale.
     pub scale: f64,
     pub wrap: Wrap,
@@ -49,7 +49,7 @@ pub struct Options<'t> {
 impl Options<'_> {
     /// Those of a reading without any.
     pub const PLAIN: Options<'static> = Options {
-        kind: Kind::Gauge,
+        kind: RowKind::Gauge,
         scale: 1.0,
         wrap: Wrap::Never,
         out: Out::Rate,
@@ -64,7 +64,7 @@ impl Options<'_> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RowKind {
     Gauge,
     /// Only grows, unless it wraps or begins anew; sent per second.
     Counter,
@@ -78,14 +78,14 @@ pub enum Kind {
     RowPercentInc,
 }
 
-impl Kind {
-    pub const ALL: [(&'static str, Kind); 6] = [
-        ("gauge", Kind::Gauge),
-        ("counter", Kind::Counter),
-        ("derive", Kind::Derive),
-        ("absolute", Kind::Absolute),
-        ("row_percent", Kind::RowPercent),
-        ("row_percent_inc", Kind::RowPercentInc),
+impl RowKind {
+    pub const ALL: [(&'static str, RowKind); 6] = [
+        ("gauge", RowKind::Gauge),
+        ("counter", RowKind::Counter),
+        ("derive", RowKind::Derive),
+        ("absolute", RowKind::Absolute),
+        ("row_percent", RowKind::RowPercent),
+        ("row_percent_inc", RowKind::RowPercentInc),
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -189,7 +189,7 @@ impl NoValue {
     }
 }
 
-impl<'t> Reading<'t> {
+impl<'t> RowValue<'t> {
     pub fn options(&self) -> &Options<'t> {
         self.options.as_deref().unwrap_or(&Options::PLAIN)
     }

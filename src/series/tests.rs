@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    Kind, LastValues, Late, Moment, NoValue, Number, Options, Out, RawType, Reading, Round, Row, Transaction, Wrap,
+    LastValues, Late, Moment, NoValue, Number, Options, Out, RawType, Round, Row, RowKind, RowValue, Transaction, Wrap,
 };
 use crate::point::{Field, Text, Value};
 
@@ -25,14 +25,14 @@ impl Lab {
         Self { last: LastValues::default(), now: 0.0 }
     }
 
-    fn row(&mut self, seconds: f64, readings: &[Reading<'static>]) -> (Vec<(String, f64)>, Vec<NoValue>) {
+    fn row(&mut self, seconds: f64, readings: &[RowValue<'static>]) -> (Vec<(String, f64)>, Vec<NoValue>) {
         let (transaction, fields) = self.count(seconds, readings);
         let why = NoValue::ALL.into_iter().flat_map(|why| vec![why; transaction.counts.of(why) as usize]).collect();
         self.commit(transaction);
         (fields, why)
     }
 
-    fn count(&self, seconds: f64, readings: &[Reading<'static>]) -> (Transaction, Vec<(String, f64)>) {
+    fn count(&self, seconds: f64, readings: &[RowValue<'static>]) -> (Transaction, Vec<(String, f64)>) {
         let mut transaction = Transaction::default();
         let key = self.last.job("unit", "job").row("m", &[]);
         let time_ns = START + (seconds * 1e9).round() as i64;
@@ -66,16 +66,16 @@ fn float(value: &Value) -> f64 {
     }
 }
 
-fn reading(field: &'static str, value: Number, options: Options<'static>) -> Reading<'static> {
-    Reading { field: field.into(), value, options: (options != Options::PLAIN).then(|| Box::new(options)) }
+fn reading(field: &'static str, value: Number, options: Options<'static>) -> RowValue<'static> {
+    RowValue { field: field.into(), value, options: (options != Options::PLAIN).then(|| Box::new(options)) }
 }
 
-fn of(kind: Kind) -> Options<'static> {
+fn of(kind: RowKind) -> Options<'static> {
     Options { kind, ..Options::PLAIN }
 }
 
 fn wrapping(wrap: Wrap) -> Options<'static> {
-    Options { wrap, ..of(Kind::Counter) }
+    Options { wrap, ..of(RowKind::Counter) }
 }
 
 fn walk(options: &Options<'static>, steps: &[(f64, u64)]) -> Vec<Result<f64, NoValue>> {
@@ -89,20 +89,20 @@ use NoValue::{First, Gap, OutOfRange, Reset};
 
 #[test]
 fn a_gauge_is_sent_as_it_is_scaled() {
-    assert_eq!(walk(&of(Kind::Gauge), &[(0.0, 7), (1.0, 3), (0.0, 5)]), [Ok(7.0), Ok(3.0), Ok(5.0)]);
-    assert_eq!(walk(&Options { scale: 0.5, ..of(Kind::Gauge) }, &[(0.0, 7)]), [Ok(3.5)]);
+    assert_eq!(walk(&of(RowKind::Gauge), &[(0.0, 7), (1.0, 3), (0.0, 5)]), [Ok(7.0), Ok(3.0), Ok(5.0)]);
+    assert_eq!(walk(&Options { scale: 0.5, ..of(RowKind::Gauge) }, &[(0.0, 7)]), [Ok(3.5)]);
 }
 
 #[test]
 fn a_counter_gives_what_it_gained_per_second_from_the_second_reading_on() {
-    let scaled = Options { scale: 8.0 / 1000.0, ..of(Kind::Counter) };
+    let scaled = Options { scale: 8.0 / 1000.0, ..of(RowKind::Counter) };
     assert_eq!(walk(&scaled, &[(0.0, 1000), (1.0, 2000), (3.0, 2000)]), [Err(First), Ok(8.0), Ok(0.0)]);
-    assert_eq!(walk(&of(Kind::Counter), &[(0.0, 0), (0.25, 1)]), [Err(First), Ok(4.0)]);
+    assert_eq!(walk(&of(RowKind::Counter), &[(0.0, 0), (0.25, 1)]), [Err(First), Ok(4.0)]);
 }
 
 #[test]
 fn what_stands_still_has_no_minus_at_any_scale() {
-    let mirrored = Options { scale: -8.0, ..of(Kind::Counter) };
+    let mirrored = Options { scale: -8.0, ..of(RowKind::Counter) };
     let rate = walk(&mirrored, &[(0.0, 5), (1.0, 5)])[1].unwrap();
     assert!(rate == 0.0 && rate.is_sign_positive(), "{rate}");
 }
@@ -110,7 +110,7 @@ fn what_stands_still_has_no_minus_at_any_scale() {
 #[test]
 fn a_counter_that_goes_back_without_a_wrap_begins_anew() {
     let steps = [(0.0, 4_294_967_290), (1.0, 5), (2.0, 15)];
-    assert_eq!(walk(&of(Kind::Counter), &steps), [Err(First), Err(Reset), Ok(10.0)]);
+    assert_eq!(walk(&of(RowKind::Counter), &steps), [Err(First), Err(Reset), Ok(10.0)]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn below_zero_nothing_wraps() {
 #[test]
 fn a_counter_with_a_fraction_counts_and_wraps_too() {
     let steps = [(0.0, Number::Float(1.5)), (2.0, Number::Float(4.0)), (3.0, Number::Float(1.0))];
-    assert_eq!(Lab::new().walk(&of(Kind::Counter), &steps), [Err(First), Ok(1.25), Err(Reset)]);
+    assert_eq!(Lab::new().walk(&of(RowKind::Counter), &steps), [Err(First), Ok(1.25), Err(Reset)]);
     let steps = [(0.0, Number::Float(4_294_967_295.5)), (1.0, Number::Float(0.5))];
     assert_eq!(Lab::new().walk(&wrapping(Wrap::At32), &steps)[1], Ok(1.0));
 }
@@ -165,24 +165,24 @@ fn a_counter_with_a_fraction_counts_and_wraps_too() {
 fn large_counters_lose_no_bit() {
     let far = u64::MAX - 1000;
     assert_eq!(
-        walk(&of(Kind::Counter), &[(0.0, far), (1.0, far + 1), (2.0, far + 100)]),
+        walk(&of(RowKind::Counter), &[(0.0, far), (1.0, far + 1), (2.0, far + 100)]),
         [Err(First), Ok(1.0), Ok(99.0)]
     );
 }
 
 #[test]
 fn a_derive_may_fall() {
-    assert_eq!(walk(&of(Kind::Derive), &[(0.0, 100), (10.0, 40), (20.0, 50)]), [Err(First), Ok(-6.0), Ok(1.0)]);
-    assert_eq!(walk(&of(Kind::Derive), &[(0.0, 0), (1.0, u64::MAX), (2.0, 0)])[2], Ok(-(u64::MAX as f64)));
+    assert_eq!(walk(&of(RowKind::Derive), &[(0.0, 100), (10.0, 40), (20.0, 50)]), [Err(First), Ok(-6.0), Ok(1.0)]);
+    assert_eq!(walk(&of(RowKind::Derive), &[(0.0, 0), (1.0, u64::MAX), (2.0, 0)])[2], Ok(-(u64::MAX as f64)));
 }
 
 #[test]
 fn an_absolute_is_per_second_and_its_first_reading_per_interval() {
     let steps = [(0.0, 50), (5.0, 50), (15.0, 50)];
-    assert_eq!(walk(&of(Kind::Absolute), &steps), [Ok(5.0), Ok(10.0), Ok(5.0)]);
+    assert_eq!(walk(&of(RowKind::Absolute), &steps), [Ok(5.0), Ok(10.0), Ok(5.0)]);
 }
 
-fn shares(kind: Kind, lab: &mut Lab, seconds: f64, values: &[u64]) -> Vec<f64> {
+fn shares(kind: RowKind, lab: &mut Lab, seconds: f64, values: &[u64]) -> Vec<f64> {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
     let readings: Vec<_> =
         values.iter().zip(NAMES).map(|(value, name)| reading(name, Number::Unsigned(*value), of(kind))).collect();
@@ -192,10 +192,10 @@ fn shares(kind: Kind, lab: &mut Lab, seconds: f64, values: &[u64]) -> Vec<f64> {
 #[test]
 fn a_row_percent_is_the_share_in_the_sum_of_the_row() {
     let lab = &mut Lab::new();
-    assert_eq!(shares(Kind::RowPercent, lab, 0.0, &[30, 60, 10]), [30.0, 60.0, 10.0]);
-    assert_eq!(shares(Kind::RowPercent, lab, 0.0, &[0, 0]), [0.0, 0.0]);
+    assert_eq!(shares(RowKind::RowPercent, lab, 0.0, &[30, 60, 10]), [30.0, 60.0, 10.0]);
+    assert_eq!(shares(RowKind::RowPercent, lab, 0.0, &[0, 0]), [0.0, 0.0]);
     let row = [
-        reading("u", Number::Unsigned(25), Options { scale: 7.0, ..of(Kind::RowPercent) }),
+        reading("u", Number::Unsigned(25), Options { scale: 7.0, ..of(RowKind::RowPercent) }),
         reading("f", Number::Unsigned(75), Options::PLAIN),
     ];
     assert_eq!(lab.row(1.0, &row).0, [("u".to_owned(), 25.0), ("f".to_owned(), 75.0)]);
@@ -204,7 +204,7 @@ fn a_row_percent_is_the_share_in_the_sum_of_the_row() {
 #[test]
 fn a_row_percent_inc_is_the_share_in_what_the_row_gained() {
     let lab = &mut Lab::new();
-    let inc = Kind::RowPercentInc;
+    let inc = RowKind::RowPercentInc;
     assert_eq!(shares(inc, lab, 0.0, &[1300, 700]), [0.0; 0]);
     assert_eq!(shares(inc, lab, 1.0, &[1330, 770]), [30.0, 70.0]);
     assert_eq!(shares(inc, lab, 2.0, &[460, 840]), [0.0, 100.0], "a step back counts 0");
@@ -217,12 +217,12 @@ fn a_row_percent_inc_is_the_share_in_what_the_row_gained() {
 
 #[test]
 fn the_raw_value_goes_beside_the_rate_or_instead_of_it() {
-    let both = Options { out: Out::Both, raw: "x_raw".into(), scale: 2.0, ..of(Kind::Counter) };
+    let both = Options { out: Out::Both, raw: "x_raw".into(), scale: 2.0, ..of(RowKind::Counter) };
     let mut lab = Lab::new();
     let value = |number| [reading("x", Number::Unsigned(number), both.clone())];
     assert_eq!(lab.row(0.0, &value(10)), (vec![("x_raw".to_owned(), 10.0)], vec![First]));
     assert_eq!(lab.row(1.0, &value(20)), (vec![("x_raw".to_owned(), 20.0), ("x".to_owned(), 20.0)], vec![]));
-    let raw = Options { out: Out::Raw, scale: 2.0, ..of(Kind::Counter) };
+    let raw = Options { out: Out::Raw, scale: 2.0, ..of(RowKind::Counter) };
     assert_eq!(
         lab.row(0.0, &[reading("y", Number::Unsigned(10), raw.clone())]),
         (vec![("y".to_owned(), 10.0)], vec![])
@@ -237,7 +237,7 @@ fn a_raw_value_may_stay_whole() {
     let mut transaction = Transaction::default();
     let last = LastValues::default();
     let key = last.job("unit", "job").row("m", &[]);
-    let options = Options { out: Out::Raw, raw_type: RawType::Integer, ..of(Kind::Derive) };
+    let options = Options { out: Out::Raw, raw_type: RawType::Integer, ..of(RowKind::Derive) };
     let readings = [Number::Unsigned(7), Number::Unsigned(u64::MAX), Number::Negative(-7), Number::Float(0.5)]
         .map(|number| reading("x", number, options.clone()));
     let moment = Moment { time_ns: START, interval_s: INTERVAL };
@@ -248,34 +248,34 @@ fn a_raw_value_may_stay_whole() {
 
 #[test]
 fn a_rate_outside_of_its_range_is_not_sent() {
-    let options = Options { min: Some(0.0), max: Some(100.0), ..of(Kind::Derive) };
+    let options = Options { min: Some(0.0), max: Some(100.0), ..of(RowKind::Derive) };
     let steps = [(0.0, 100), (1.0, 50), (2.0, 150), (3.0, 251), (4.0, 260)];
     assert_eq!(walk(&options, &steps), [Err(First), Err(OutOfRange), Ok(100.0), Err(OutOfRange), Ok(9.0)]);
-    let options = Options { max: Some(4.0), ..of(Kind::Absolute) };
+    let options = Options { max: Some(4.0), ..of(RowKind::Absolute) };
     assert_eq!(walk(&options, &[(0.0, 50), (50.0, 50)]), [Err(OutOfRange), Ok(1.0)]);
 }
 
 #[test]
 fn a_number_beyond_any_float_is_not_sent() {
-    let options = Options { scale: 1e300, ..of(Kind::Gauge) };
+    let options = Options { scale: 1e300, ..of(RowKind::Gauge) };
     assert_eq!(Lab::new().walk(&options, &[(0.0, Number::Float(1e300))]), [Err(OutOfRange)]);
 }
 
 #[test]
 fn after_too_long_a_gap_a_reading_is_the_first_one_again() {
-    let counter = Options { max_gap: Some(30.0), ..of(Kind::Counter) };
+    let counter = Options { max_gap: Some(30.0), ..of(RowKind::Counter) };
     let steps = [(0.0, 0), (30.0, 30), (60.5, 60), (61.5, 61)];
     assert_eq!(walk(&counter, &steps), [Err(First), Ok(1.0), Err(Gap), Ok(1.0)]);
-    let absolute = Options { max_gap: Some(30.0), ..of(Kind::Absolute) };
+    let absolute = Options { max_gap: Some(30.0), ..of(RowKind::Absolute) };
     assert_eq!(walk(&absolute, &[(0.0, 50), (40.0, 80)]), [Ok(5.0), Ok(8.0)]);
-    let inc = Options { max_gap: Some(30.0), ..of(Kind::RowPercentInc) };
+    let inc = Options { max_gap: Some(30.0), ..of(RowKind::RowPercentInc) };
     assert_eq!(walk(&inc, &[(0.0, 0), (31.0, 5), (32.0, 6)]), [Err(First), Err(Gap), Ok(100.0)]);
-    assert_eq!(walk(&of(Kind::Counter), &[(0.0, 0), (90.0, 90)])[1], Ok(1.0), "one rate over the gap");
+    assert_eq!(walk(&of(RowKind::Counter), &[(0.0, 0), (90.0, 90)])[1], Ok(1.0), "one rate over the gap");
 }
 
 #[test]
 fn a_rate_may_be_cut_towards_zero() {
-    let options = Options { round: Round::Truncate, ..of(Kind::Derive) };
+    let options = Options { round: Round::Truncate, ..of(RowKind::Derive) };
     assert_eq!(walk(&options, &[(0.0, 60), (60.0, 119), (120.0, 0)]), [Err(First), Ok(0.0), Ok(-1.0)]);
 }
 
@@ -283,10 +283,10 @@ fn a_rate_may_be_cut_towards_zero() {
 fn what_is_not_newer_gives_nothing_and_is_replaced_only_if_asked_for() {
     let steps = [(10.0, 100), (10.0, 150), (5.0, 20), (20.0, 200)];
     let ignored = [Err(First), Err(NoValue::Late), Err(NoValue::Late), Ok(10.0)];
-    assert_eq!(walk(&of(Kind::Counter), &steps), ignored);
-    let replacing = Options { late: Late::Replace, ..of(Kind::Counter) };
+    assert_eq!(walk(&of(RowKind::Counter), &steps), ignored);
+    let replacing = Options { late: Late::Replace, ..of(RowKind::Counter) };
     assert_eq!(walk(&replacing, &steps), [Err(First), Err(NoValue::Late), Err(NoValue::Late), Ok(12.0)]);
-    for kind in [Kind::Derive, Kind::RowPercentInc, Kind::Absolute] {
+    for kind in [RowKind::Derive, RowKind::RowPercentInc, RowKind::Absolute] {
         assert_eq!(walk(&of(kind), &[(1.0, 1), (1.0, 2)])[1], Err(NoValue::Late), "{kind:?}");
     }
 }
@@ -296,7 +296,7 @@ fn what_is_not_newer_gives_nothing_and_is_replaced_only_if_asked_for() {
 #[test]
 fn a_transaction_that_is_not_committed_never_happened() {
     let mut lab = Lab::new();
-    let value = |number| [reading("x", Number::Unsigned(number), of(Kind::Counter))];
+    let value = |number| [reading("x", Number::Unsigned(number), of(RowKind::Counter))];
     lab.row(0.0, &value(0));
     for _ in 0..3 {
         let (dropped, fields) = lab.count(10.0, &value(100));
@@ -314,7 +314,7 @@ fn rows_of_one_request_follow_each_other() {
     let rates: Vec<usize> = [0, 10, 30]
         .map(|seconds| {
             let moment = Moment { time_ns: START + seconds * SECOND, interval_s: INTERVAL };
-            let value = vec![reading("x", Number::Unsigned(seconds as u64), of(Kind::Counter))];
+            let value = vec![reading("x", Number::Unsigned(seconds as u64), of(RowKind::Counter))];
             transaction.fields(value, &key, moment, &|_| None).len()
         })
         .to_vec();
@@ -324,7 +324,7 @@ fn rows_of_one_request_follow_each_other() {
 #[test]
 fn a_clock_that_steps_back_costs_ten_intervals_at_most() {
     let mut lab = Lab::new();
-    let counter = of(Kind::Counter);
+    let counter = of(RowKind::Counter);
     let mut with_a_rate = Vec::new();
     for step in 0..40_u32 {
         lab.now = f64::from(step) * INTERVAL;
@@ -433,7 +433,7 @@ proptest! {
         for (at, (count, after)) in counts.iter().enumerate() {
             let seconds = if at == 0 { INTERVAL } else { f64::from(*after) / 1000.0 };
             ms += u64::from(*after);
-            let rate = lab.walk(&of(Kind::Absolute), &[(ms as f64 / 1000.0, Number::Unsigned(*count))])[0];
+            let rate = lab.walk(&of(RowKind::Absolute), &[(ms as f64 / 1000.0, Number::Unsigned(*count))])[0];
             summed += rate.expect("each has a rate") * seconds;
         }
         let counted = counts.iter().map(|(count, _)| *count).sum::<u64>() as f64;
@@ -443,12 +443,12 @@ proptest! {
     #[test]
     fn shares_make_a_hundred_or_nothing(
         rows in prop::collection::vec(prop::collection::vec(any::<u64>(), 3), 1..20),
-        kind in prop_oneof![Just(Kind::RowPercent), Just(Kind::RowPercentInc)],
+        kind in prop_oneof![Just(RowKind::RowPercent), Just(RowKind::RowPercentInc)],
     ) {
         let mut lab = Lab::new();
         for (second, row) in rows.iter().enumerate() {
             let shares = shares(kind, &mut lab, second as f64, row);
-            if second == 0 && kind == Kind::RowPercentInc {
+            if second == 0 && kind == RowKind::RowPercentInc {
                 prop_assert!(shares.is_empty());
                 continue;
             }
@@ -461,7 +461,7 @@ proptest! {
     #[test]
     fn no_series_depends_on_the_others(
         values in prop::collection::vec((0..3_usize, any::<u32>()), 1..60),
-        kind in prop_oneof![Just(Kind::Counter), Just(Kind::Derive), Just(Kind::Absolute)],
+        kind in prop_oneof![Just(RowKind::Counter), Just(RowKind::Derive), Just(RowKind::Absolute)],
     ) {
         const NAMES: [&str; 3] = ["a", "b", "c"];
         let together = &mut Lab::new();
@@ -497,6 +497,6 @@ fn the_tags_and_all_names_make_the_series() {
 #[test]
 fn a_row_is_no_larger_than_it_has_to_be() {
     // A body of 32 MiB may hold four million readings.
-    assert_eq!(std::mem::size_of::<Reading>(), 48);
+    assert_eq!(std::mem::size_of::<RowValue>(), 48);
     assert!(std::mem::size_of::<Row>() <= 96);
 }

@@ -6,14 +6,14 @@ use std::hash::BuildHasherDefault;
 use super::last::{IsHash, Last, RowKey};
 use super::number::{Difference, Number};
 use super::rate::{self, Since, Sums};
-use super::row::{Kind, Late, NoValue, Options, Out, RawType, Reading};
+use super::row::{Late, NoValue, Options, Out, RawType, RowKind, RowValue};
 use crate::point::{Field, Text, Value};
 
 /// What the rows of one request gave, and what is to be remembered once they are kept.
 #[derive(Debug, Default)]
 pub struct Transaction {
     changes: HashMap<u64, Last, BuildHasherDefault<IsHash>>,
-    pub counts: Counts,
+    pub counts: MissingCounts,
 }
 
 /// What a transaction has not committed yet.
@@ -30,7 +30,7 @@ pub struct Moment {
 
 /// Readings without a value, by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts([u64; NoValue::ALL.len()]);
+pub struct MissingCounts([u64; NoValue::ALL.len()]);
 
 impl Transaction {
     /// The fields of the readings of a row, in their order; empty where no reading has a value.
@@ -38,16 +38,16 @@ impl Transaction {
     /// `past` gives what was remembered of a series before this request.
     pub fn fields<'t>(
         &mut self,
-        readings: Vec<Reading<'t>>,
+        readings: Vec<RowValue<'t>>,
         key: &RowKey,
         moment: Moment,
         past: &dyn Fn(u64) -> Option<Last>,
     ) -> Vec<Field<'t>> {
         let mut fields = Vec::with_capacity(readings.len());
         let has = |kind| readings.iter().any(|reading| reading.options().kind == kind);
-        let by_gain = has(Kind::RowPercentInc);
+        let by_gain = has(RowKind::RowPercentInc);
         let mut sums = Sums::default();
-        if has(Kind::RowPercent) {
+        if has(RowKind::RowPercent) {
             sums.values = sum(readings.iter().map(|reading| reading.value.minus(Number::Unsigned(0))));
         }
         if by_gain {
@@ -81,7 +81,7 @@ impl Transaction {
         Changes(self.changes.into_iter())
     }
 
-    fn push<'t>(&mut self, reading: Reading<'t>, value: Result<f64, NoValue>, fields: &mut Vec<Field<'t>>) {
+    fn push<'t>(&mut self, reading: RowValue<'t>, value: Result<f64, NoValue>, fields: &mut Vec<Field<'t>>) {
         let is_both = reading.options().out == Out::Both;
         match value {
             Ok(value) if is_both => {
@@ -101,7 +101,7 @@ impl Transaction {
 
     fn sum_of_gains(
         &self,
-        readings: &[Reading],
+        readings: &[RowValue],
         key: &RowKey,
         moment: Moment,
         past: &dyn Fn(u64) -> Option<Last>,
@@ -120,8 +120,8 @@ impl Transaction {
     }
 }
 
-fn push_raw<'t>(reading: Reading<'t>, fields: &mut Vec<Field<'t>>) {
-    let Reading { field, value, options } = reading;
+fn push_raw<'t>(reading: RowValue<'t>, fields: &mut Vec<Field<'t>>) {
+    let RowValue { field, value, options } = reading;
     let Options { raw, raw_type, .. } = options.map_or(Options::PLAIN, |options| *options);
     let value = match raw_type {
         RawType::Float => Value::Float(value.as_f64()),
@@ -157,7 +157,7 @@ impl Iterator for Changes {
 
 impl ExactSizeIterator for Changes {}
 
-impl Counts {
+impl MissingCounts {
     pub fn of(&self, why: NoValue) -> u64 {
         self.0[why as usize]
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::buffer::{Entry, Position};
+use crate::buffer::{LoggedRecord, Position};
 use crate::config::SinkSettings;
 use crate::deadletter::Dead;
 use crate::glob::Glob;
@@ -13,7 +13,7 @@ use crate::point::record::Header;
 use crate::point::{Category, line};
 
 use super::fields::measurement_of;
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 
 /// Canonical lines in the order of the log, each ending in `\n`; cheap to clone and to slice.
 #[derive(Debug, Clone)]
@@ -29,12 +29,12 @@ struct Whole {
     /// One past the `\n` of each line.
     ends: Vec<usize>,
     /// In order of `from`; never empty.
-    parts: Vec<Part>,
+    parts: Vec<LineRun>,
 }
 
 /// A run of lines out of one record.
 #[derive(Debug, Clone)]
-struct Part {
+struct LineRun {
     category: Category,
     source: Arc<str>,
     /// Of its first line.
@@ -52,7 +52,7 @@ impl Batch {
         let ends = line::ends(&text);
         assert!(!text.is_empty() && ends.last() == Some(&text.len()), "a batch holds whole lines");
         let lines = 0..ends.len();
-        let parts = vec![Part { category, source: source.into(), at: first, from: 0 }];
+        let parts = vec![LineRun { category, source: source.into(), at: first, from: 0 }];
         Self { whole: Arc::new(Whole { text, ends, parts }), lines }
     }
 
@@ -104,7 +104,7 @@ impl Batch {
         let ends = line::ends(&text);
         assert_eq!(ends.len(), from.len(), "each line comes from one");
         let parts =
-            from.iter().enumerate().map(|(i, &n)| Part { at: self.position(n), from: i, ..self.part(n).clone() });
+            from.iter().enumerate().map(|(i, &n)| LineRun { at: self.position(n), from: i, ..self.part(n).clone() });
         Self { lines: 0..ends.len(), whole: Arc::new(Whole { text, ends, parts: parts.collect() }) }
     }
 
@@ -130,7 +130,7 @@ impl Batch {
         Dead { category: Some(part.category), source: part.source.to_string(), reason, point }
     }
 
-    fn part(&self, n: usize) -> &Part {
+    fn part(&self, n: usize) -> &LineRun {
         let n = self.lines.start + n;
         let after = self.whole.parts.partition_point(|part| part.from <= n);
         &self.whole.parts[after - 1]
@@ -159,12 +159,12 @@ pub(super) struct Chunk {
 
 /// What a sink takes; the default is everything.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wanted<'a> {
+pub(super) struct WantedPoints<'a> {
     categories: Option<&'a [Category]>,
     measurements: Option<&'a [Glob]>,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> WantedPoints<'a> {
     pub fn of(settings: &'a SinkSettings) -> Self {
         Self { categories: settings.categories.as_deref(), measurements: settings.measurements.as_deref() }
     }
@@ -181,12 +181,12 @@ impl<'a> Wanted<'a> {
 }
 
 /// Cuts records into batches; lines before `from` are done, unwanted ones are passed over.
-pub(super) fn cut(entries: &[Entry], from: Position, wanted: Wanted<'_>, limits: Limits) -> Chunk {
+pub(super) fn cut(entries: &[LoggedRecord], from: Position, wanted: WantedPoints<'_>, limits: DeliveryLimits) -> Chunk {
     let end = entries.last().map_or(from, |entry| Position { seq: entry.seq + 1, lines: 0 });
     let mut chunk = Chunk { batches: Vec::new(), foreign: Vec::new(), end };
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<RecordGroup> = Vec::new();
     for entry in entries {
-        let Some(run) = Run::of(entry) else {
+        let Some(run) = RecordLines::of(entry) else {
             chunk.foreign.push(foreign(entry));
             continue;
         };
@@ -200,16 +200,16 @@ pub(super) fn cut(entries: &[Entry], from: Position, wanted: Wanted<'_>, limits:
         }
         let known = groups.iter().position(|group| !limits.by_category || group.category == run.header.category);
         let at = known.unwrap_or_else(|| {
-            groups.push(Group { category: run.header.category, runs: Vec::new() });
+            groups.push(RecordGroup { category: run.header.category, runs: Vec::new() });
             groups.len() - 1
         });
         groups[at].runs.push((run, pieces));
     }
-    chunk.batches = groups.iter().map(Group::join).flat_map(|batch| split(&batch, limits)).collect();
+    chunk.batches = groups.iter().map(RecordGroup::join).flat_map(|batch| split(&batch, limits)).collect();
     chunk
 }
 
-fn foreign(entry: &Entry) -> Dead {
+fn foreign(entry: &LoggedRecord) -> Dead {
     Dead {
         category: None,
         source: String::new(),
@@ -219,16 +219,16 @@ fn foreign(entry: &Entry) -> Dead {
 }
 
 /// One record taken apart.
-struct Run {
+struct RecordLines {
     seq: u64,
     header: Header,
     text: Bytes,
     ends: Vec<usize>,
 }
 
-impl Run {
+impl RecordLines {
     /// `None`: no header, or the lines do not end where the record ends.
-    fn of(entry: &Entry) -> Option<Self> {
+    fn of(entry: &LoggedRecord) -> Option<Self> {
         let (header, text) = Header::decode(&entry.bytes)?;
         let ends = line::ends(text);
         let is_whole = ends.last().copied().unwrap_or(0) == text.len();
@@ -236,7 +236,7 @@ impl Run {
     }
 
     /// The wanted lines that are not done, as ranges.
-    fn pieces(&self, done: usize, wanted: Wanted<'_>) -> Vec<Range<usize>> {
+    fn pieces(&self, done: usize, wanted: WantedPoints<'_>) -> Vec<Range<usize>> {
         let mut pieces: Vec<Range<usize>> = Vec::new();
         if wanted.measurements.is_none() {
             if done < self.ends.len() {
@@ -259,12 +259,12 @@ impl Run {
 }
 
 /// Records that go together, each with the lines of it that are to be sent.
-struct Group {
+struct RecordGroup {
     category: Category,
-    runs: Vec<(Run, Vec<Range<usize>>)>,
+    runs: Vec<(RecordLines, Vec<Range<usize>>)>,
 }
 
-impl Group {
+impl RecordGroup {
     /// One batch of all; the text of a single record is not copied.
     fn join(&self) -> Batch {
         let (mut ends, mut parts, mut size) = (Vec::new(), Vec::new(), 0);
@@ -272,7 +272,7 @@ impl Group {
         for (run, piece) in self.runs.iter().flat_map(|(run, pieces)| pieces.iter().map(move |piece| (run, piece))) {
             let skip = run.start(piece.start);
             let at = Position { seq: run.seq, lines: piece.start as u32 };
-            parts.push(Part {
+            parts.push(LineRun {
                 category: run.header.category,
                 source: run.header.source.as_str().into(),
                 at,
@@ -290,7 +290,7 @@ impl Group {
 }
 
 /// Cuts a batch at the limits; a line that is longer than they allow stands alone.
-fn split(batch: &Batch, limits: Limits) -> Vec<Batch> {
+fn split(batch: &Batch, limits: DeliveryLimits) -> Vec<Batch> {
     let mut batches = Vec::new();
     let (mut from, mut size) = (0, 0);
     for n in 0..batch.len() {
@@ -309,12 +309,12 @@ fn split(batch: &Batch, limits: Limits) -> Vec<Batch> {
 pub(super) mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_points: 100, by_category: false };
+    const LIMITS: DeliveryLimits = DeliveryLimits { max_bytes: 1 << 20, max_points: 100, by_category: false };
 
-    pub fn entry(seq: u64, category: Category, lines: &str) -> Entry {
+    pub fn entry(seq: u64, category: Category, lines: &str) -> LoggedRecord {
         let points = lines.lines().count() as u32;
         let header = Header { category, points, source: format!("in/s{seq}") };
-        Entry { seq, points, bytes: header.encode(lines.as_bytes()).into() }
+        LoggedRecord { seq, points, bytes: header.encode(lines.as_bytes()).into() }
     }
 
     fn texts(chunk: &Chunk) -> Vec<String> {
@@ -328,7 +328,7 @@ pub(super) mod tests {
     #[test]
     fn records_are_joined_in_order_and_every_line_knows_where_it_came_from() {
         let entries = [entry(7, Category::Metric, "a v=1 1\nb v=2 2\n"), entry(8, Category::Logging, "c v=3 3\n")];
-        let chunk = cut(&entries, at(7, 0), Wanted::default(), LIMITS);
+        let chunk = cut(&entries, at(7, 0), WantedPoints::default(), LIMITS);
         assert_eq!(texts(&chunk), ["a v=1 1\nb v=2 2\nc v=3 3\n"]);
         let batch = &chunk.batches[0];
         assert_eq!((batch.len(), batch.size()), (3, 24));
@@ -345,22 +345,25 @@ pub(super) mod tests {
     fn lines_that_are_done_are_not_sent_again() {
         let entries =
             [entry(7, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(8, Category::Metric, "d v=4 4\n")];
-        let chunk = cut(&entries, at(7, 2), Wanted::default(), LIMITS);
+        let chunk = cut(&entries, at(7, 2), WantedPoints::default(), LIMITS);
         assert_eq!(texts(&chunk), ["c v=3 3\nd v=4 4\n"]);
         assert_eq!(chunk.batches[0].first(), at(7, 2));
-        assert!(cut(&entries[..1], at(7, 3), Wanted::default(), LIMITS).batches.is_empty());
+        assert!(cut(&entries[..1], at(7, 3), WantedPoints::default(), LIMITS).batches.is_empty());
     }
 
     #[test]
     fn batches_end_at_the_limits_and_a_long_line_stands_alone() {
         let entries = [entry(1, Category::Metric, "a v=1 1\nlonglonglong v=2 2\nc v=3 3\nd v=4 4\ne v=5 5\n")];
-        let chunk = cut(&entries, at(1, 0), Wanted::default(), Limits { max_bytes: 16, ..LIMITS });
+        let chunk = cut(&entries, at(1, 0), WantedPoints::default(), DeliveryLimits { max_bytes: 16, ..LIMITS });
         assert_eq!(texts(&chunk), ["a v=1 1\n", "longlonglong v=2 2\n", "c v=3 3\nd v=4 4\n", "e v=5 5\n"]);
         assert_eq!(
             chunk.batches.iter().map(Batch::first).collect::<Vec<_>>(),
             [at(1, 0), at(1, 1), at(1, 2), at(1, 4)]
         );
-        assert_eq!(cut(&entries, at(1, 0), Wanted::default(), Limits { max_points: 2, ..LIMITS }).batches.len(), 3);
+        assert_eq!(
+            cut(&entries, at(1, 0), WantedPoints::default(), DeliveryLimits { max_points: 2, ..LIMITS }).batches.len(),
+            3
+        );
     }
 
     #[test]
@@ -370,7 +373,7 @@ pub(super) mod tests {
             entry(2, Category::Object, "b v=2 2\n"),
             entry(3, Category::Metric, "c v=3 3\n"),
         ];
-        let chunk = cut(&entries, at(1, 0), Wanted::default(), Limits { by_category: true, ..LIMITS });
+        let chunk = cut(&entries, at(1, 0), WantedPoints::default(), DeliveryLimits { by_category: true, ..LIMITS });
         assert_eq!(texts(&chunk), ["a v=1 1\nc v=3 3\n", "b v=2 2\n"]);
         assert_eq!(chunk.batches.iter().map(Batch::category).collect::<Vec<_>>(), [Category::Metric, Category::Object]);
         assert_eq!(chunk.batches[0].position(1), at(3, 0));
@@ -379,7 +382,7 @@ pub(super) mod tests {
     #[test]
     fn unwanted_categories_are_passed_over() {
         let entries = [entry(1, Category::Metric, "a v=1 1\n"), entry(2, Category::Object, "b v=2 2\n")];
-        let wanted = Wanted { categories: Some(&[Category::Object]), ..Wanted::default() };
+        let wanted = WantedPoints { categories: Some(&[Category::Object]), ..WantedPoints::default() };
         let chunk = cut(&entries, at(1, 0), wanted, LIMITS);
         assert_eq!(texts(&chunk), ["b v=2 2\n"]);
         let nothing = cut(&entries[..1], at(1, 0), wanted, LIMITS);
@@ -395,7 +398,7 @@ pub(super) mod tests {
             entry(3, Category::Metric, "mem v=6 6\ndisk\\,a,b=c s=\"x\ny\" 7\n"),
         ];
         let globs = [Glob::new("cpu*"), Glob::new("disk,?")];
-        let wanted = Wanted { measurements: Some(&globs), ..Wanted::default() };
+        let wanted = WantedPoints { measurements: Some(&globs), ..WantedPoints::default() };
         let chunk = cut(&entries, at(1, 0), wanted, LIMITS);
         assert_eq!(texts(&chunk), ["cpu v=1 1\ncpu\\ 0,a=b v=3 3\ncpu v=4 4\ndisk\\,a,b=c s=\"x\ny\" 7\n"]);
         let batch = &chunk.batches[0];
@@ -412,8 +415,12 @@ pub(super) mod tests {
         foreign.bytes = Bytes::from_static(b"what is this");
         let mut cut_off = entry(3, Category::Metric, "c v=3 3\n");
         cut_off.bytes = cut_off.bytes.slice(..cut_off.bytes.len() - 2);
-        let chunk =
-            cut(&[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off], at(1, 0), Wanted::default(), LIMITS);
+        let chunk = cut(
+            &[entry(1, Category::Metric, "a v=1 1\n"), foreign, cut_off],
+            at(1, 0),
+            WantedPoints::default(),
+            LIMITS,
+        );
         assert_eq!(texts(&chunk), ["a v=1 1\n"]);
         assert_eq!(
             chunk.foreign.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(),
@@ -426,7 +433,7 @@ pub(super) mod tests {
     fn slices_of_slices_keep_their_places() {
         let entries =
             [entry(1, Category::Metric, "a v=1 1\nb v=2 2\nc v=3 3\n"), entry(2, Category::Metric, "d v=4 4\n")];
-        let batch = cut(&entries, at(1, 0), Wanted::default(), LIMITS).batches.remove(0);
+        let batch = cut(&entries, at(1, 0), WantedPoints::default(), LIMITS).batches.remove(0);
         let right = batch.slice(1..4).slice(1..3);
         assert_eq!(right.text(), "c v=3 3\nd v=4 4\n");
         assert_eq!((right.first(), right.position(1)), (at(1, 2), at(2, 0)));

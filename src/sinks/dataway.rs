@@ -13,8 +13,8 @@ use crate::config::{Secret, SinkSettings};
 
 use super::batch::Batch;
 use super::error::BuildError;
-use super::http::{Answer, Client, ClientSettings, Success};
-use super::limits::Limits;
+use super::http::{Client, ClientSettings, HttpAnswer, Success};
+use super::limits::DeliveryLimits;
 use super::sink::Sink;
 use super::verdict::Verdict;
 
@@ -27,7 +27,7 @@ pub(super) struct Dataway {
     base: Url,
     /// Tells the packages of this run from those of another.
     run: u64,
-    limits: Limits,
+    limits: DeliveryLimits,
 }
 
 impl Dataway {
@@ -43,7 +43,7 @@ impl Dataway {
             login: None,
             secrets: token.collect(),
         })?;
-        Ok(Self { client, base, run: RandomState::new().hash_one(()), limits: Limits::of(settings, true) })
+        Ok(Self { client, base, run: RandomState::new().hash_one(()), limits: DeliveryLimits::of(settings, true) })
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
@@ -61,13 +61,13 @@ impl Sink for Dataway {
         self.deliver(batch).boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 }
 
 /// Judges an answer; only the quota is DataWay's own.
-fn judge(answer: &Answer) -> Verdict {
+fn judge(answer: &HttpAnswer) -> Verdict {
     match answer.status {
         403 if answer.body.contains("beyondDataUsage") => {
             Verdict::Misconfigured { why: format!("{}; the workspace's data quota is used up", answer.words()) }
@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn answers_of_dataway() {
-        let verdict = |status, body: &str| judge(&Answer { status, body: body.to_owned(), ..Answer::default() });
+        let verdict =
+            |status, body: &str| judge(&HttpAnswer { status, body: body.to_owned(), ..HttpAnswer::default() });
         assert_eq!(verdict(200, ""), Verdict::Kept);
         assert_eq!(verdict(204, ""), Verdict::Kept);
         let Verdict::Misconfigured { why } = verdict(403, r#"{"error_code":"kodo.beyondDataUsage"}"#) else { panic!() };

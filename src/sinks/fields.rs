@@ -6,14 +6,14 @@ use std::borrow::Cow;
 pub(super) type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// One line; names and values as written, with their escapes.
-pub(super) struct Line<'a> {
+pub(super) struct FieldsLine<'a> {
     pub measurement: &'a [u8],
     pub tags: Vec<Pair<'a>>,
     pub fields: Vec<Pair<'a>>,
     pub time: &'a [u8],
 }
 
-impl<'a> Line<'a> {
+impl<'a> FieldsLine<'a> {
     pub fn parse(line: &'a [u8]) -> Self {
         let head = &line[..find(line, b" ")];
         let measurement = &head[..find(head, b",")];
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn fields_and_their_types_are_found() {
-        let line = Line::parse(
+        let line = FieldsLine::parse(
             br#"m\ 1,ta\,g=a\ "b\=c,x=y f=1.5,i\ k=2i,u=3u,b=true,s="a, b=1 \"x\" \\",last=f 1700000000000000000"#,
         );
         let types = [
@@ -176,13 +176,13 @@ mod tests {
             b"m,a=\\ v=1",
             b"m,,",
         ] {
-            let _ = Line::parse(line);
+            let _ = FieldsLine::parse(line);
         }
     }
 
     #[test]
     fn tags_measurement_and_time_are_found() {
-        let line = Line::parse(br#"m\,\ 1,ta\,g=a\ "b\=c,x=y v=1i,s="a b=c" 17"#);
+        let line = FieldsLine::parse(br#"m\,\ 1,ta\,g=a\ "b\=c,x=y v=1i,s="a b=c" 17"#);
         assert_eq!(&*plain(line.measurement), b"m, 1");
         assert_eq!(line.tags, [(&b"ta\\,g"[..], &b"a\\ \"b\\=c"[..]), (b"x", b"y")]);
         assert_eq!(line.time, b"17");
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn of_a_run_of_backslashes_the_last_one_escapes_in_names_only() {
-        let line = Line::parse(br#"m,a=C:\\\,b,c=d s="x\\",v=1i 1"#);
+        let line = FieldsLine::parse(br#"m,a=C:\\\,b,c=d s="x\\",v=1i 1"#);
         assert_eq!(line.tags, [(&b"a"[..], &br"C:\\\,b"[..]), (b"c", b"d")]);
         assert_eq!(&*plain(line.tags[0].1), br"C:\\,b");
         assert_eq!(line.fields, [(&b"s"[..], &br#""x\\""#[..]), (b"v", b"1i")]);

@@ -27,7 +27,7 @@ use crate::point::Category;
 
 use super::batch::Batch;
 use super::error::BuildError;
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 use super::sink::Sink;
 use super::verdict::Verdict;
 
@@ -36,22 +36,22 @@ const JOURNAL_KEPT: usize = 4096;
 /// Journal lines before it is rewritten.
 const JOURNAL_MAX: usize = 4 * JOURNAL_KEPT;
 
-pub(super) struct File {
-    shelves: Arc<Mutex<Shelves>>,
-    limits: Limits,
+pub(super) struct SinkFile {
+    shelves: Arc<Mutex<CategoryFiles>>,
+    limits: DeliveryLimits,
 }
 
-impl File {
+impl SinkFile {
     pub fn new(settings: &SinkSettings, kind: &FileSink) -> Result<Self, BuildError> {
         fs::create_dir_all(&kind.dir).map_err(|source| BuildError::Dir { dir: kind.dir.clone(), source })?;
         let place =
-            Place { dir: kind.dir.clone(), max_file: kind.max_file, keep: kind.keep, write: fs::File::write_all };
-        let shelves = Shelves { place, open: Vec::new() };
-        Ok(Self { shelves: Arc::new(Mutex::new(shelves)), limits: Limits::of(settings, true) })
+            FilePlace { dir: kind.dir.clone(), max_file: kind.max_file, keep: kind.keep, write: fs::File::write_all };
+        let shelves = CategoryFiles { place, open: Vec::new() };
+        Ok(Self { shelves: Arc::new(Mutex::new(shelves)), limits: DeliveryLimits::of(settings, true) })
     }
 }
 
-impl Sink for File {
+impl Sink for SinkFile {
     fn deliver<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Verdict> {
         let (shelves, batch) = (Arc::clone(&self.shelves), batch.clone());
         let written = tokio::task::spawn_blocking(move || {
@@ -68,14 +68,14 @@ impl Sink for File {
         .boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 }
 
 /// Where the files lie and how large they get.
 #[derive(Debug, Clone)]
-struct Place {
+struct FilePlace {
     dir: PathBuf,
     max_file: u64,
     keep: usize,
@@ -83,7 +83,7 @@ struct Place {
     write: fn(&mut fs::File, &[u8]) -> io::Result<()>,
 }
 
-impl Place {
+impl FilePlace {
     /// The file of a category; `age` 0 is the one that is written, 1 the last one rotated.
     fn file(&self, category: Category, age: usize) -> PathBuf {
         let name = format!("{}.lp", category.as_str());
@@ -103,12 +103,12 @@ impl Place {
 }
 
 /// The files that were written to since the start.
-struct Shelves {
-    place: Place,
-    open: Vec<(Category, Shelf)>,
+struct CategoryFiles {
+    place: FilePlace,
+    open: Vec<(Category, CategoryFile)>,
 }
 
-impl Shelves {
+impl CategoryFiles {
     fn put(&mut self, batch: &Batch) -> io::Result<()> {
         let category = batch.category();
         // What somebody else removed, moved or cut is opened anew.
@@ -116,7 +116,7 @@ impl Shelves {
         let at = match self.open.iter().position(|(open, _)| *open == category) {
             Some(at) => at,
             None => {
-                self.open.push((category, Shelf::open(self.place.clone(), category)?));
+                self.open.push((category, CategoryFile::open(self.place.clone(), category)?));
                 self.open.len() - 1
             }
         };
@@ -130,8 +130,8 @@ impl Shelves {
 }
 
 /// One category's file and its journal.
-struct Shelf {
-    place: Place,
+struct CategoryFile {
+    place: FilePlace,
     category: Category,
     file: fs::File,
     inode: u64,
@@ -152,8 +152,8 @@ enum Replay {
     Over,
 }
 
-impl Shelf {
-    fn open(place: Place, category: Category) -> io::Result<Self> {
+impl CategoryFile {
+    fn open(place: FilePlace, category: Category) -> io::Result<Self> {
         let file = open_synced(&place, category)?;
         let found = platform::look_at(&file)?;
         let journal = Journal::open(place.journal(category))?;
@@ -239,7 +239,7 @@ impl Shelf {
     }
 
     fn append(&mut self, batch: &Batch) -> io::Result<()> {
-        self.journal.note(Mark { first: batch.first(), inode: self.inode, offset: self.length })?;
+        self.journal.note(BatchStart { first: batch.first(), inode: self.inode, offset: self.length })?;
         let text = batch.text();
         self.file.seek(SeekFrom::Start(self.length))?;
         let written = (self.place.write)(&mut self.file, &text).and_then(|()| self.file.sync_data());
@@ -267,7 +267,7 @@ impl Shelf {
 }
 
 /// Opens the file that is written; its name is on disk afterwards.
-fn open_synced(place: &Place, category: Category) -> io::Result<fs::File> {
+fn open_synced(place: &FilePlace, category: Category) -> io::Result<fs::File> {
     let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(place.file(category, 0))?;
     platform::sync_folder(&place.dir)?;
     Ok(file)
@@ -275,13 +275,13 @@ fn open_synced(place: &Place, category: Category) -> io::Result<fs::File> {
 
 /// Where a batch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
+struct BatchStart {
     first: Position,
     inode: u64,
     offset: u64,
 }
 
-impl Mark {
+impl BatchStart {
     fn line(self) -> String {
         format!("{} {} {} {}\n", self.first.seq, self.first.lines, self.inode, self.offset)
     }
@@ -298,7 +298,7 @@ impl Mark {
 struct Journal {
     path: PathBuf,
     file: fs::File,
-    marks: Vec<Mark>,
+    marks: Vec<BatchStart>,
 }
 
 impl Journal {
@@ -310,16 +310,16 @@ impl Journal {
         if whole < text.len() {
             file.set_len(whole as u64)?;
         }
-        let marks = String::from_utf8_lossy(&text[..whole]).lines().filter_map(Mark::parse).collect();
+        let marks = String::from_utf8_lossy(&text[..whole]).lines().filter_map(BatchStart::parse).collect();
         Ok(Self { path, file, marks })
     }
 
     /// The last time that this place began a batch.
-    fn find(&self, first: Position) -> Option<Mark> {
+    fn find(&self, first: Position) -> Option<BatchStart> {
         self.marks.iter().rev().find(|mark| mark.first == first).copied()
     }
 
-    fn note(&mut self, mark: Mark) -> io::Result<()> {
+    fn note(&mut self, mark: BatchStart) -> io::Result<()> {
         if self.marks.len() >= JOURNAL_MAX {
             self.shorten()?;
         }
@@ -366,12 +366,12 @@ mod tests {
 
     use super::*;
 
-    fn place(dir: &Path) -> Place {
-        Place { dir: dir.to_owned(), max_file: 1 << 20, keep: 3, write: fs::File::write_all }
+    fn place(dir: &Path) -> FilePlace {
+        FilePlace { dir: dir.to_owned(), max_file: 1 << 20, keep: 3, write: fs::File::write_all }
     }
 
-    fn shelves(place: Place) -> Shelves {
-        Shelves { place, open: Vec::new() }
+    fn shelves(place: FilePlace) -> CategoryFiles {
+        CategoryFiles { place, open: Vec::new() }
     }
 
     /// Record `seq` with one line that is 8 bytes long.
@@ -392,7 +392,7 @@ mod tests {
         String::from_utf8(fs::read(dir.join(name)).unwrap()).unwrap()
     }
 
-    fn put_all(shelves: &mut Shelves, seqs: std::ops::Range<u64>) {
+    fn put_all(shelves: &mut CategoryFiles, seqs: std::ops::Range<u64>) {
         seqs.for_each(|seq| shelves.put(&line(seq)).unwrap());
     }
 
@@ -455,7 +455,7 @@ mod tests {
         let per_file = text(0, 3).len() as u64;
         for repeat_from in 2..10 {
             let dir = tempfile::tempdir().unwrap();
-            let place = Place { max_file: per_file, ..place(dir.path()) };
+            let place = FilePlace { max_file: per_file, ..place(dir.path()) };
             put_all(&mut shelves(place.clone()), 0..10);
             put_all(&mut shelves(place), repeat_from..11);
             assert_eq!(read(dir.path(), "metric.lp"), text(9, 2), "again from {repeat_from}");
@@ -477,7 +477,7 @@ mod tests {
     #[test]
     fn only_so_many_rotated_files_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        put_all(&mut shelves(Place { max_file: 8, keep: 2, ..place(dir.path()) }), 0..6);
+        put_all(&mut shelves(FilePlace { max_file: 8, keep: 2, ..place(dir.path()) }), 0..6);
         let mut names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -488,7 +488,7 @@ mod tests {
     #[test]
     fn without_rotated_files_the_file_begins_anew() {
         let dir = tempfile::tempdir().unwrap();
-        put_all(&mut shelves(Place { max_file: 20, keep: 0, ..place(dir.path()) }), 0..3);
+        put_all(&mut shelves(FilePlace { max_file: 20, keep: 0, ..place(dir.path()) }), 0..3);
         assert_eq!(read(dir.path(), "metric.lp"), text(2, 1));
     }
 
@@ -551,7 +551,7 @@ mod tests {
     fn the_journal_stays_short_and_a_torn_line_of_it_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        let mark = |seq| Mark { first: Position { seq, lines: 1 }, inode: 7, offset: seq * 8 };
+        let mark = |seq| BatchStart { first: Position { seq, lines: 1 }, inode: 7, offset: seq * 8 };
         let mut journal = Journal::open(path.clone()).unwrap();
         (0..JOURNAL_MAX as u64 + 1).for_each(|seq| journal.note(mark(seq)).unwrap());
         let text = fs::read_to_string(&path).unwrap();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::batch::Batch;
-use super::fields::{Line, kind_of, plain};
+use super::fields::{FieldsLine, kind_of, plain};
 use super::verdict::Verdict;
 
 /// What a kind wants different.
@@ -79,7 +79,7 @@ impl Flavour {
             return Adapted { sent: Some(batch.clone()), left_out: LeftOut::new(), numbers: None, refused: Vec::new() };
         }
         let mut writer =
-            Writer { flavour: *self, out: Vec::with_capacity(batch.size() + 64), left_out: LeftOut::new() };
+            FlavourWriter { flavour: *self, out: Vec::with_capacity(batch.size() + 64), left_out: LeftOut::new() };
         let (mut numbers, mut refused) = (Vec::new(), Vec::new());
         for (n, line) in batch.lines().enumerate() {
             let start = writer.out.len();
@@ -138,16 +138,16 @@ impl Adapted {
     }
 }
 
-struct Writer {
+struct FlavourWriter {
     flavour: Flavour,
     out: Vec<u8>,
     left_out: LeftOut,
 }
 
-impl Writer {
+impl FlavourWriter {
     /// Writes one line with its `\n`; false: no field is left. The error says why the line cannot be sent.
     fn line(&mut self, text: &[u8]) -> Result<bool, String> {
-        let line = Line::parse(text);
+        let line = FieldsLine::parse(text);
         let start = self.out.len();
         let mut seen = BTreeSet::new();
         self.measurement(line.measurement)?;

@@ -8,26 +8,26 @@ use crate::config::sinks::GreptimedbSink;
 use super::batch::Batch;
 use super::error::BuildError;
 use super::flavour::AS_IT_IS;
-use super::http::Answer;
-use super::lines::{Endpoint, Lines};
+use super::http::HttpAnswer;
+use super::lines::{Endpoint, LinesUrl};
 use super::verdict::Verdict;
 
-pub(super) fn new(settings: &SinkSettings, kind: &GreptimedbSink) -> Result<Lines, BuildError> {
+pub(super) fn new(settings: &SinkSettings, kind: &GreptimedbSink) -> Result<LinesUrl, BuildError> {
     let query = [("db", kind.database.as_str()), ("precision", "ns")];
     let endpoint = Endpoint { path: "v1/influxdb/write", query: &query, flavour: AS_IT_IS, judge };
-    Lines::new(settings, &kind.http, &endpoint)
+    LinesUrl::new(settings, &kind.http, &endpoint)
 }
 
 /// The part of an answer that says what went wrong.
 #[derive(Deserialize, Default)]
-struct Fault {
+struct GreptimeError {
     #[serde(default)]
     error: String,
 }
 
 /// Judges an answer.
-fn judge(answer: &Answer, _: &Batch) -> Verdict {
-    let fault: Fault = serde_json::from_str(&answer.body).unwrap_or_default();
+fn judge(answer: &HttpAnswer, _: &Batch) -> Verdict {
+    let fault: GreptimeError = serde_json::from_str(&answer.body).unwrap_or_default();
     let text = if fault.error.is_empty() { answer.body.to_lowercase() } else { fault.error.to_lowercase() };
     match answer.status {
         // A region that is moved or repaired takes no writes for a while, and says so with the status of a wrong password.
@@ -61,7 +61,7 @@ mod tests {
     fn judged(status: u16, error: &str) -> String {
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from_static(b"m v=1 1\n"));
         let body = serde_json::json!({ "code": 1004, "error": error, "execution_time_ms": 0 }).to_string();
-        match judge(&Answer { status, body, ..Answer::default() }, &batch) {
+        match judge(&HttpAnswer { status, body, ..HttpAnswer::default() }, &batch) {
             Verdict::Misconfigured { why } => format!("misconfigured {}", why.rsplit("; ").next().unwrap()),
             other => format!("{other:?}").split(' ').next().unwrap().to_lowercase(),
         }

@@ -14,7 +14,7 @@ use crate::deadletter::Dead;
 /// The word for it in the status is that of its serialised form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum SinkState {
     #[default]
     Ok,
     /// It takes points, but needs more than half of the time allowed.
@@ -25,7 +25,7 @@ pub enum State {
     Misconfigured,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for SinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
@@ -37,7 +37,7 @@ pub struct HealthReport {
     pub name: String,
     /// The kind's word in the settings.
     pub kind: &'static str,
-    pub state: State,
+    pub state: SinkState,
     pub since: Timestamp,
     /// Failures in a row.
     pub attempts: u32,
@@ -86,7 +86,7 @@ impl Health {
         let report = HealthReport {
             name: name.to_owned(),
             kind,
-            state: State::Ok,
+            state: SinkState::Ok,
             since: Timestamp::now(),
             attempts: 0,
             next_try: None,
@@ -144,16 +144,18 @@ impl Health {
         report.attempts = 0;
         report.delivered += kept as u64;
         let before = report.state;
-        report.turn(if is_slow { State::Slow } else { State::Ok });
+        report.turn(if is_slow { SinkState::Slow } else { SinkState::Ok });
         match (back_after, before, report.state) {
             (Some(after), ..) => Some(format!("back after {}; {waiting} points waiting", spell(after))),
-            (None, State::Ok, State::Slow) => Some("slow: a request took more than half of its `timeout`".to_owned()),
+            (None, SinkState::Ok, SinkState::Slow) => {
+                Some("slow: a request took more than half of its `timeout`".to_owned())
+            }
             _ => None,
         }
     }
 
     /// Notes a failure and the next try; says it when the state changes, or what is wrong does while a person is needed.
-    pub(super) fn failed(&self, state: State, why: &str, wait: Duration) -> Option<String> {
+    pub(super) fn failed(&self, state: SinkState, why: &str, wait: Duration) -> Option<String> {
         let mut inner = self.lock();
         inner.trouble_since.get_or_insert_with(Instant::now);
         let report = &mut inner.report;
@@ -165,7 +167,7 @@ impl Health {
         report.next_try = now.checked_add(wait).ok();
         report.last_error = Some((now, why.to_owned()));
         report.turn(state);
-        (is_news || (is_other && state == State::Misconfigured))
+        (is_news || (is_other && state == SinkState::Misconfigured))
             .then(|| format!("{state}: {why}; everything is kept and sent later"))
     }
 
@@ -194,7 +196,7 @@ impl Health {
 }
 
 impl HealthReport {
-    fn turn(&mut self, state: State) {
+    fn turn(&mut self, state: SinkState) {
         if self.state != state {
             self.state = state;
             self.since = Timestamp::now();
@@ -231,16 +233,16 @@ mod tests {
     async fn a_failure_is_said_once_and_so_is_the_return() {
         let health = Health::new("main", "influxdb");
         let wait = Duration::from_secs(1);
-        let said = health.failed(State::Down, "connection refused", wait).unwrap();
+        let said = health.failed(SinkState::Down, "connection refused", wait).unwrap();
         assert_eq!(said, "down: connection refused; everything is kept and sent later");
-        assert_eq!(health.failed(State::Down, "timed out", wait), None);
+        assert_eq!(health.failed(SinkState::Down, "timed out", wait), None);
         tokio::time::advance(Duration::from_secs(518)).await;
-        assert_eq!(health.failed(State::Down, "timed out", wait), None);
+        assert_eq!(health.failed(SinkState::Down, "timed out", wait), None);
         assert_eq!(health.report().attempts, 3);
         assert_eq!(health.answered(10, false, 6104).unwrap(), "back after 8 min 38 s; 6104 points waiting");
         assert_eq!(health.answered(10, false, 0), None);
         let report = health.report();
-        assert_eq!((report.state, report.attempts, report.delivered, report.retries), (State::Ok, 0, 20, 3));
+        assert_eq!((report.state, report.attempts, report.delivered, report.retries), (SinkState::Ok, 0, 20, 3));
         assert_eq!(report.last_error.unwrap().1, "timed out");
     }
 
@@ -248,10 +250,10 @@ mod tests {
     async fn from_down_to_misconfigured_is_news_and_so_is_another_cause() {
         let health = Health::new("main", "influxdb");
         let wait = Duration::from_secs(30);
-        assert!(health.failed(State::Down, "503", wait).is_some());
-        assert!(health.failed(State::Misconfigured, "401 no", wait).is_some());
-        assert!(health.failed(State::Misconfigured, "401 no", wait).is_none());
-        assert!(health.failed(State::Misconfigured, "404 db", wait).is_some());
+        assert!(health.failed(SinkState::Down, "503", wait).is_some());
+        assert!(health.failed(SinkState::Misconfigured, "401 no", wait).is_some());
+        assert!(health.failed(SinkState::Misconfigured, "401 no", wait).is_none());
+        assert!(health.failed(SinkState::Misconfigured, "404 db", wait).is_some());
         assert!(health.answered(1, false, 0).unwrap().starts_with("back after"));
     }
 
@@ -270,7 +272,7 @@ mod tests {
         let health = Health::new("main", "influxdb");
         assert!(health.answered(1, true, 0).unwrap().starts_with("slow"));
         assert_eq!(health.answered(1, true, 0), None);
-        assert_eq!(health.report().state, State::Slow);
+        assert_eq!(health.report().state, SinkState::Slow);
         assert_eq!(health.answered(1, false, 0), None);
     }
 }

@@ -55,7 +55,7 @@ pub(super) struct ClientSettings<'a> {
 
 /// An answer as far as it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub status: u16,
     pub retry_after: Option<Duration>,
     /// `text/html`, without its parameters.
@@ -99,7 +99,7 @@ impl Client {
     ///
     /// # Errors
     /// The verdict where there is no answer of the server to judge.
-    pub async fn post(&mut self, url: Url, headers: HeaderMap, text: Bytes) -> Result<Answer, Verdict> {
+    pub async fn post(&mut self, url: Url, headers: HeaderMap, text: Bytes) -> Result<HttpAnswer, Verdict> {
         let answer = self.exchange(url, headers, text).await?;
         if answer.status == 415 && self.gzip {
             // The far end does not take gzip: plain bodies from now on.
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, url: Url, mut headers: HeaderMap, text: Bytes) -> Result<Answer, Verdict> {
+    async fn exchange(&self, url: Url, mut headers: HeaderMap, text: Bytes) -> Result<HttpAnswer, Verdict> {
         let body = if self.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             compress(text).await
@@ -137,7 +137,12 @@ impl Client {
         {
             body.extend_from_slice(&part[..part.len().min(ANSWER_MAX - body.len())]);
         }
-        Ok(Answer { status, retry_after, content_type, body: self.without_secrets(&String::from_utf8_lossy(&body)) })
+        Ok(HttpAnswer {
+            status,
+            retry_after,
+            content_type,
+            body: self.without_secrets(&String::from_utf8_lossy(&body)),
+        })
     }
 
     fn without_secrets(&self, text: &str) -> String {
@@ -145,7 +150,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl HttpAnswer {
     /// The verdict on an answer that cannot be the server's own: a success other than the documented one, or a page where it would speak of
     /// points. A login proxy, a captive portal or the web server of another port answers so, and has kept nothing.
     pub fn of_a_stranger(&self, success: Success) -> Option<Verdict> {
@@ -313,8 +318,8 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.to_owned(), ..Answer::default() }
+    fn answer(status: u16, body: &str) -> HttpAnswer {
+        HttpAnswer { status, body: body.to_owned(), ..HttpAnswer::default() }
     }
 
     #[test]
@@ -354,7 +359,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_the_servers_own_keeps_the_points_here() {
         let page = "<html>please log in</html>";
-        let html = |status| Answer { content_type: "text/html".to_owned(), ..answer(status, page) };
+        let html = |status| HttpAnswer { content_type: "text/html".to_owned(), ..answer(status, page) };
         for stranger in
             [answer(200, ""), answer(202, "{}"), answer(201, page), html(200), html(400), html(422), answer(409, page)]
         {

@@ -14,13 +14,13 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use crate::config::sinks::{InfluxdbApi, InfluxdbSink};
 use crate::config::{Secret, SinkSettings};
 
-use judge::Api;
+use judge::InfluxApi;
 
 use super::batch::Batch;
 use super::error::BuildError;
 use super::flavour::{AS_IT_IS, Flavour, Unsigned};
 use super::http::{Client, ClientSettings, NO_CONTENT};
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 use super::sink::Sink;
 use super::verdict::Verdict;
 
@@ -28,8 +28,8 @@ pub(super) struct Influxdb {
     client: Client,
     url: Url,
     headers: HeaderMap,
-    api: Api,
-    limits: Limits,
+    api: InfluxApi,
+    limits: DeliveryLimits,
 }
 
 impl Influxdb {
@@ -55,11 +55,11 @@ impl Influxdb {
             login,
             secrets,
         })?;
-        Ok(Self { client, url, headers, api, limits: Limits::of(settings, false) })
+        Ok(Self { client, url, headers, api, limits: DeliveryLimits::of(settings, false) })
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
-        let unsigned = if self.api == Api::V1 { Unsigned::Signed } else { Unsigned::AsTheyAre };
+        let unsigned = if self.api == InfluxApi::V1 { Unsigned::Signed } else { Unsigned::AsTheyAre };
         let adapted = Flavour { unsigned, ..AS_IT_IS }.adapt(batch);
         // Only numbers are written differently, so every line is sent.
         let batch = adapted.sent.as_ref().unwrap_or(batch);
@@ -75,17 +75,17 @@ impl Sink for Influxdb {
         self.deliver(batch).boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 }
 
 /// The flavour and the URL to post to, with its query.
-fn endpoint(kind: &InfluxdbSink) -> Result<(Api, Url), BuildError> {
+fn endpoint(kind: &InfluxdbSink) -> Result<(InfluxApi, Url), BuildError> {
     let (api, path) = match &kind.api {
-        InfluxdbApi::V1 { .. } => (Api::V1, "write"),
-        InfluxdbApi::V2 { .. } => (Api::V2, "api/v2/write"),
-        InfluxdbApi::V3 { .. } => (Api::V3, "api/v3/write_lp"),
+        InfluxdbApi::V1 { .. } => (InfluxApi::V1, "write"),
+        InfluxdbApi::V2 { .. } => (InfluxApi::V2, "api/v2/write"),
+        InfluxdbApi::V3 { .. } => (InfluxApi::V3, "api/v3/write_lp"),
     };
     let written = format!("{}/{path}", kind.url.trim_end_matches('/'));
     let parsed = Url::parse(&written).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
@@ -113,8 +113,8 @@ fn endpoint(kind: &InfluxdbSink) -> Result<(Api, Url), BuildError> {
     Ok((api, url))
 }
 
-fn authorization(api: Api, token: &Secret) -> Result<HeaderValue, BuildError> {
-    let scheme = if api == Api::V3 { "Bearer" } else { "Token" };
+fn authorization(api: InfluxApi, token: &Secret) -> Result<HeaderValue, BuildError> {
+    let scheme = if api == InfluxApi::V3 { "Bearer" } else { "Token" };
     let mut value = HeaderValue::from_maybe_shared(Bytes::from(format!("{scheme} {}", token.expose())))
         .map_err(|_| BuildError::Token)?;
     value.set_sensitive(true);
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn a_token_goes_where_the_api_wants_it() {
         let token = Secret::new("t0ken");
-        assert_eq!(authorization(Api::V2, &token).unwrap().as_bytes(), b"Token t0ken");
-        assert_eq!(authorization(Api::V3, &token).unwrap().as_bytes(), b"Bearer t0ken");
-        assert!(matches!(authorization(Api::V2, &Secret::new("a\nb")), Err(BuildError::Token)));
+        assert_eq!(authorization(InfluxApi::V2, &token).unwrap().as_bytes(), b"Token t0ken");
+        assert_eq!(authorization(InfluxApi::V3, &token).unwrap().as_bytes(), b"Bearer t0ken");
+        assert!(matches!(authorization(InfluxApi::V2, &Secret::new("a\nb")), Err(BuildError::Token)));
     }
 }

@@ -7,7 +7,7 @@ const MAX_POINTS: usize = 10_000;
 
 /// What a sink takes in one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct DeliveryLimits {
     /// Bytes of line protocol; a single longer line is sent alone.
     pub max_bytes: usize,
     pub max_points: usize,
@@ -15,7 +15,7 @@ pub struct Limits {
     pub by_category: bool,
 }
 
-impl Limits {
+impl DeliveryLimits {
     /// The limits that the settings give; the size is at least one byte, so that a batch always holds a line.
     pub fn of(settings: &SinkSettings, by_category: bool) -> Self {
         let max_bytes = usize::try_from(settings.max_batch).unwrap_or(usize::MAX).max(1);

@@ -13,22 +13,22 @@ use super::batch::Batch;
 use super::error::BuildError;
 use super::flavour::Flavour;
 use super::flavour::LeftOut;
-use super::http::{Answer, Client, ClientSettings, NO_CONTENT};
-use super::limits::Limits;
+use super::http::{Client, ClientSettings, HttpAnswer, NO_CONTENT};
+use super::limits::DeliveryLimits;
 use super::sink::Sink;
 use super::verdict::Verdict;
 
 /// What an answer means for the batch that was sent.
-pub(super) type Judge = fn(&Answer, &Batch) -> Verdict;
+pub(super) type Judge = fn(&HttpAnswer, &Batch) -> Verdict;
 
 /// One URL that takes lines.
-pub(super) struct Lines {
+pub(super) struct LinesUrl {
     client: Client,
     url: Url,
     headers: HeaderMap,
     flavour: Flavour,
     judge: Judge,
-    limits: Limits,
+    limits: DeliveryLimits,
     left_out: LeftOut,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Endpoint<'a> {
     pub judge: Judge,
 }
 
-impl Lines {
+impl LinesUrl {
     pub fn new(settings: &SinkSettings, http: &HttpSettings, endpoint: &Endpoint<'_>) -> Result<Self, BuildError> {
         let url = url(http, endpoint)?;
         let mut headers = HeaderMap::new();
@@ -70,7 +70,7 @@ impl Lines {
             headers,
             flavour: endpoint.flavour,
             judge: endpoint.judge,
-            limits: Limits::of(settings, false),
+            limits: DeliveryLimits::of(settings, false),
             left_out: LeftOut::new(),
         })
     }
@@ -86,12 +86,12 @@ impl Lines {
     }
 }
 
-impl Sink for Lines {
+impl Sink for LinesUrl {
     fn deliver<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Verdict> {
         self.deliver(batch).boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 

@@ -33,8 +33,8 @@ mod work;
 pub use batch::Batch;
 pub use error::BuildError;
 pub use flavour::LeftOut;
-pub use health::{Health, HealthReport, RefusedPoints, State};
-pub use limits::Limits;
+pub use health::{Health, HealthReport, RefusedPoints, SinkState};
+pub use limits::DeliveryLimits;
 pub use sink::Sink;
 pub use verdict::Verdict;
 
@@ -47,7 +47,7 @@ use crate::config::sinks::{SinkKind, SinkSettings};
 /// answer is no error here.
 pub fn build(settings: &SinkSettings) -> Result<Box<dyn Sink>, BuildError> {
     Ok(match &settings.kind {
-        SinkKind::File(kind) => Box::new(file::File::new(settings, kind)?),
+        SinkKind::File(kind) => Box::new(file::SinkFile::new(settings, kind)?),
         SinkKind::Influxdb(kind) => Box::new(influxdb::Influxdb::new(settings, kind)?),
         SinkKind::Dataway(kind) => Box::new(dataway::Dataway::new(settings, kind)?),
         SinkKind::Victoriametrics(kind) => Box::new(victoriametrics::new(settings, kind)?),

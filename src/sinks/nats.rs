@@ -23,7 +23,7 @@ use crate::platform::NO_WAIT;
 
 use super::batch::Batch;
 use super::error::BuildError;
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 use super::sink::Sink;
 use super::verdict::Verdict;
 
@@ -40,7 +40,7 @@ pub(super) struct Nats {
     id: String,
     login: Login,
     timeout: Duration,
-    limits: Limits,
+    limits: DeliveryLimits,
     open: Option<Connection>,
 }
 
@@ -52,14 +52,14 @@ impl Nats {
                 return Err(BuildError::Text { text: text.clone() });
             }
         }
-        let limits = Limits::of(settings, kind.subject.contains(CATEGORY));
+        let limits = DeliveryLimits::of(settings, kind.subject.contains(CATEGORY));
         Ok(Self {
             address: kind.address.clone(),
             subject: kind.subject.clone(),
             id: kind.id.clone(),
             login: kind.login.clone(),
             timeout: settings.timeout,
-            limits: Limits { max_bytes: limits.max_bytes.min(MAX_BATCH), ..limits },
+            limits: DeliveryLimits { max_bytes: limits.max_bytes.min(MAX_BATCH), ..limits },
             open: None,
         })
     }
@@ -119,7 +119,7 @@ impl Sink for Nats {
         self.deliver(batch).boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 }

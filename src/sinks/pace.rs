@@ -16,12 +16,12 @@ const WISH_MAX: Duration = Duration::from_secs(600);
 
 /// Counts the failures in a row and says how long to wait; there is no limit of attempts.
 #[derive(Debug, Default, Clone)]
-pub struct Pace {
+pub struct RetryPace {
     failures: u32,
     misconfigurations: u32,
 }
 
-impl Pace {
+impl RetryPace {
     /// Counts a failure and says how long to wait; `wish` is the sink's Retry-After, `random` lies in `0.0..1.0`.
     pub fn after_failure(&mut self, wish: Option<Duration>, random: f64) -> Duration {
         let ceiling = LONGEST.min(FIRST.saturating_mul(1 << self.failures.min(16)));
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     fn waits(random: f64) -> Vec<u64> {
-        let mut pace = Pace::default();
+        let mut pace = RetryPace::default();
         (0..9).map(|_| pace.after_failure(None, random).as_millis() as u64).collect()
     }
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_wish_wins_up_to_ten_minutes() {
-        let mut pace = Pace::default();
+        let mut pace = RetryPace::default();
         assert_eq!(pace.after_failure(Some(Duration::from_secs(7)), 0.9), Duration::from_secs(7));
         assert_eq!(pace.after_failure(Some(Duration::ZERO), 0.9), SHORTEST);
         assert_eq!(pace.after_failure(Some(Duration::from_secs(86_400)), 0.9), Duration::from_secs(600));
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_misconfigured_sink_is_tried_soon_at_first_and_then_every_thirty_to_sixty_seconds() {
         let waits = |random: f64| {
-            let mut pace = Pace { failures: 7, ..Pace::default() };
+            let mut pace = RetryPace { failures: 7, ..RetryPace::default() };
             [(); 6].map(|()| pace.after_misconfiguration(random).as_millis())
         };
         assert_eq!(waits(0.0), [2500, 5000, 10_000, 20_000, 30_000, 30_000]);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_success_starts_anew_and_no_count_overflows() {
-        let mut pace = Pace { failures: u32::MAX, misconfigurations: u32::MAX };
+        let mut pace = RetryPace { failures: u32::MAX, misconfigurations: u32::MAX };
         assert_eq!(pace.after_failure(None, 1.0), LONGEST);
         assert_eq!(pace.after_misconfiguration(1.0), SELDOM);
         pace.reset();

@@ -17,11 +17,11 @@ use super::error::BuildError;
 use super::fields::measurement_of;
 use super::flavour::LeftOut;
 use super::flavour::{Flavour, Names, Strings, Unsigned};
-use super::http::Answer;
-use super::limits::Limits;
-use super::lines::{Endpoint, Lines};
+use super::http::HttpAnswer;
+use super::limits::DeliveryLimits;
+use super::lines::{Endpoint, LinesUrl};
 use super::sink::Sink;
-use super::stream::Stream;
+use super::stream::SinkStream;
 use super::verdict::Verdict;
 
 /// `line.tcp.msg.buffer.size`: QuestDB closes the connection at a longer line.
@@ -33,12 +33,12 @@ pub(super) fn new(settings: &SinkSettings, kind: &QuestdbSink) -> Result<Box<dyn
     Ok(match kind {
         QuestdbSink::Http(http) => {
             let endpoint = Endpoint { path: "write", query: &[("precision", "n")], flavour: FLAVOUR, judge };
-            Box::new(Lines::new(settings, http, &endpoint)?)
+            Box::new(LinesUrl::new(settings, http, &endpoint)?)
         }
         QuestdbSink::Tcp { address } => Box::new(Tcp {
-            stream: Stream::new(SocketAddress::Tcp(address.clone())),
+            stream: SinkStream::new(SocketAddress::Tcp(address.clone())),
             timeout: settings.timeout,
-            limits: Limits::of(settings, false),
+            limits: DeliveryLimits::of(settings, false),
             left_out: LeftOut::new(),
         }),
     })
@@ -46,9 +46,9 @@ pub(super) fn new(settings: &SinkSettings, kind: &QuestdbSink) -> Result<Box<dyn
 
 /// The TCP transport: what was written counts as kept.
 struct Tcp {
-    stream: Stream,
+    stream: SinkStream,
     timeout: Duration,
-    limits: Limits,
+    limits: DeliveryLimits,
     left_out: LeftOut,
 }
 
@@ -69,7 +69,7 @@ impl Sink for Tcp {
         self.deliver(batch).boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 
@@ -80,14 +80,14 @@ impl Sink for Tcp {
 
 /// The part of an answer that names the line.
 #[derive(Deserialize)]
-struct Fault {
+struct QuestError {
     #[serde(default)]
     message: String,
     line: Option<usize>,
 }
 
 /// Judges an answer.
-fn judge(answer: &Answer, batch: &Batch) -> Verdict {
+fn judge(answer: &HttpAnswer, batch: &Batch) -> Verdict {
     match answer.status {
         400 => named(answer, batch).unwrap_or_else(|| answer.verdict()),
         401 | 403 => {
@@ -101,8 +101,8 @@ fn judge(answer: &Answer, batch: &Batch) -> Verdict {
 }
 
 /// The line that the answer names; its table must be the one that the answer names too, lest a good point is buried.
-fn named(answer: &Answer, batch: &Batch) -> Option<Verdict> {
-    let fault: Fault = serde_json::from_str(&answer.body).ok()?;
+fn named(answer: &HttpAnswer, batch: &Batch) -> Option<Verdict> {
+    let fault: QuestError = serde_json::from_str(&answer.body).ok()?;
     let n = fault.line?.checked_sub(1).filter(|&n| n < batch.len())?;
     let table = fault.message.split_once("table: ").and_then(|(_, rest)| rest.split([';', ',']).next());
     let measurement = String::from_utf8_lossy(&measurement_of(batch.line(n))).to_lowercase();
@@ -121,7 +121,7 @@ mod tests {
     fn judged(status: u16, body: &str) -> Verdict {
         let text = "cpu v=1 1\ndisk s=\"two\\\nlines\" 2\nCpu v=\"x\" 3\n";
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from_static(text.as_bytes()));
-        judge(&Answer { status, body: body.to_owned(), ..Answer::default() }, &batch)
+        judge(&HttpAnswer { status, body: body.to_owned(), ..HttpAnswer::default() }, &batch)
     }
 
     fn fault(line: usize, about: &str) -> String {

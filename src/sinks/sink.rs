@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 
 use super::batch::Batch;
 use super::flavour::LeftOut;
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 use super::verdict::Verdict;
 
 /// One place that points are delivered to.
@@ -15,7 +15,7 @@ pub trait Sink: Send {
     fn deliver<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Verdict>;
 
     /// How large a batch may be, and of what.
-    fn limits(&self) -> Limits;
+    fn limits(&self) -> DeliveryLimits;
 
     /// The fields of the last batch that this far end cannot hold and that were not sent.
     fn left_out(&self) -> LeftOut {

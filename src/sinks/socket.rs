@@ -17,9 +17,9 @@ use crate::platform::{self, FarDatagram};
 
 use super::batch::Batch;
 use super::flavour::{AS_IT_IS, Flavour, Strings};
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 use super::sink::Sink;
-use super::stream::Stream;
+use super::stream::SinkStream;
 use super::verdict::Verdict;
 
 const FLAVOUR: Flavour = Flavour { strings: Strings::OneLine, ..AS_IT_IS };
@@ -30,15 +30,15 @@ pub(super) struct Socket {
     wire: Wire,
     flavour: Flavour,
     timeout: Duration,
-    limits: Limits,
+    limits: DeliveryLimits,
 }
 
 enum Wire {
-    Stream(Stream),
-    Datagrams { address: SocketAddress, open: Option<Open>, size: usize },
+    Stream(SinkStream),
+    Datagrams { address: SocketAddress, open: Option<OpenSocket>, size: usize },
 }
 
-enum Open {
+enum OpenSocket {
     Udp(UdpSocket),
     Unix(FarDatagram),
 }
@@ -47,12 +47,14 @@ impl Socket {
     pub fn new(settings: &SinkSettings, kind: &SocketSink) -> Self {
         let size = usize::try_from(kind.max_datagram).unwrap_or(usize::MAX);
         let (wire, max_line) = match &kind.address {
-            SocketAddress::Tcp(_) | SocketAddress::Unix(_) => (Wire::Stream(Stream::new(kind.address.clone())), None),
+            SocketAddress::Tcp(_) | SocketAddress::Unix(_) => {
+                (Wire::Stream(SinkStream::new(kind.address.clone())), None)
+            }
             SocketAddress::Udp(_) => (Wire::datagrams(&kind.address, size.min(UDP_MAX)), Some(UDP_MAX)),
             SocketAddress::UnixDatagram(_) => (Wire::datagrams(&kind.address, size), None),
         };
         let flavour = Flavour { max_line, ..FLAVOUR };
-        Self { wire, flavour, timeout: settings.timeout, limits: Limits::of(settings, false) }
+        Self { wire, flavour, timeout: settings.timeout, limits: DeliveryLimits::of(settings, false) }
     }
 
     async fn deliver(&mut self, batch: &Batch) -> Verdict {
@@ -79,7 +81,7 @@ impl Sink for Socket {
         self.deliver(batch).boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 }
@@ -90,7 +92,7 @@ impl Wire {
     }
 }
 
-async fn send(address: &SocketAddress, open: &mut Option<Open>, batch: &Batch, size: usize) -> Verdict {
+async fn send(address: &SocketAddress, open: &mut Option<OpenSocket>, batch: &Batch, size: usize) -> Verdict {
     let mut too_long = Vec::new();
     for lines in datagrams(batch, size) {
         let datagram = batch.slice(lines.clone()).text();
@@ -109,18 +111,18 @@ async fn send(address: &SocketAddress, open: &mut Option<Open>, batch: &Batch, s
     if too_long.is_empty() { Verdict::Kept } else { Verdict::KeptExcept(too_long) }
 }
 
-async fn send_one(address: &SocketAddress, open: &mut Option<Open>, datagram: &[u8]) -> io::Result<()> {
+async fn send_one(address: &SocketAddress, open: &mut Option<OpenSocket>, datagram: &[u8]) -> io::Result<()> {
     if open.is_none() {
-        *open = Some(Open::connect(address).await?);
+        *open = Some(OpenSocket::connect(address).await?);
     }
     match open {
-        Some(Open::Udp(socket)) => socket.send(datagram).await.map(drop),
-        Some(Open::Unix(socket)) => socket.send(datagram).await.map(drop),
+        Some(OpenSocket::Udp(socket)) => socket.send(datagram).await.map(drop),
+        Some(OpenSocket::Unix(socket)) => socket.send(datagram).await.map(drop),
         None => Err(io::ErrorKind::NotConnected.into()),
     }
 }
 
-impl Open {
+impl OpenSocket {
     async fn connect(address: &SocketAddress) -> io::Result<Self> {
         match address {
             SocketAddress::Udp(address) | SocketAddress::Tcp(address) => {

@@ -13,17 +13,17 @@ use tokio::time::timeout;
 use crate::config::sinks::SocketAddress;
 use crate::platform::{FarStream, NO_WAIT};
 
-pub(super) struct Stream {
+pub(super) struct SinkStream {
     address: SocketAddress,
-    open: Option<Open>,
+    open: Option<OpenStream>,
 }
 
-enum Open {
+enum OpenStream {
     Tcp(TcpStream),
     Unix(FarStream),
 }
 
-impl Stream {
+impl SinkStream {
     /// Makes a stream to a `tcp` or `unix` address; connects later.
     pub fn new(address: SocketAddress) -> Self {
         Self { address, open: None }
@@ -46,13 +46,13 @@ impl Stream {
 
     async fn write(&mut self, text: &[u8]) -> io::Result<()> {
         // A write to a connection that the far end has closed succeeds once, and is lost.
-        if self.open.as_ref().is_some_and(Open::is_closed) {
+        if self.open.as_ref().is_some_and(OpenStream::is_closed) {
             tracing::warn!(target: "sink", "{} closed the connection; what it had not read by then is lost", self.address);
             self.open = None;
         }
         let open = match self.open.take() {
             Some(open) => open,
-            None => Open::connect(&self.address).await?,
+            None => OpenStream::connect(&self.address).await?,
         };
         // Put back only after success: when this future is dropped in the middle, the connection goes with it.
         let open = open.write(text).await?;
@@ -61,7 +61,7 @@ impl Stream {
     }
 }
 
-impl Open {
+impl OpenStream {
     async fn connect(address: &SocketAddress) -> io::Result<Self> {
         match address {
             SocketAddress::Tcp(address) | SocketAddress::Udp(address) => {

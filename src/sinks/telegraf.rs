@@ -9,20 +9,20 @@ use crate::config::sinks::TelegrafSink;
 use super::batch::Batch;
 use super::error::BuildError;
 use super::flavour::AS_IT_IS;
-use super::http::Answer;
-use super::lines::{Endpoint, Lines};
+use super::http::HttpAnswer;
+use super::lines::{Endpoint, LinesUrl};
 use super::verdict::Verdict;
 
-pub(super) fn new(settings: &SinkSettings, kind: &TelegrafSink) -> Result<Lines, BuildError> {
+pub(super) fn new(settings: &SinkSettings, kind: &TelegrafSink) -> Result<LinesUrl, BuildError> {
     let mut query = Vec::new();
     query.extend(kind.database.as_deref().map(|name| ("db", name)));
     query.extend(kind.retention_policy.as_deref().map(|name| ("rp", name)));
     query.push(("precision", "ns"));
-    Lines::new(settings, &kind.http, &Endpoint { path: "write", query: &query, flavour: AS_IT_IS, judge })
+    LinesUrl::new(settings, &kind.http, &Endpoint { path: "write", query: &query, flavour: AS_IT_IS, judge })
 }
 
 /// Judges an answer.
-fn judge(answer: &Answer, batch: &Batch) -> Verdict {
+fn judge(answer: &HttpAnswer, batch: &Batch) -> Verdict {
     match answer.status {
         400 => partial(answer, batch).unwrap_or_else(|| answer.verdict()),
         401 | 403 => Verdict::Misconfigured {
@@ -34,7 +34,7 @@ fn judge(answer: &Answer, batch: &Batch) -> Verdict {
 }
 
 /// The line of the first fault. With others behind it the good points go again: they are the same series, times and values.
-fn partial(answer: &Answer, batch: &Batch) -> Option<Verdict> {
+fn partial(answer: &HttpAnswer, batch: &Batch) -> Option<Verdict> {
     let message = answer.message()?;
     let n = bad_line(&message, batch)?;
     let lines = vec![(n, answer.words())];
@@ -80,7 +80,7 @@ mod tests {
     fn judged(status: u16, body: &str) -> Verdict {
         let text = "foo v=1 1\nfoo s=\"two\nlines\" 2\nfoo v=2asdf 3\nfoo v=4 4\n";
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from_static(text.as_bytes()));
-        judge(&Answer { status, body: body.to_owned(), ..Answer::default() }, &batch)
+        judge(&HttpAnswer { status, body: body.to_owned(), ..HttpAnswer::default() }, &batch)
     }
 
     fn error(message: &str) -> Verdict {

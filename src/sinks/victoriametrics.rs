@@ -9,8 +9,8 @@ use crate::config::sinks::VictoriametricsSink;
 use super::batch::Batch;
 use super::error::BuildError;
 use super::flavour::{AS_IT_IS, Flavour, Names, Strings};
-use super::http::Answer;
-use super::lines::{Endpoint, Lines};
+use super::http::HttpAnswer;
+use super::lines::{Endpoint, LinesUrl};
 use super::verdict::Verdict;
 
 /// `-influx.maxLineSize`; a longer line ends the request in versions before 1.105.
@@ -18,15 +18,15 @@ const MAX_LINE: usize = 256 * 1024;
 const FLAVOUR: Flavour =
     Flavour { strings: Strings::Drop, names: Names::Doubled, max_line: Some(MAX_LINE), ..AS_IT_IS };
 
-pub(super) fn new(settings: &SinkSettings, kind: &VictoriametricsSink) -> Result<Lines, BuildError> {
+pub(super) fn new(settings: &SinkSettings, kind: &VictoriametricsSink) -> Result<LinesUrl, BuildError> {
     let labels: Vec<String> = kind.extra_labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut query = vec![("precision", "ns")];
     query.extend(labels.iter().map(|label| ("extra_label", label.as_str())));
-    Lines::new(settings, &kind.http, &Endpoint { path: "write", query: &query, flavour: FLAVOUR, judge })
+    LinesUrl::new(settings, &kind.http, &Endpoint { path: "write", query: &query, flavour: FLAVOUR, judge })
 }
 
 /// Judges an answer.
-fn judge(answer: &Answer, batch: &Batch) -> Verdict {
+fn judge(answer: &HttpAnswer, batch: &Batch) -> Verdict {
     match answer.status {
         400 => bad_request(answer, batch),
         401 | 403 => {
@@ -37,7 +37,7 @@ fn judge(answer: &Answer, batch: &Batch) -> Verdict {
     }
 }
 
-fn bad_request(answer: &Answer, batch: &Batch) -> Verdict {
+fn bad_request(answer: &HttpAnswer, batch: &Batch) -> Verdict {
     // The body is larger than `-influx.maxRequestSize`.
     if ["too big", "too large", "maxRequestSize"].iter().any(|text| answer.body.contains(text)) {
         return Verdict::TooLarge { why: answer.words() };
@@ -138,7 +138,7 @@ mod tests {
     fn judged(status: u16, body: &str) -> Verdict {
         let text: String = LINES.iter().map(|line| format!("{line}\n")).collect();
         let batch = Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from(text));
-        judge(&Answer { status, body: body.to_owned(), ..Answer::default() }, &batch)
+        judge(&HttpAnswer { status, body: body.to_owned(), ..HttpAnswer::default() }, &batch)
     }
 
     fn blamed(body: &str) -> Vec<(usize, String)> {

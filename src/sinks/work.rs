@@ -16,7 +16,7 @@ use crate::buffer::Position;
 use crate::deadletter::Dead;
 
 use super::batch::{Batch, Chunk};
-use super::limits::Limits;
+use super::limits::DeliveryLimits;
 use super::verdict::Verdict;
 
 /// Points that may be condemned by nameless refusals before the sink must take something again.
@@ -47,7 +47,7 @@ impl Trust {
 
 /// What the pump does next.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum PumpStep {
     /// The front is done: so many points kept, these never.
     Done { kept: usize, dead: Vec<Dead> },
     /// The front was split; send the next.
@@ -64,7 +64,7 @@ pub(super) enum Step {
 
 /// What is left of a chunk.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct ChunkWork {
     pending: VecDeque<Batch>,
     /// Single points that were refused without a name and without proof.
     held: Vec<Batch>,
@@ -72,7 +72,7 @@ pub(super) struct Work {
     end: Position,
 }
 
-impl Work {
+impl ChunkWork {
     pub fn new(chunk: Chunk) -> Self {
         Self { pending: chunk.batches.into(), held: Vec::new(), doubts: 0, end: chunk.end }
     }
@@ -91,42 +91,42 @@ impl Work {
     ///
     /// # Panics
     /// When there is no front.
-    pub fn act(&mut self, verdict: Verdict, trust: &mut Trust) -> Step {
+    pub fn act(&mut self, verdict: Verdict, trust: &mut Trust) -> PumpStep {
         match verdict {
             Verdict::Kept => self.kept(Vec::new(), trust),
             Verdict::KeptExcept(except) => self.kept(except, trust),
             Verdict::RefusedPart(refused) => self.refused_part(refused),
-            Verdict::TryAgain { after, why } => Step::Wait { after, why },
-            Verdict::Misconfigured { why } => Step::Misconfigured { why },
+            Verdict::TryAgain { after, why } => PumpStep::Wait { after, why },
+            Verdict::Misconfigured { why } => PumpStep::Misconfigured { why },
             Verdict::Refused { why } => self.refused(why, trust),
             Verdict::Nothing => {
                 self.take_front();
-                Step::Done { kept: 0, dead: Vec::new() }
+                PumpStep::Done { kept: 0, dead: Vec::new() }
             }
             Verdict::TooLarge { why } => self.too_large(why),
         }
     }
 
-    fn kept(&mut self, except: Vec<(usize, String)>, trust: &mut Trust) -> Step {
+    fn kept(&mut self, except: Vec<(usize, String)>, trust: &mut Trust) -> PumpStep {
         trust.earn();
         let batch = self.take_front();
         let except = in_order(except, &batch);
         self.try_held_again();
-        Step::Done { kept: batch.len() - except.len(), dead: dead(&batch, except) }
+        PumpStep::Done { kept: batch.len() - except.len(), dead: dead(&batch, except) }
     }
 
     /// Names at least one line, so that the search ends.
-    fn refused_part(&mut self, refused: Vec<(usize, String)>) -> Step {
+    fn refused_part(&mut self, refused: Vec<(usize, String)>) -> PumpStep {
         let batch = self.take_front();
         let refused = in_order(refused, &batch);
         let numbers: Vec<usize> = refused.iter().map(|(n, _)| *n).collect();
         if let Some(others) = batch.without(&numbers) {
             self.pending.push_front(others);
         }
-        Step::Done { kept: 0, dead: dead(&batch, refused) }
+        PumpStep::Done { kept: 0, dead: dead(&batch, refused) }
     }
 
-    fn refused(&mut self, why: String, trust: &mut Trust) -> Step {
+    fn refused(&mut self, why: String, trust: &mut Trust) -> PumpStep {
         let batch = self.take_front();
         let is_named = names_a_line(&why, &batch);
         let is_proven = is_named || (batch.len() == 1 && trust.spend()) || !trust.is_spent();
@@ -134,20 +134,24 @@ impl Work {
             self.doubts += 1;
         }
         match (batch.len(), is_proven) {
-            (1, true) => return Step::Done { kept: 0, dead: vec![batch.dead(0, why)] },
+            (1, true) => return PumpStep::Done { kept: 0, dead: vec![batch.dead(0, why)] },
             (1, false) => self.held.push(batch),
             _ => self.split(&batch),
         }
-        if self.pending.is_empty() || self.doubts >= DOUBTS_MAX { Step::Systematic { why } } else { Step::Split }
+        if self.pending.is_empty() || self.doubts >= DOUBTS_MAX {
+            PumpStep::Systematic { why }
+        } else {
+            PumpStep::Split
+        }
     }
 
-    fn too_large(&mut self, why: String) -> Step {
+    fn too_large(&mut self, why: String) -> PumpStep {
         let batch = self.take_front();
         if batch.len() == 1 {
-            return Step::Done { kept: 0, dead: vec![batch.dead(0, why)] };
+            return PumpStep::Done { kept: 0, dead: vec![batch.dead(0, why)] };
         }
         self.split(&batch);
-        Step::Smaller { max_bytes: batch.size() / 2 }
+        PumpStep::Smaller { max_bytes: batch.size() / 2 }
     }
 
     fn split(&mut self, batch: &Batch) {
@@ -181,7 +185,7 @@ fn dead(batch: &Batch, named: Vec<(usize, String)>) -> Vec<Dead> {
 }
 
 /// Obeys a size that a sink was found to take at most.
-pub(super) fn shrink(limits: &mut Limits, max_bytes: usize) {
+pub(super) fn shrink(limits: &mut DeliveryLimits, max_bytes: usize) {
     limits.max_bytes = limits.max_bytes.min(max_bytes.max(1));
 }
 
@@ -206,18 +210,23 @@ fn quotes(why: &str, line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::{Wanted, cut, tests::entry};
+    use super::super::batch::{WantedPoints, cut, tests::entry};
     use super::*;
     use crate::point::Category;
 
-    const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_points: 10_000, by_category: false };
+    const LIMITS: DeliveryLimits = DeliveryLimits { max_bytes: 1 << 20, max_points: 10_000, by_category: false };
 
-    fn work(lines: &[&str]) -> Work {
+    fn work(lines: &[&str]) -> ChunkWork {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        Work::new(cut(&[entry(5, Category::Metric, &text)], Position { seq: 5, lines: 0 }, Wanted::default(), LIMITS))
+        ChunkWork::new(cut(
+            &[entry(5, Category::Metric, &text)],
+            Position { seq: 5, lines: 0 },
+            WantedPoints::default(),
+            LIMITS,
+        ))
     }
 
-    fn numbered(count: usize) -> Work {
+    fn numbered(count: usize) -> ChunkWork {
         let lines: Vec<String> = (0..count).map(|n| format!("m{n} v=1 {n}")).collect();
         work(&lines.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -235,7 +244,7 @@ mod tests {
         stopped: Option<String>,
     }
 
-    fn run(work: &mut Work, trust: &mut Trust, mut far_end: impl FnMut(&Batch, usize) -> Verdict) -> Ran {
+    fn run(work: &mut ChunkWork, trust: &mut Trust, mut far_end: impl FnMut(&Batch, usize) -> Verdict) -> Ran {
         let mut ran = Ran::default();
         while let Some(batch) = work.front().cloned() {
             let verdict = far_end(&batch, ran.requests);
@@ -246,18 +255,19 @@ mod tests {
                 vec![]
             };
             match work.act(verdict, trust) {
-                Step::Done { kept, dead } => {
+                PumpStep::Done { kept, dead } => {
                     if kept > 0 {
                         let lines = batch.lines().enumerate().filter(|(n, _)| !excepted.contains(n));
                         ran.kept.extend(lines.map(|(_, line)| String::from_utf8_lossy(line).into_owned()));
                     }
                     ran.dead.extend(dead.into_iter().map(|dead| dead.point));
                 }
-                Step::Systematic { why } => {
+                PumpStep::Systematic { why } => {
                     ran.stopped = Some(why);
                     return ran;
                 }
-                Step::Split | Step::Smaller { .. } | Step::Wait { .. } | Step::Misconfigured { .. } => {}
+                PumpStep::Split | PumpStep::Smaller { .. } | PumpStep::Wait { .. } | PumpStep::Misconfigured { .. } => {
+                }
             }
         }
         ran
@@ -354,7 +364,7 @@ mod tests {
             (2, "z".to_owned()),
             (9, "none".to_owned()),
         ]);
-        let Step::Done { kept, dead } = work.act(verdict, &mut proven()) else { panic!("not done") };
+        let PumpStep::Done { kept, dead } = work.act(verdict, &mut proven()) else { panic!("not done") };
         assert_eq!(kept, 1);
         assert_eq!(dead.iter().map(|dead| dead.point.as_str()).collect::<Vec<_>>(), ["a v=1 1", "c v=3 3"]);
         assert_eq!(work.done_to(), Position { seq: 6, lines: 0 });
@@ -394,7 +404,7 @@ mod tests {
     fn what_was_not_sent_proves_nothing() {
         let mut trust = Trust::default();
         let mut nothing = work(&["a s=\"x\" 1"]);
-        let Step::Done { kept: 0, dead } = nothing.act(Verdict::Nothing, &mut trust) else { panic!("not done") };
+        let PumpStep::Done { kept: 0, dead } = nothing.act(Verdict::Nothing, &mut trust) else { panic!("not done") };
         assert!(dead.is_empty() && trust.is_spent() && nothing.front().is_none());
     }
 
@@ -402,9 +412,9 @@ mod tests {
     fn what_is_too_large_is_halved_and_the_size_is_told() {
         let mut work = work(&["a v=1 1", "b v=2 2", "c v=3 3", "d v=4 4"]);
         let too_large = || Verdict::TooLarge { why: "413".to_owned() };
-        let Step::Smaller { max_bytes: 16 } = work.act(too_large(), &mut proven()) else { panic!("not smaller") };
-        let Step::Smaller { max_bytes: 8 } = work.act(too_large(), &mut proven()) else { panic!("not smaller") };
-        let Step::Done { kept: 0, dead } = work.act(too_large(), &mut proven()) else { panic!("not done") };
+        let PumpStep::Smaller { max_bytes: 16 } = work.act(too_large(), &mut proven()) else { panic!("not smaller") };
+        let PumpStep::Smaller { max_bytes: 8 } = work.act(too_large(), &mut proven()) else { panic!("not smaller") };
+        let PumpStep::Done { kept: 0, dead } = work.act(too_large(), &mut proven()) else { panic!("not done") };
         assert_eq!(dead[0].point, "a v=1 1");
         assert_eq!(work.done_to(), Position { seq: 5, lines: 1 });
     }
@@ -416,8 +426,8 @@ mod tests {
             entry(2, Category::Object, "c v=3 3\n"),
             entry(3, Category::Metric, "d v=4 4\n"),
         ];
-        let limits = Limits { by_category: true, max_points: 1, ..LIMITS };
-        let mut work = Work::new(cut(&entries, Position { seq: 1, lines: 0 }, Wanted::default(), limits));
+        let limits = DeliveryLimits { by_category: true, max_points: 1, ..LIMITS };
+        let mut work = ChunkWork::new(cut(&entries, Position { seq: 1, lines: 0 }, WantedPoints::default(), limits));
         let mut places = vec![work.done_to()];
         while work.front().is_some() {
             let _ = work.act(Verdict::Kept, &mut proven());

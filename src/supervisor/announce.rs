@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use super::standing::Standing;
 use super::view::Coming;
 use super::worker::Worker;
-use crate::worker::life::Step;
+use crate::worker::life::StopStep;
 
 impl Worker {
     /// Announces that its standing is another one than `before`.
     pub(super) fn announce(&mut self, before: Standing) {
-        let was_dumping = matches!(before, Standing::Stopping { stage: Step::Dump, .. });
+        let was_dumping = matches!(before, Standing::Stopping { stage: StopStep::Dump, .. });
         if was_dumping && let Some(place) = self.place_of_stack() {
             let under_way = self.under_way();
             let also =
@@ -52,20 +52,20 @@ impl Worker {
         }
     }
 
-    fn announce_stop(&self, stage: Step, was_dumping: bool, why: &str) {
+    fn announce_stop(&self, stage: StopStep, was_dumping: bool, why: &str) {
         let id = &self.spec.id;
         match stage {
-            Step::Dump => tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended"),
-            Step::Ask if was_dumping => {
+            StopStep::Dump => tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended"),
+            StopStep::Ask if was_dumping => {
                 let stack = self.own_stack().unwrap_or("no stack could be had");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
             }
-            Step::Ask => match self.life.recycles_because() {
+            StopStep::Ask => match self.life.recycles_because() {
                 Some(why) => tracing::info!(target: "worker", "{id}: is replaced: {why}"),
                 None => tracing::info!(target: "worker", "{id}: asked to stop"),
             },
-            Step::Term => tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group"),
-            Step::Kill => tracing::warn!(target: "worker", "{id}: KILL to all it has started"),
+            StopStep::Term => tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group"),
+            StopStep::Kill => tracing::warn!(target: "worker", "{id}: KILL to all it has started"),
         }
     }
 

@@ -8,14 +8,14 @@ use crate::worker::{UnitSpec, WorkerSpec};
 pub(super) type Cmd = (String, Vec<(String, String)>);
 
 /// Tells whether a file is the same as before.
-pub(super) type Stamp = (SystemTime, u64);
+pub(super) type FileStamp = (SystemTime, u64);
 
 pub(super) const EVENTS: usize = 1024;
 /// What a worker that is no longer wanted gets for its end, all steps together.
 pub(super) const LEAVE: Duration = Duration::from_millis(6500);
 
 /// The newest of its scripts and the size of all; `None` where one is missing.
-pub(super) fn stamp(spec: &WorkerSpec) -> Option<Stamp> {
+pub(super) fn stamp(spec: &WorkerSpec) -> Option<FileStamp> {
     let one = |unit: &UnitSpec| {
         let meta = std::fs::metadata(&unit.file).ok()?;
         Some((meta.modified().ok()?, meta.len()))

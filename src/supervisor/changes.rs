@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::events::{Event, Outcome};
+use super::events::{ChangeOutcome, LoopEvent};
 use super::incarnation::Output;
-use super::listing::Listing;
-use super::plan::{Refusal, Runs, Wanted};
-use super::shared::{Shared, limits};
+use super::listing::UnitListing;
+use super::plan::{RefusedVersion, Runs, WantedUnit};
+use super::shared::{SupervisorShared, limits};
 use super::standing::Settled;
 use super::unit::{Unit, Unloaded};
 use super::version;
 use super::worker::Worker;
-use crate::worker::lastgood::Kept;
-use crate::worker::life::Input;
+use crate::worker::lastgood::GoodVersion;
+use crate::worker::life::LifeInput;
 use crate::worker::{UnitSpec, WorkerSpec};
 
 impl Worker {
@@ -52,21 +52,21 @@ impl Worker {
     }
 
     /// Starts another version once the worker of this one has ended its run.
-    pub fn replace(&mut self, wanted: Wanted, shared: &mut Shared, now: Instant) {
+    pub fn replace(&mut self, wanted: WantedUnit, shared: &mut SupervisorShared, now: Instant) {
         self.leaves = false;
         self.version.refusal = None;
         self.version.next = Some(wanted);
-        self.step(Input::Restart, shared, now);
+        self.step(LifeInput::Restart, shared, now);
     }
 
     /// Starts the version on disk, also one that was refused before.
-    pub fn restart(&mut self, shared: &mut Shared, now: Instant) {
+    pub fn restart(&mut self, shared: &mut SupervisorShared, now: Instant) {
         self.version.refusal = None;
-        self.step(Input::Restart, shared, now);
+        self.step(LifeInput::Restart, shared, now);
     }
 
     /// Applies settings that do not require a restart.
-    pub fn update(&mut self, wanted: Wanted, shared: &Shared) {
+    pub fn update(&mut self, wanted: WantedUnit, shared: &SupervisorShared) {
         self.version.refusal = None;
         match &mut self.version.next {
             Some(next) => *next = wanted,
@@ -75,14 +75,14 @@ impl Worker {
     }
 
     /// Notes a version that is not run.
-    pub fn refuse(&mut self, refusal: Refusal) {
+    pub fn refuse(&mut self, refusal: RefusedVersion) {
         let id = &self.spec.id;
         self.output.logs.cli(&format!("{id}: its new version is refused, the one before runs on: {}", refusal.why));
         self.version.refusal = Some(refusal);
     }
 
     /// What it has told, once it is gone.
-    pub fn take_listing(&mut self) -> Option<Listing> {
+    pub fn take_listing(&mut self) -> Option<UnitListing> {
         // Asked after every event, and nearly always for nothing.
         if self.told.is_none() || self.version.next.is_some() || !self.standing().has_listed() {
             return None;
@@ -90,12 +90,12 @@ impl Worker {
         let is_of_kept = self.version.runs_kept().is_some();
         let before = self.version.told_before();
         let before = before.iter().map(|told| self.spec.of_told(told.units.clone(), &told.process)).collect();
-        Some(Listing { units: self.told.take()?, before, faulty: std::mem::take(&mut self.faulty), is_of_kept })
+        Some(UnitListing { units: self.told.take()?, before, faulty: std::mem::take(&mut self.faulty), is_of_kept })
     }
 
     /// What a worker of units that it told is to be.
-    pub fn wanted_of(&self, spec: WorkerSpec) -> Wanted {
-        Wanted {
+    pub fn wanted_of(&self, spec: WorkerSpec) -> WantedUnit {
+        WantedUnit {
             spec,
             home: self.version.home.clone(),
             interpreter: self.version.interpreter(),
@@ -121,19 +121,19 @@ impl Worker {
     }
 
     /// Ends for good, all steps within `patience`.
-    pub fn leave(&mut self, patience: Duration, shared: &mut Shared, now: Instant) {
+    pub fn leave(&mut self, patience: Duration, shared: &mut SupervisorShared, now: Instant) {
         self.leaves = true;
         self.version.next = None;
         self.hurry(patience, now);
-        self.step(Input::Stop, shared, now);
+        self.step(LifeInput::Stop, shared, now);
     }
 
     pub fn has_left(&self) -> bool {
         self.leaves && self.life.is_stopped()
     }
 
-    pub(super) fn apply_settings(&mut self, wanted: Wanted, shared: &Shared) {
-        let Wanted { spec, home, .. } = wanted;
+    pub(super) fn apply_settings(&mut self, wanted: WantedUnit, shared: &SupervisorShared) {
+        let WantedUnit { spec, home, .. } = wanted;
         if spec.input != self.spec.input {
             self.member = self.member.renamed(&spec);
             let (logs, counters) = (shared.logs.clone(), shared.counters.clone());
@@ -147,7 +147,7 @@ impl Worker {
     }
 
     /// Tells the end of the change under way.
-    pub fn settles(&mut self, who: oneshot::Sender<Outcome>) {
+    pub fn settles(&mut self, who: oneshot::Sender<ChangeOutcome>) {
         self.settling.push(who);
     }
 
@@ -164,36 +164,42 @@ impl Worker {
     }
 
     /// How the change under way has ended; `None` while it has not.
-    fn outcome(&self) -> Option<Outcome> {
+    fn outcome(&self) -> Option<ChangeOutcome> {
         let settled = self.standing().settled()?;
         if self.version.next.is_some() && settled != Settled::Unkillable {
             return None;
         }
         Some(match settled {
             Settled::Runs => match &self.version.refusal {
-                Some(refusal) => Outcome::Fails { why: refusal.why.clone() },
+                Some(refusal) => ChangeOutcome::Fails { why: refusal.why.clone() },
                 None => self.runs_with_or_without(),
             },
-            Settled::Lists => Outcome::Runs { pid: None },
-            Settled::Helps => Outcome::Helps,
-            Settled::Fails => Outcome::Fails { why: self.why().unwrap_or_default() },
-            Settled::Unkillable => Outcome::Fails { why: "its old worker does not end even with KILL".to_owned() },
-            Settled::Stopped => Outcome::Stopped,
+            Settled::Lists => ChangeOutcome::Runs { pid: None },
+            Settled::Helps => ChangeOutcome::Helps,
+            Settled::Fails => ChangeOutcome::Fails { why: self.why().unwrap_or_default() },
+            Settled::Unkillable => {
+                ChangeOutcome::Fails { why: "its old worker does not end even with KILL".to_owned() }
+            }
+            Settled::Stopped => ChangeOutcome::Stopped,
         })
     }
 
-    fn runs_with_or_without(&self) -> Outcome {
+    fn runs_with_or_without(&self) -> ChangeOutcome {
         let fault = |unit: &Unit| match &unit.unloaded {
             Some(Unloaded::Fault(why)) => Some(format!("{} cannot run: {why}", unit.id)),
             Some(Unloaded::Passive) | None => None,
         };
         let faults: Vec<String> = self.units.iter().filter_map(fault).collect();
         let pid = self.pid();
-        if faults.is_empty() { Outcome::Runs { pid } } else { Outcome::RunsWithout { pid, why: faults.join("; ") } }
+        if faults.is_empty() {
+            ChangeOutcome::Runs { pid }
+        } else {
+            ChangeOutcome::RunsWithout { pid, why: faults.join("; ") }
+        }
     }
 
     /// The files that its worker has loaded were kept.
-    pub fn kept(&mut self, kept: Result<Kept, String>) {
+    pub fn kept(&mut self, kept: Result<GoodVersion, String>) {
         match kept {
             Ok(kept) => self.version.kept(kept),
             Err(why) => {
@@ -202,7 +208,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn keep(&self, shared: &Shared) {
+    pub(super) fn keep(&self, shared: &SupervisorShared) {
         let Some(loaded) = self.version.to_keep() else { return };
         let (worker, incarnation, events) = (self.index, self.incarnation, shared.events.clone());
         let (spec, last_good) = (self.spec.clone(), shared.settings.last_good.clone());
@@ -211,7 +217,7 @@ impl Worker {
         tokio::task::spawn_blocking(move || {
             let kept = version::keep(&last_good, &spec, &loaded, &unloaded);
             // The loop may have ended meanwhile.
-            let _ = events.blocking_send(Event::Kept { worker, incarnation, kept });
+            let _ = events.blocking_send(LoopEvent::Kept { worker, incarnation, kept });
         });
     }
 }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::Instant;
 
-use super::events::Exit;
+use super::events::ProcessExit;
 use super::live;
-use super::shared::Shared;
+use super::shared::SupervisorShared;
 use super::unit::Unit;
 use super::worker::Worker;
 use crate::telemetry::counters::ByUnit;
-use crate::worker::life::{Fault, Input};
+use crate::worker::life::{FailureKind, LifeInput};
 use crate::worker::process::{Ended, Signal};
 
 /// How a process ended, as a sentence for people.
@@ -58,7 +58,7 @@ pub(super) enum WorkerEnd {
 }
 
 impl Worker {
-    pub fn died(&mut self, exit: Exit, shared: &mut Shared, now: Instant) {
+    pub fn died(&mut self, exit: ProcessExit, shared: &mut SupervisorShared, now: Instant) {
         self.answer_look(exit.ended);
         self.end_inquiries();
         let Some(process) = self.process.take() else { return };
@@ -84,7 +84,7 @@ impl Worker {
             self.recycled = (self.recycled.0 + 1, Some(why.to_owned()));
         }
         self.count_end(match exit.ended {
-            _ if self.life.ends_because() == Some(Fault::Hung) => WorkerEnd::Hung,
+            _ if self.life.ends_because() == Some(FailureKind::Hung) => WorkerEnd::Hung,
             _ if self.life.recycles_because().is_some() => WorkerEnd::Recycled,
             _ if is_expected => WorkerEnd::Stopped,
             _ if out_of_memory => WorkerEnd::OutOfMemory,
@@ -100,7 +100,7 @@ impl Worker {
         {
             self.output.logs.cli(&format!("{}: {ending}\n{}", self.spec.id, stack.trim_end()));
         }
-        self.step(Input::Exited { why: ending.to_string(), clean }, shared, now);
+        self.step(LifeInput::Exited { why: ending.to_string(), clean }, shared, now);
         self.fall_back(shared, now);
     }
 
@@ -142,12 +142,12 @@ impl Worker {
     }
 
     /// A version on disk that cannot be loaded leaves the last good one its place.
-    fn fall_back(&mut self, shared: &mut Shared, now: Instant) {
+    fn fall_back(&mut self, shared: &mut SupervisorShared, now: Instant) {
         let why = self.why().unwrap_or_default();
         if self.standing().has_failed() && self.version.falls_back(&self.spec, self.fatal_of.take(), &why) {
             tracing::warn!(target: "worker", "{}: its last good version is started instead", self.spec.id);
             self.output.logs.cli(&format!("{}: its last good version is started instead", self.spec.id));
-            self.step(Input::Changed, shared, now);
+            self.step(LifeInput::Changed, shared, now);
         }
     }
 

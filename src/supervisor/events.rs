@@ -5,34 +5,34 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::basics::Stamp;
+use super::basics::FileStamp;
 use super::inquiry::ResourceTable;
 use super::live::LiveStack;
-use super::plan::{Refusal, Runs, Wanted};
+use super::plan::{RefusedVersion, Runs, WantedUnit};
 use super::version::Before;
-use super::view::UnitView;
+use super::view::UnitSnapshot;
 use crate::words::count;
 use crate::worker::frames::Up;
-use crate::worker::lastgood::Kept;
+use crate::worker::lastgood::GoodVersion;
 use crate::worker::process::{Ended, Parts, StartError};
 
 /// What is done to the set of units at run time.
 #[derive(Debug)]
 pub enum Change {
-    Start(Wanted),
+    Start(WantedUnit),
     /// The old worker ends its run before the new one starts.
-    Restart(Wanted),
+    Restart(WantedUnit),
     /// New settings that no worker has to be restarted for; whatever was refused is gone.
-    Update(Wanted),
+    Update(WantedUnit),
     /// A version that is not run; what runs goes on.
-    Refuse(String, Refusal),
+    Refuse(String, RefusedVersion),
     /// The unit leaves, and is no longer shown once its worker has ended.
     Stop(String),
 }
 
 /// How a change ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ChangeOutcome {
     Runs {
         pid: Option<u32>,
     },
@@ -53,19 +53,19 @@ pub enum Outcome {
 /// A change under way.
 pub struct Settling {
     pub id: String,
-    pub(super) outcome: oneshot::Receiver<Outcome>,
+    pub(super) outcome: oneshot::Receiver<ChangeOutcome>,
 }
 
 impl Settling {
     /// Waits until the change has come to its end, or the unit has left.
-    pub async fn outcome(self) -> Outcome {
-        self.outcome.await.unwrap_or(Outcome::Stopped)
+    pub async fn outcome(self) -> ChangeOutcome {
+        self.outcome.await.unwrap_or(ChangeOutcome::Stopped)
     }
 }
 
 /// What was seen of the end of a process.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Exit {
+pub(super) struct ProcessExit {
     pub ended: Ended,
     /// Processes of its tree that were ended after it.
     pub left_behind: usize,
@@ -96,7 +96,7 @@ impl UnderWay {
 }
 
 /// Everything that the loop reacts to.
-pub(super) enum Event {
+pub(super) enum LoopEvent {
     Started {
         worker: usize,
         incarnation: u64,
@@ -123,19 +123,19 @@ pub(super) enum Event {
     Died {
         worker: usize,
         incarnation: u64,
-        exit: Exit,
+        exit: ProcessExit,
     },
     FileLooked {
         worker: usize,
-        file: Option<Stamp>,
+        file: Option<FileStamp>,
     },
     /// The files that a worker has loaded were kept, or could not be.
     Kept {
         worker: usize,
         incarnation: u64,
-        kept: Result<Kept, String>,
+        kept: Result<GoodVersion, String>,
     },
-    Snapshot(oneshot::Sender<Vec<UnitView>>),
+    Snapshot(oneshot::Sender<Vec<UnitSnapshot>>),
     Running(oneshot::Sender<Vec<Runs>>),
     Apply(Vec<Change>, oneshot::Sender<Vec<Settling>>),
     /// Ends and starts the worker of the unit with this name; answers whether there is one.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::shared::Shared;
+use super::shared::SupervisorShared;
 use super::stack::name_of;
 use super::unit::{Unit, Unloaded, Warning};
 use super::view::Coming;
@@ -11,15 +11,17 @@ use crate::code::Code;
 use crate::telemetry::counters::ByUnit;
 use crate::words::count;
 use crate::worker::WorkerSpec;
-use crate::worker::frames::{Fatal, Frame, Hello, Job, JobStands, Refused, RunEnded, Severity, Up, Warn};
-use crate::worker::life::{Input, Order};
+use crate::worker::frames::{
+    Fatal, FrameSeverity, Hello, JobFrame, JobStands, RefusedReport, RunEnded, TracebackFrame, Up, Warn,
+};
+use crate::worker::life::{LifeAction, LifeInput};
 use crate::worker::process::{self, Way};
 
 /// A worker whose jobs all wait for longer than this has no process meanwhile.
 const REST: Duration = Duration::from_secs(20);
 
 impl Worker {
-    pub fn frame(&mut self, frame: Up, shared: &mut Shared, now: Instant) {
+    pub fn frame(&mut self, frame: Up, shared: &mut SupervisorShared, now: Instant) {
         match frame {
             Up::Hello(hello) => self.hello(&hello, shared, now),
             Up::Loaded { files } => {
@@ -42,8 +44,8 @@ impl Worker {
                 if let Some(number) = self.unit_of(i) {
                     self.units[number].jobs.run_began(i);
                 }
-                self.step(Input::JobReady(i), shared, now);
-                self.step(Input::RunBegan(i), shared, now);
+                self.step(LifeInput::JobReady(i), shared, now);
+                self.step(LifeInput::RunBegan(i), shared, now);
             }
             Up::End(end) => self.run_ended(&end, shared, now),
             Up::Ran { runs } => {
@@ -56,13 +58,13 @@ impl Worker {
             Up::Resources(piece) => self.resources(piece),
             Up::Warn(warn) => self.warned(&warn, now),
             Up::Fault(fault) => {
-                if fault.severity == Severity::Error {
+                if fault.severity == FrameSeverity::Error {
                     self.faulty.extend(fault.file.clone());
                 }
                 self.warned(&fault, now);
             }
             Up::Fatal(fatal) => self.fatal(&fatal, shared, now),
-            Up::Bye { reason, why } if reason == "replace" => self.step(Input::Leaves { why }, shared, now),
+            Up::Bye { reason, why } if reason == "replace" => self.step(LifeInput::Leaves { why }, shared, now),
             Up::Bye { .. } => {}
             Up::Unknown => self.unknown_frame(now),
         }
@@ -76,10 +78,10 @@ impl Worker {
         }
     }
 
-    fn hello(&mut self, hello: &Hello, shared: &mut Shared, now: Instant) {
+    fn hello(&mut self, hello: &Hello, shared: &mut SupervisorShared, now: Instant) {
         if self.way == Some(Way::Forked) && self.pid().is_some_and(|pid| pid != hello.pid) {
             tracing::error!(target: "worker", "{}: says that it is process {}, which it is not", self.spec.id, hello.pid);
-            self.carry_out(Order::Kill, shared);
+            self.carry_out(LifeAction::Kill, shared);
             return;
         }
         // A shim only finds the interpreter; any other wrapper may do more than that, so it stays.
@@ -87,11 +89,11 @@ impl Worker {
             shared.interpreters.insert((self.spec.cmd.clone(), self.spec.envs.clone()), hello.exe.clone().into());
         }
         self.version.heard_hello = true;
-        self.step(Input::Hello, shared, now);
+        self.step(LifeInput::Hello, shared, now);
     }
 
     /// It was started to tell this and nothing else.
-    fn listed(&mut self, shared: &mut Shared, now: Instant) {
+    fn listed(&mut self, shared: &mut SupervisorShared, now: Instant) {
         let told = std::mem::take(&mut self.telling);
         let id = &self.spec.id;
         let keys: Vec<&str> = told.iter().map(|unit| unit.id.strip_prefix(id.as_str()).unwrap_or(&unit.id)).collect();
@@ -102,13 +104,13 @@ impl Worker {
         self.told = Some(told);
         self.version.ready();
         self.keep(shared);
-        self.step(Input::Ready, shared, now);
+        self.step(LifeInput::Ready, shared, now);
         // As good as a run: whatever failed before is over.
-        self.step(Input::RunEnded { job: 0, ok: true }, shared, now);
-        self.step(Input::Stop, shared, now);
+        self.step(LifeInput::RunEnded { job: 0, ok: true }, shared, now);
+        self.step(LifeInput::Stop, shared, now);
     }
 
-    fn ready(&mut self, shared: &mut Shared, now: Instant) {
+    fn ready(&mut self, shared: &mut SupervisorShared, now: Instant) {
         let schedules = self.units.iter().map(|unit| unit.jobs.schedule()).filter(|text| !text.is_empty());
         let schedules = schedules.collect::<Vec<_>>().join(", ");
         let pid = self.pid().map_or(String::new(), |pid| format!("pid {pid}, "));
@@ -122,12 +124,12 @@ impl Worker {
         self.start_took = Some(now.saturating_duration_since(self.spawned_at));
         self.version.ready();
         self.keep(shared);
-        self.step(Input::Ready, shared, now);
+        self.step(LifeInput::Ready, shared, now);
     }
 
     /// Jobs that came, changed or went.
-    fn jobs(&mut self, set: Vec<Job>, gone: Vec<usize>, shared: &mut Shared, now: Instant) {
-        let interval = |job: &Job| (job.i, Duration::try_from_secs_f64(job.every).unwrap_or_default());
+    fn jobs(&mut self, set: Vec<JobFrame>, gone: Vec<usize>, shared: &mut SupervisorShared, now: Instant) {
+        let interval = |job: &JobFrame| (job.i, Duration::try_from_secs_f64(job.every).unwrap_or_default());
         let intervals = set.iter().map(interval).collect();
         for job in set {
             // A worker may claim any number.
@@ -138,11 +140,11 @@ impl Worker {
         for number in &gone {
             self.units.iter_mut().for_each(|unit| unit.jobs.drop_job(*number));
         }
-        self.step(Input::Jobs { set: intervals, gone }, shared, now);
+        self.step(LifeInput::Jobs { set: intervals, gone }, shared, now);
     }
 
     /// How the check of a job went.
-    fn job_stands(&mut self, stands: &JobStands, shared: &mut Shared, now: Instant) {
+    fn job_stands(&mut self, stands: &JobStands, shared: &mut SupervisorShared, now: Instant) {
         let Some(number) = self.unit_of(stands.i) else { return };
         let unit = &mut self.units[number];
         unit.jobs.stands(stands, now);
@@ -151,11 +153,11 @@ impl Worker {
         } else {
             unit.waits = None;
         }
-        let input = if stands.state.waits() { Input::JobWaits(stands.i) } else { Input::JobReady(stands.i) };
+        let input = if stands.state.waits() { LifeInput::JobWaits(stands.i) } else { LifeInput::JobReady(stands.i) };
         self.step(input, shared, now);
         self.note_state(number, now);
         if let Some(until) = self.rests_until(now) {
-            self.step(Input::Rest(until), shared, now);
+            self.step(LifeInput::Rest(until), shared, now);
         }
     }
 
@@ -183,14 +185,14 @@ impl Worker {
         checks.min().filter(|at| is_waiting && at.saturating_duration_since(now) >= REST)
     }
 
-    fn run_ended(&mut self, end: &RunEnded, shared: &mut Shared, now: Instant) {
+    fn run_ended(&mut self, end: &RunEnded, shared: &mut SupervisorShared, now: Instant) {
         // A worker may claim any number.
         let number = self.unit_of(end.i);
         if let Some(number) = number {
             self.count_run(number, end, now);
         }
-        self.step(Input::RunEnded { job: end.i, ok: end.ok }, shared, now);
-        self.step(Input::NextRun(end.i, Duration::from_millis(end.next_ms)), shared, now);
+        self.step(LifeInput::RunEnded { job: end.i, ok: end.ok }, shared, now);
+        self.step(LifeInput::NextRun(end.i, Duration::from_millis(end.next_ms)), shared, now);
         if let Some(number) = number {
             self.note_state(number, now);
         }
@@ -240,12 +242,12 @@ impl Worker {
         self.output.logs.framework(&self.spec.input, &entry);
     }
 
-    fn refused(&mut self, refused: &Refused, now: Instant) {
+    fn refused(&mut self, refused: &RefusedReport, now: Instant) {
         let place = refused
             .caller
             .as_ref()
             .map(|caller| format!("{}:{} in {}", name_of(&caller.file, &self.spec), caller.line, caller.func));
-        let answer = Answer::read(&refused.text);
+        let answer = RefusingAnswer::read(&refused.text);
         let Some(Unit { member, id, .. }) = self.units.get(refused.u) else { return };
         member.refused(refused.points);
         if refused.code.is_some() {
@@ -283,7 +285,7 @@ impl Worker {
         let Some(unit) = self.units.get_mut(warn.u) else { return };
         let short = format!("{}{at}", first_line(&warn.msg));
         // A part of the unit could not be loaded, or made.
-        let means_loss = warn.severity == Severity::Error || warn.code.is_some_and(Code::is_of_loading);
+        let means_loss = warn.severity == FrameSeverity::Error || warn.code.is_some_and(Code::is_of_loading);
         unit.warned(Warning { text: short.clone(), means_loss });
         let id = &unit.id;
         let code = warn.code.map_or(String::new(), |code| format!("{code}: "));
@@ -303,13 +305,13 @@ impl Worker {
         self.output.logs.cli(&format!("{id}: {code}{}{at}", warn.msg.trim_end()));
     }
 
-    fn fatal(&mut self, fatal: &Fatal, shared: &mut Shared, now: Instant) {
+    fn fatal(&mut self, fatal: &Fatal, shared: &mut SupervisorShared, now: Instant) {
         self.is_passive = self.only_helps(fatal) && self.spec.told_by().is_none();
         self.told = (self.is_passive && self.lists()).then(Vec::new);
         self.fatal_of = self.units.get(fatal.u).map(|unit| unit.id.clone()).filter(|_| self.units.len() > 1);
         let why = self.why_not_loaded(fatal);
         self.output.logs.cli(&format!("{}: could not be loaded: {why}\n{}", self.spec.id, fatal.tb.trim_end()));
-        self.step(Input::Fatal { why, permanent: fatal.permanent }, shared, now);
+        self.step(LifeInput::Fatal { why, permanent: fatal.permanent }, shared, now);
     }
 
     /// One of several units does not run; the others do.
@@ -354,13 +356,13 @@ impl Worker {
 }
 
 /// A refusing answer, as far as it is to be told.
-struct Answer {
+struct RefusingAnswer {
     message: String,
     /// Each point was refused for a reason of its own, which ingest has noted.
     names_points: bool,
 }
 
-impl Answer {
+impl RefusingAnswer {
     fn read(text: &str) -> Self {
         let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
         Self {
@@ -387,6 +389,6 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-fn tell_frame(frame: &Frame, spec: &WorkerSpec) -> String {
+fn tell_frame(frame: &TracebackFrame, spec: &WorkerSpec) -> String {
     format!("{}:{} in {}", name_of(&frame.file, spec), frame.line, frame.func)
 }

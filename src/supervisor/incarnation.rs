@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::events::{Event, Exit};
+use super::events::{LoopEvent, ProcessExit};
 use crate::telemetry::counters::{ByUnit, Counters};
 use crate::telemetry::files::ScriptLogs;
-use crate::worker::cgroup::Group;
+use crate::worker::cgroup::Cgroup;
 use crate::worker::frames::{Channel, Down};
-use crate::worker::output::{Said, drain};
+use crate::worker::output::{OutputEvent, drain};
 use crate::worker::process::{Death, Leash, Parts, Pipe};
 use crate::worker::roster::Member;
 use crate::worker::scratch;
@@ -90,10 +90,10 @@ impl Output {
         self.words().are_old = true;
     }
 
-    fn say(&self, said: Said<'_>) {
+    fn say(&self, said: OutputEvent<'_>) {
         self.member.touch();
         match said {
-            Said::Line(line) => {
+            OutputEvent::Line(line) => {
                 self.logs.framework(&self.input, &format!("{} | {line}", self.id));
                 let mut words = self.words();
                 if std::mem::take(&mut words.are_old) {
@@ -101,12 +101,12 @@ impl Output {
                 }
                 words.push(line);
             }
-            Said::Over(count) => {
+            OutputEvent::Over(count) => {
                 let label = ByUnit { unit: self.id.clone(), result: "dropped".to_owned() };
                 self.counters.output_dropped_lines.get_or_create(&label).inc_by(count);
                 self.words().dropped += count;
             }
-            Said::Dropped(count) => {
+            OutputEvent::Dropped(count) => {
                 self.logs.framework(
                     &self.input,
                     &format!("{}: {count} lines of output over the limit (200 lines/s) were dropped", self.id),
@@ -128,7 +128,7 @@ impl Incarnation {
         incarnation: u64,
         token: String,
         output: &Output,
-        events: &mpsc::Sender<Event>,
+        events: &mpsc::Sender<LoopEvent>,
     ) -> Self {
         let channel = Arc::new(parts.channel);
         let frames = tokio::spawn(carry_frames(Arc::clone(&channel), worker, incarnation, events.clone()));
@@ -168,7 +168,7 @@ async fn await_end(
     mut pipes: [JoinHandle<()>; 3],
     worker: usize,
     incarnation: u64,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<LoopEvent>,
 ) {
     let seen = tokio::select! {
         seen = death.wait() => seen,
@@ -176,7 +176,7 @@ async fn await_end(
             Ok(seen) => seen,
             Err(_elapsed) => {
                 // The loop may have ended meanwhile.
-                let _ = events.send(Event::ControlLost { worker, incarnation }).await;
+                let _ = events.send(LoopEvent::ControlLost { worker, incarnation }).await;
                 death.wait().await
             }
         },
@@ -204,29 +204,31 @@ async fn await_end(
     let out_of_memory =
         tokio::task::spawn_blocking(move || group.is_some_and(|group| close(&group))).await.unwrap_or(false);
     // The loop may have ended meanwhile.
-    let _ = events.send(Event::Died { worker, incarnation, exit: Exit { ended, left_behind, out_of_memory } }).await;
+    let _ = events
+        .send(LoopEvent::Died { worker, incarnation, exit: ProcessExit { ended, left_behind, out_of_memory } })
+        .await;
 }
 
 /// Removes the cgroup; says whether the kernel killed in it for want of memory.
-fn close(group: &Group) -> bool {
+fn close(group: &Cgroup) -> bool {
     let out_of_memory = group.out_of_memory() > 0;
     group.end();
     out_of_memory
 }
 
-async fn carry_frames(channel: Arc<Channel>, worker: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+async fn carry_frames(channel: Arc<Channel>, worker: usize, incarnation: u64, events: mpsc::Sender<LoopEvent>) {
     while let Ok(Some(frame)) = channel.receive().await {
-        if events.send(Event::Frame { worker, incarnation, frame: Box::new(frame) }).await.is_err() {
+        if events.send(LoopEvent::Frame { worker, incarnation, frame: Box::new(frame) }).await.is_err() {
             return;
         }
     }
 }
 
-async fn carry_stacks(mut pipe: Pipe, worker: usize, incarnation: u64, events: mpsc::Sender<Event>) {
+async fn carry_stacks(mut pipe: Pipe, worker: usize, incarnation: u64, events: mpsc::Sender<LoopEvent>) {
     loop {
         let text = scratch::read(&mut pipe, |bytes| String::from_utf8_lossy(bytes).into_owned()).await;
         let Some(text) = text.ok().filter(|text| !text.is_empty()) else { return };
-        if events.send(Event::Stack { worker, incarnation, text }).await.is_err() {
+        if events.send(LoopEvent::Stack { worker, incarnation, text }).await.is_err() {
             return;
         }
     }

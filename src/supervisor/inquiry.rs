@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::waiting::Waiting;
+use super::waiting::Waiters;
 use crate::words::count;
 use crate::worker::frames::TablePiece;
 
@@ -42,7 +42,7 @@ pub(super) struct Inquiry {
     /// The number of the next piece.
     next: usize,
     bytes: usize,
-    waiting: Waiting<ResourceTable>,
+    waiting: Waiters<ResourceTable>,
 }
 
 /// What becomes of a question with a piece.
@@ -57,7 +57,7 @@ pub(super) enum Progress {
 
 impl Inquiry {
     pub fn new(unit: usize, ask: u64, now: Instant) -> Self {
-        let (table, waiting) = (ResourceTable::default(), Waiting::default());
+        let (table, waiting) = (ResourceTable::default(), Waiters::default());
         Self { unit, ask, began: now, table, next: 0, bytes: 0, waiting }
     }
 

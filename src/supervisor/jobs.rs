@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use super::basics::after;
-use super::view::{JobState, JobView, LastRun};
-use crate::worker::frames::{Job as Told, JobStands, RunEnded};
+use super::view::{JobSnapshot, JobState, LastRun};
+use crate::worker::frames::{JobFrame, JobStands, RunEnded};
 
 /// What has been counted of a job, over all lives of its worker.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
+struct JobCounts {
     runs_ok: u64,
     runs_failed: u64,
     points: u64,
@@ -20,25 +20,25 @@ struct Counts {
 }
 
 #[derive(Debug)]
-struct Job {
-    told: Told,
+struct JobRecord {
+    told: JobFrame,
     state: JobState,
     why: Option<String>,
     next: Option<Instant>,
     is_running: bool,
     /// Points of its last run that were refused.
     refused: u64,
-    counts: Counts,
+    counts: JobCounts,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Jobs {
-    by_number: BTreeMap<usize, Job>,
+pub(super) struct JobRecords {
+    by_number: BTreeMap<usize, JobRecord>,
     /// Of jobs that the live worker has not told: yet, or at all.
-    parked: HashMap<String, Counts>,
+    parked: HashMap<String, JobCounts>,
 }
 
-impl Jobs {
+impl JobRecords {
     pub fn has(&self, number: usize) -> bool {
         self.by_number.contains_key(&number)
     }
@@ -58,12 +58,12 @@ impl Jobs {
 
     /// `A every 10 s, B every 60 s`
     pub fn schedule(&self) -> String {
-        let one = |job: &Job| format!("{} every {} s", job.told.key, job.told.every);
+        let one = |job: &JobRecord| format!("{} every {} s", job.told.key, job.told.every);
         self.by_number.values().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// Takes a job that has come, or whose schedule changed.
-    pub fn set(&mut self, told: Told, now: Instant) {
+    pub fn set(&mut self, told: JobFrame, now: Instant) {
         let next = (told.next_ms > 0).then(|| after(now, told.next_ms));
         match self.by_number.get_mut(&told.i) {
             Some(job) => {
@@ -75,8 +75,15 @@ impl Jobs {
                 let number = told.i;
                 // A new one is due at once.
                 let next = next.or(Some(now));
-                let job =
-                    Job { told, state: JobState::Starting, why: None, next, is_running: false, refused: 0, counts };
+                let job = JobRecord {
+                    told,
+                    state: JobState::Starting,
+                    why: None,
+                    next,
+                    is_running: false,
+                    refused: 0,
+                    counts,
+                };
                 self.by_number.insert(number, job);
             }
         }
@@ -159,12 +166,12 @@ impl Jobs {
 
     /// What comes next of all of them: a run, or a check.
     pub fn next(&self) -> Option<(&'static str, Instant)> {
-        let at = |job: &Job| Some((job.state.comes_next(), job.next?));
+        let at = |job: &JobRecord| Some((job.state.comes_next(), job.next?));
         self.by_number.values().filter_map(at).min_by_key(|(_, at)| *at)
     }
 
-    pub fn views(&self) -> Vec<JobView> {
-        let view = |job: &Job| JobView {
+    pub fn views(&self) -> Vec<JobSnapshot> {
+        let view = |job: &JobRecord| JobSnapshot {
             key: job.told.key.clone(),
             title: job.told.title.clone(),
             every: job.told.every,
@@ -187,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    fn told(number: usize, key: &str) -> Told {
+    fn told(number: usize, key: &str) -> JobFrame {
         serde_json::from_value(serde_json::json!({ "i": number, "key": key, "every": 10.0 })).unwrap()
     }
 
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn counts_go_on_under_another_worker_and_are_gone_with_their_job() {
         let now = Instant::now();
-        let mut jobs = Jobs::default();
+        let mut jobs = JobRecords::default();
         for (number, key) in [(0, "a"), (1, "b")] {
             jobs.set(told(number, key), now);
             assert_eq!(jobs.run_ended(&end(number, true, 0), now), 2, "25 s are two of 10 s that were missed");
@@ -235,7 +242,7 @@ mod tests {
     #[test]
     fn a_job_waits_until_its_check_goes_well() {
         let now = Instant::now();
-        let mut jobs = Jobs::default();
+        let mut jobs = JobRecords::default();
         jobs.set(told(0, "a"), now);
         jobs.set(told(1, "b"), now);
         jobs.stands(&stands(1, "waiting", 60_000), now);

@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::basics::LEAVE;
-use super::plan::{RunState, Runs, Wanted};
+use super::plan::{RunState, Runs, WantedUnit};
 use super::rounds::Supervisor;
-use super::shared::Shared;
+use super::shared::SupervisorShared;
 use super::standing::UnitState;
-use super::view::UnitView;
+use super::view::UnitSnapshot;
 use super::worker::Worker;
 use crate::worker::frames::ToldUnit;
 use crate::worker::{UnitSpec, WorkerSpec, lastgood};
 
 /// What a lister has told.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
+pub(super) struct UnitListing {
     pub units: Vec<ToldUnit>,
     /// Files in which something is wrong: what was told of them before stands.
     pub faulty: BTreeSet<PathBuf>,
@@ -62,7 +62,7 @@ fn workers(lister: &WorkerSpec, told: &[ToldUnit]) -> Vec<WorkerSpec> {
 }
 
 /// Those that are told not to run; of a file with a mistake, what was told before stands.
-fn off(before: Vec<ToldUnit>, listing: &Listing) -> Vec<ToldUnit> {
+fn off(before: Vec<ToldUnit>, listing: &UnitListing) -> Vec<ToldUnit> {
     let is_told = |unit: &ToldUnit| listing.units.iter().any(|told| told.id == unit.id);
     let is_faulty = |unit: &ToldUnit| unit.reads.iter().chain([&unit.file]).any(|file| listing.faulty.contains(file));
     let stays = before.into_iter().filter(|unit| is_faulty(unit) && !is_told(unit));
@@ -70,7 +70,7 @@ fn off(before: Vec<ToldUnit>, listing: &Listing) -> Vec<ToldUnit> {
 }
 
 /// Compares what was told with what there is. The last good version says nothing of one that runs: that may be on a newer version.
-fn follow(wanted: &[WorkerSpec], there: &[There<'_>], listing: &Listing) -> Vec<Becomes> {
+fn follow(wanted: &[WorkerSpec], there: &[There<'_>], listing: &UnitListing) -> Vec<Becomes> {
     let one = |spec: &WorkerSpec| match there.iter().find(|there| there.spec.id == spec.id) {
         None => Some(Becomes::Started(spec.clone())),
         Some(known) if known.leaves => Some(Becomes::Renewed(spec.clone())),
@@ -150,15 +150,15 @@ impl Supervisor {
     }
 
     /// The views in the order of the inputs. A lister is shown while it has something to say of itself.
-    pub(super) fn views(&self, now: Instant) -> Vec<UnitView> {
-        let is_shown = |worker: &Worker, view: &UnitView| {
+    pub(super) fn views(&self, now: Instant) -> Vec<UnitSnapshot> {
+        let is_shown = |worker: &Worker, view: &UnitSnapshot| {
             !worker.lists()
                 || view.why.is_some()
                 || view.state == UnitState::Helper
                 || self.told_by(&worker.spec.id).next().is_none()
         };
         let views = self.in_order().flat_map(|worker| worker.views(now).map(move |view| (worker, view)));
-        let mut views: Vec<UnitView> =
+        let mut views: Vec<UnitSnapshot> =
             views.filter(|(worker, view)| is_shown(worker, view)).map(|(_, view)| view).collect();
         // One that is off in its new settings runs on while those have a mistake.
         let runs: HashSet<String> = views.iter().map(|view| view.id.clone()).collect();
@@ -169,7 +169,7 @@ impl Supervisor {
 }
 
 /// Ends the worker of a unit that is gone, and forgets what was kept of it.
-fn dismiss(worker: &mut Worker, shared: &mut Shared, now: Instant) {
+fn dismiss(worker: &mut Worker, shared: &mut SupervisorShared, now: Instant) {
     worker.leave(LEAVE, shared, now);
     let (last_good, id) = (shared.settings.last_good.clone(), worker.spec.id.clone());
     tokio::task::spawn_blocking(move || {
@@ -180,7 +180,7 @@ fn dismiss(worker: &mut Worker, shared: &mut Shared, now: Instant) {
 }
 
 /// What the plan of a reload wants of the units that listers have told: each as it is, under the settings of its lister as they are now.
-pub fn with_told(running: &[Runs], wanted: Vec<Wanted>) -> Vec<Wanted> {
+pub fn with_told(running: &[Runs], wanted: Vec<WantedUnit>) -> Vec<WantedUnit> {
     let listers = wanted.iter().filter(|wanted| wanted.spec.lists());
     let told = listers.flat_map(|lister| {
         let of_it = running.iter().filter(|runs| runs.spec.told_by() == Some(lister.spec.id.as_str()));
@@ -188,10 +188,10 @@ pub fn with_told(running: &[Runs], wanted: Vec<Wanted>) -> Vec<Wanted> {
         let of_it = of_it.filter(|runs| runs.state != RunState::Leaves);
         of_it.map(|runs| {
             let moved = super::plan::in_tree(&runs.spec, runs.home.as_deref(), lister.home.as_deref());
-            Wanted { spec: moved.under(&lister.spec), ..lister.clone() }
+            WantedUnit { spec: moved.under(&lister.spec), ..lister.clone() }
         })
     });
-    let told: Vec<Wanted> = told.collect();
+    let told: Vec<WantedUnit> = told.collect();
     wanted.into_iter().chain(told).collect()
 }
 
@@ -208,13 +208,13 @@ mod tests {
     fn lister() -> WorkerSpec {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x.py"), "").unwrap();
-        let input = crate::config::Input::plain("in", "python3", dir.path().to_owned());
+        let input = crate::config::InputTable::plain("in", "python3", dir.path().to_owned());
         let spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
         WorkerSpec { id: "in".to_owned(), duty: crate::worker::Duty::List, ..spec }
     }
 
-    fn followed(units: &[&str], there: &[(&str, bool)], listing: Listing) -> Vec<String> {
-        let listing = Listing { units: units.iter().map(|id| told(id, "")).collect(), ..listing };
+    fn followed(units: &[&str], there: &[(&str, bool)], listing: UnitListing) -> Vec<String> {
+        let listing = UnitListing { units: units.iter().map(|id| told(id, "")).collect(), ..listing };
         let there: Vec<(WorkerSpec, bool)> =
             there.iter().map(|(id, leaves)| (workers(&lister(), &[told(id, "")]).remove(0), *leaves)).collect();
         let there: Vec<There<'_>> = there.iter().map(|(spec, leaves)| There { spec, leaves: *leaves }).collect();
@@ -230,27 +230,28 @@ mod tests {
     #[test]
     fn what_is_told_runs_and_nothing_else_and_what_stays_is_left_alone() {
         let there = [("A", false), ("B", false), ("D", true), ("E", true)];
-        assert_eq!(followed(&["A", "C", "D"], &there, Listing::default()), ["+C", "~D", "-B"]);
+        assert_eq!(followed(&["A", "C", "D"], &there, UnitListing::default()), ["+C", "~D", "-B"]);
     }
 
     #[test]
     fn the_last_good_version_starts_what_is_missing_and_ends_nothing() {
-        let kept = Listing { is_of_kept: true, ..Listing::default() };
+        let kept = UnitListing { is_of_kept: true, ..UnitListing::default() };
         assert_eq!(followed(&["A", "C", "D"], &[("A", false), ("B", false), ("D", true)], kept), ["+C", "~D"]);
     }
 
     #[test]
     fn a_file_with_a_mistake_ends_none_of_the_units_that_came_from_it() {
-        let faulty = Listing { faulty: ["/d/B.conf".into()].into(), ..Listing::default() };
+        let faulty = UnitListing { faulty: ["/d/B.conf".into()].into(), ..UnitListing::default() };
         assert_eq!(followed(&["A:1"], &[("A:1", false), ("B:1", false), ("C:1", false)], faulty), ["-C:1"]);
     }
 
     #[test]
     fn what_a_mistake_hides_from_a_new_agent_is_what_was_told_to_the_one_before() {
         let before = || workers(&lister(), &["A:1", "B:1", "B:2", "B:3", "C:1"].map(|id| told(id, "")));
-        let listing = || Listing { before: before(), faulty: ["/d/B.conf".into()].into(), ..Listing::default() };
+        let listing =
+            || UnitListing { before: before(), faulty: ["/d/B.conf".into()].into(), ..UnitListing::default() };
         assert_eq!(followed(&["A:1", "B:2"], &[("B:3", false)], listing()), ["+A:1", "+B:2", "+B:1"]);
-        let off = Listing { units: vec![ToldUnit { off: "x:1".to_owned(), ..told("B:1", "") }], ..listing() };
+        let off = UnitListing { units: vec![ToldUnit { off: "x:1".to_owned(), ..told("B:1", "") }], ..listing() };
         let started = follow(&[], &[], &off);
         let shown: Vec<&str> = started
             .iter()
@@ -276,7 +277,7 @@ mod tests {
         let before = vec![is_off("A", "1"), is_off("B", "1"), is_off("C", "1"), is_off("D", "1")];
         let faulty = ["/d/B.conf".into(), "/d/C.conf".into()].into();
         let units = vec![is_off("A", "2"), told("C", ""), is_off("E", "2")];
-        let found = off(before, &Listing { units, faulty, ..Listing::default() });
+        let found = off(before, &UnitListing { units, faulty, ..UnitListing::default() });
         let shown: Vec<(&str, &str)> = found.iter().map(|unit| (unit.id.as_str(), unit.off.as_str())).collect();
         assert_eq!(shown, [("A", "2"), ("E", "2"), ("B", "1")]);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::waiting::Waiting;
+use super::waiting::Waiters;
 
 /// What is written comes at once; after such a pause it is complete.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -29,16 +29,16 @@ pub struct LiveStack {
 }
 
 /// A look at a worker's stacks under way.
-pub(super) struct Look {
+pub(super) struct StackLook {
     began: Instant,
     last: Instant,
     text: String,
-    waiting: Waiting<LiveStack>,
+    waiting: Waiters<LiveStack>,
 }
 
-impl Look {
+impl StackLook {
     pub fn new(now: Instant) -> Self {
-        Self { began: now, last: now, text: String::new(), waiting: Waiting::default() }
+        Self { began: now, last: now, text: String::new(), waiting: Waiters::default() }
     }
 
     /// One more who waits for the answer.
@@ -87,7 +87,7 @@ mod tests {
     fn a_pause_ends_the_look_and_silence_does_later() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut look = Look::new(start);
+        let mut look = StackLook::new(start);
         assert!(!look.is_done(at(1999)));
         assert!(look.is_done(at(2000)));
         look.take("Thread 1\n", at(100));
@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn everybody_who_asked_gets_the_same_answer() {
-        let mut look = Look::new(Instant::now());
+        let mut look = StackLook::new(Instant::now());
         let (one, first) = oneshot::channel();
         let (two, second) = oneshot::channel();
         look.join(one);

@@ -6,18 +6,18 @@ use crate::worker::sys;
 
 /// One way, and why it is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mechanism {
+pub struct MissingMechanism {
     pub name: &'static str,
     /// `None` while it is in use.
     pub why_not: Option<String>,
 }
 
-pub(super) fn found(locks: &Locks, groups: &Groups, no_guard: Option<String>) -> Vec<Mechanism> {
+pub(super) fn found(locks: &Locks, groups: &Groups, no_guard: Option<String>) -> Vec<MissingMechanism> {
     let group = |is_there: bool, what: &str| {
         let missing = || format!("{what} is not available in the agent's cgroup");
         groups.why_not().map(str::to_owned).or_else(|| (!is_there).then(missing))
     };
-    let mechanism = |name, why_not| Mechanism { name, why_not };
+    let mechanism = |name, why_not| MissingMechanism { name, why_not };
     vec![
         mechanism("death signal", sys::NO_DEATH_SIGNAL.map(str::to_owned)),
         mechanism("subreaper", sys::no_subreaper()),

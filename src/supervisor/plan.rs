@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::worker::WorkerSpec;
-use crate::worker::files::{Part, Print, moved};
+use crate::worker::files::{Dependency, Print, moved};
 
 /// A unit as the settings want it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wanted {
+pub struct WantedUnit {
     pub spec: WorkerSpec,
     /// The exported tree that it lies in. Nothing in there ever changes; another version is another tree.
     pub home: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub struct Wanted {
     pub now: Print,
 }
 
-impl From<WorkerSpec> for Wanted {
+impl From<WorkerSpec> for WantedUnit {
     fn from(spec: WorkerSpec) -> Self {
         Self { spec, home: None, interpreter: None, now: Print::new() }
     }
@@ -36,7 +36,7 @@ pub struct Runs {
     /// What it has loaded, or tried to.
     pub print: Print,
     pub state: RunState,
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<RefusedVersion>,
     /// Ids of its units, of several in one process, that could not be loaded although it works.
     pub unloaded: BTreeSet<String>,
 }
@@ -55,7 +55,7 @@ pub enum RunState {
 
 /// A version that is not run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Refusal {
+pub struct RefusedVersion {
     /// `my/x.py:3: syntax error: …`
     pub why: String,
     /// The unit at fault, of several in one process.
@@ -75,7 +75,7 @@ pub enum Asking {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum PlanStep {
     Start,
     /// The new version is tried first, while the old one runs.
     Try(String),
@@ -92,10 +92,10 @@ pub enum Step {
 }
 
 /// Each unit's step, those that are wanted first.
-pub type Plan = Vec<(String, Step)>;
+pub type UnitPlan = Vec<(String, PlanStep)>;
 
 /// What has to be looked at before [`plan`] for a unit that is wanted, in its own tree.
-pub fn parts<'a>(running: &'a [Runs], wanted: &'a Wanted) -> impl Iterator<Item = Part> + 'a {
+pub fn parts<'a>(running: &'a [Runs], wanted: &'a WantedUnit) -> impl Iterator<Item = Dependency> + 'a {
     let runs = running.iter().filter(|runs| runs.spec.id == wanted.spec.id);
     runs.flat_map(|runs| {
         let own = runs.print.keys().map(|part| (part, runs.home.as_deref()));
@@ -106,13 +106,13 @@ pub fn parts<'a>(running: &'a [Runs], wanted: &'a Wanted) -> impl Iterator<Item 
 }
 
 /// Says what is to be done so that what is wanted runs.
-pub fn plan(running: &[Runs], wanted: &[Wanted], asking: Asking) -> Plan {
+pub fn plan(running: &[Runs], wanted: &[WantedUnit], asking: Asking) -> UnitPlan {
     let by_id: BTreeMap<&str, &Runs> = running.iter().map(|runs| (runs.spec.id.as_str(), runs)).collect();
-    let mut plan: Plan = wanted
+    let mut plan: UnitPlan = wanted
         .iter()
         .map(|wanted| {
             let step = match by_id.get(wanted.spec.id.as_str()) {
-                None => Step::Start,
+                None => PlanStep::Start,
                 Some(runs) => step(runs, wanted, asking),
             };
             (wanted.spec.id.clone(), step)
@@ -122,45 +122,45 @@ pub fn plan(running: &[Runs], wanted: &[Wanted], asking: Asking) -> Plan {
     // What a lister told leaves with the change that makes it none.
     let belongs = |runs: &&Runs| wanted.iter().any(|wanted| runs.spec.told_by() == Some(wanted.spec.id.as_str()));
     let gone = running.iter().filter(|runs| runs.state != RunState::Leaves && !is_wanted(runs) && !belongs(runs));
-    plan.extend(gone.map(|runs| (runs.spec.id.clone(), Step::Stop)));
+    plan.extend(gone.map(|runs| (runs.spec.id.clone(), PlanStep::Stop)));
     plan
 }
 
-fn step(runs: &Runs, wanted: &Wanted, asking: Asking) -> Step {
+fn step(runs: &Runs, wanted: &WantedUnit, asking: Asking) -> PlanStep {
     if runs.state == RunState::Leaves {
-        return Step::Start;
+        return PlanStep::Start;
     }
     let changed = change(runs, wanted);
     if let (Some(refusal), true) = (&runs.refusal, changed.is_some() && asking == Asking::Noticed)
         && is_refused(refusal, wanted)
     {
-        return Step::StillRefused(refusal.why.clone());
+        return PlanStep::StillRefused(refusal.why.clone());
     }
     match changed {
-        Some(why) if runs.state == RunState::Works => Step::Try(why),
-        Some(why) => Step::Restart(why),
+        Some(why) if runs.state == RunState::Works => PlanStep::Try(why),
+        Some(why) => PlanStep::Restart(why),
         None if asking == Asking::Asked && (runs.state == RunState::Fails || !runs.unloaded.is_empty()) => {
-            Step::Restart("tried again".to_owned())
+            PlanStep::Restart("tried again".to_owned())
         }
         // What was refused is gone: what runs is what is there.
         None if runs.refusal.is_some()
             || in_tree(&runs.spec, runs.home.as_deref(), wanted.home.as_deref()) != wanted.spec =>
         {
-            Step::Update
+            PlanStep::Update
         }
-        None if runs.home != wanted.home => Step::Move,
-        None => Step::Keep,
+        None if runs.home != wanted.home => PlanStep::Move,
+        None => PlanStep::Keep,
     }
 }
 
-fn is_refused(refusal: &Refusal, wanted: &Wanted) -> bool {
+fn is_refused(refusal: &RefusedVersion, wanted: &WantedUnit) -> bool {
     let (from, to) = (refusal.home.as_deref(), wanted.home.as_deref());
     in_tree(&refusal.spec, from, to) == obeyed_live(&wanted.spec, &refusal.spec)
         && differing(&refusal.print, from, wanted).is_none()
 }
 
 /// Says why the unit has to be restarted.
-fn change(runs: &Runs, wanted: &Wanted) -> Option<String> {
+fn change(runs: &Runs, wanted: &WantedUnit) -> Option<String> {
     let (from, to) = (runs.home.as_deref(), wanted.home.as_deref());
     let before = in_tree(&runs.spec, from, to);
     let after = obeyed_live(&wanted.spec, &runs.spec);
@@ -230,7 +230,7 @@ fn setting(before: &WorkerSpec, after: &WorkerSpec) -> String {
 }
 
 /// The first part that is not as it was.
-fn differing(print: &Print, home: Option<&Path>, wanted: &Wanted) -> Option<String> {
+fn differing(print: &Print, home: Option<&Path>, wanted: &WantedUnit) -> Option<String> {
     let to = wanted.home.as_deref();
     let part = print.iter().find(|(part, sum)| wanted.now.get(&part.moved(home, to)) != Some(*sum));
     part.map(|(part, _)| {
@@ -239,11 +239,11 @@ fn differing(print: &Print, home: Option<&Path>, wanted: &Wanted) -> Option<Stri
         let inside = |root: &PathBuf| part.path().strip_prefix(root.parent()?).ok();
         let path = wanted.spec.roots.iter().find_map(inside).unwrap_or(part.path()).display().to_string();
         match part {
-            Part::File(_) if is_gone => format!("{path} is gone"),
-            Part::File(_) => format!("{path} changed"),
-            Part::Names(_) => format!("modules came or went below {path}"),
-            Part::Entries(_) => format!("files came or went in {path}"),
-            Part::Data(_) => format!("data below {path} changed"),
+            Dependency::File(_) if is_gone => format!("{path} is gone"),
+            Dependency::File(_) => format!("{path} changed"),
+            Dependency::Names(_) => format!("modules came or went below {path}"),
+            Dependency::Entries(_) => format!("files came or went in {path}"),
+            Dependency::Data(_) => format!("data below {path} changed"),
         }
     })
 }
@@ -261,7 +261,7 @@ mod tests {
     fn spec(id: &str) -> WorkerSpec {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x.py"), "").unwrap();
-        let input = crate::config::Input::plain("in", "python3", dir.path().to_owned());
+        let input = crate::config::InputTable::plain("in", "python3", dir.path().to_owned());
         let mut spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
         (spec.id, spec.roots) = (id.to_owned(), vec!["/d".into()]);
         spec.units[0] = unit("/d", id);
@@ -272,8 +272,8 @@ mod tests {
         UnitSpec::of_file(name.to_owned(), format!("{root}/{name}.py").into(), root.into(), name.to_owned())
     }
 
-    fn file(path: &str, text: &str) -> (Part, Option<Sum>) {
-        (Part::File(path.into()), Some(Sum::of(text.as_bytes())))
+    fn file(path: &str, text: &str) -> (Dependency, Option<Sum>) {
+        (Dependency::File(path.into()), Some(Sum::of(text.as_bytes())))
     }
 
     fn print(id: &str, text: &str) -> Print {
@@ -294,13 +294,14 @@ mod tests {
         }
     }
 
-    fn wanted(id: &str, text: &str) -> Wanted {
-        Wanted { now: print(id, text), ..spec(id).into() }
+    fn wanted(id: &str, text: &str) -> WantedUnit {
+        WantedUnit { now: print(id, text), ..spec(id).into() }
     }
 
     fn refused(runs: Runs, text: &str) -> Runs {
         let (spec, print) = (runs.spec.clone(), print(&runs.spec.id, text));
-        let refusal = Refusal { why: "bad".to_owned(), of: None, at: SystemTime::UNIX_EPOCH, spec, home: None, print };
+        let refusal =
+            RefusedVersion { why: "bad".to_owned(), of: None, at: SystemTime::UNIX_EPOCH, spec, home: None, print };
         Runs { refusal: Some(refusal), ..runs }
     }
 
@@ -308,7 +309,7 @@ mod tests {
         Runs { state, ..runs }
     }
 
-    fn one(runs: Runs, wanted: Wanted, asking: Asking) -> Step {
+    fn one(runs: Runs, wanted: WantedUnit, asking: Asking) -> PlanStep {
         let plan = plan(&[runs], &[wanted], asking);
         assert_eq!(plan.len(), 1);
         plan.into_iter().next().unwrap().1
@@ -320,22 +321,22 @@ mod tests {
         use RunState::{Fails, Helps, Leaves, Starts, Works};
         let changed = || "d/x.py changed".to_owned();
         let table = [
-            (runs("x", "1"), "1", Noticed, Step::Keep),
-            (runs("x", "1"), "1", Asked, Step::Keep),
-            (runs("x", "1"), "2", Noticed, Step::Try(changed())),
-            (in_state(Starts, runs("x", "1")), "2", Noticed, Step::Restart(changed())),
-            (in_state(Starts, runs("x", "1")), "1", Asked, Step::Keep),
-            (in_state(Helps, runs("x", "1")), "1", Asked, Step::Keep),
-            (in_state(Helps, runs("x", "1")), "2", Noticed, Step::Restart(changed())),
-            (in_state(Fails, runs("x", "1")), "1", Noticed, Step::Keep),
-            (in_state(Fails, runs("x", "1")), "1", Asked, Step::Restart("tried again".to_owned())),
-            (in_state(Fails, runs("x", "1")), "2", Noticed, Step::Restart(changed())),
-            (in_state(Leaves, runs("x", "1")), "1", Noticed, Step::Start),
-            (refused(runs("x", "1"), "2"), "2", Noticed, Step::StillRefused("bad".to_owned())),
-            (refused(runs("x", "1"), "2"), "2", Asked, Step::Try(changed())),
-            (refused(runs("x", "1"), "2"), "3", Noticed, Step::Try(changed())),
-            (refused(runs("x", "1"), "2"), "1", Noticed, Step::Update),
-            (refused(in_state(Works, runs("x", "1")), "2"), "1", Asked, Step::Update),
+            (runs("x", "1"), "1", Noticed, PlanStep::Keep),
+            (runs("x", "1"), "1", Asked, PlanStep::Keep),
+            (runs("x", "1"), "2", Noticed, PlanStep::Try(changed())),
+            (in_state(Starts, runs("x", "1")), "2", Noticed, PlanStep::Restart(changed())),
+            (in_state(Starts, runs("x", "1")), "1", Asked, PlanStep::Keep),
+            (in_state(Helps, runs("x", "1")), "1", Asked, PlanStep::Keep),
+            (in_state(Helps, runs("x", "1")), "2", Noticed, PlanStep::Restart(changed())),
+            (in_state(Fails, runs("x", "1")), "1", Noticed, PlanStep::Keep),
+            (in_state(Fails, runs("x", "1")), "1", Asked, PlanStep::Restart("tried again".to_owned())),
+            (in_state(Fails, runs("x", "1")), "2", Noticed, PlanStep::Restart(changed())),
+            (in_state(Leaves, runs("x", "1")), "1", Noticed, PlanStep::Start),
+            (refused(runs("x", "1"), "2"), "2", Noticed, PlanStep::StillRefused("bad".to_owned())),
+            (refused(runs("x", "1"), "2"), "2", Asked, PlanStep::Try(changed())),
+            (refused(runs("x", "1"), "2"), "3", Noticed, PlanStep::Try(changed())),
+            (refused(runs("x", "1"), "2"), "1", Noticed, PlanStep::Update),
+            (refused(in_state(Works, runs("x", "1")), "2"), "1", Asked, PlanStep::Update),
         ];
         for (runs, text, asking, step) in table {
             let told = format!("{runs:?} {text} {asking:?}");
@@ -353,7 +354,7 @@ mod tests {
         for change in live {
             let mut wanted = wanted("x", "1");
             change(&mut wanted.spec);
-            assert_eq!(one(runs("x", "1"), wanted, Asking::Noticed), Step::Update);
+            assert_eq!(one(runs("x", "1"), wanted, Asking::Noticed), PlanStep::Update);
         }
         type Edit = fn(&mut WorkerSpec);
         let others: [(Edit, &str); 6] = [
@@ -367,19 +368,23 @@ mod tests {
         for (change, why) in others {
             let mut wanted = wanted("x", "1");
             change(&mut wanted.spec);
-            assert_eq!(one(runs("x", "1"), wanted, Asking::Noticed), Step::Try(why.to_owned()));
+            assert_eq!(one(runs("x", "1"), wanted, Asking::Noticed), PlanStep::Try(why.to_owned()));
         }
     }
 
     #[test]
     fn another_interpreter_behind_the_same_name_is_a_change() {
         let before = Runs { interpreter: Some("/py/3.11".into()), ..runs("x", "1") };
-        let same = Wanted { interpreter: Some("/py/3.11".into()), ..wanted("x", "1") };
-        let other = Wanted { interpreter: Some("/py/3.12".into()), ..wanted("x", "1") };
-        assert_eq!(one(before.clone(), same, Asking::Noticed), Step::Keep);
-        assert!(matches!(one(before.clone(), other, Asking::Noticed), Step::Try(why) if why.contains("/py/3.12")));
-        let none = Wanted { interpreter: None, ..wanted("x", "1") };
-        assert_eq!(one(before, none, Asking::Noticed), Step::Keep, "a worker that runs is not ended for a lost one");
+        let same = WantedUnit { interpreter: Some("/py/3.11".into()), ..wanted("x", "1") };
+        let other = WantedUnit { interpreter: Some("/py/3.12".into()), ..wanted("x", "1") };
+        assert_eq!(one(before.clone(), same, Asking::Noticed), PlanStep::Keep);
+        assert!(matches!(one(before.clone(), other, Asking::Noticed), PlanStep::Try(why) if why.contains("/py/3.12")));
+        let none = WantedUnit { interpreter: None, ..wanted("x", "1") };
+        assert_eq!(
+            one(before, none, Asking::Noticed),
+            PlanStep::Keep,
+            "a worker that runs is not ended for a lost one"
+        );
     }
 
     #[test]
@@ -388,9 +393,9 @@ mod tests {
         before.print.extend([file("/d/helper.py", "h")]);
         let mut now = wanted("x", "1");
         now.now.extend([file("/d/helper.py", "i")]);
-        assert_eq!(one(before.clone(), now.clone(), Asking::Noticed), Step::Try("d/helper.py changed".to_owned()));
-        now.now.extend([(Part::File("/d/helper.py".into()), None)]);
-        assert_eq!(one(before, now, Asking::Noticed), Step::Try("d/helper.py is gone".to_owned()));
+        assert_eq!(one(before.clone(), now.clone(), Asking::Noticed), PlanStep::Try("d/helper.py changed".to_owned()));
+        now.now.extend([(Dependency::File("/d/helper.py".into()), None)]);
+        assert_eq!(one(before, now, Asking::Noticed), PlanStep::Try("d/helper.py is gone".to_owned()));
     }
 
     #[test]
@@ -408,19 +413,19 @@ mod tests {
         };
         let after = |text| {
             let (spec, home, now) = in_home("/g/2", text);
-            Wanted { spec, home, interpreter: None, now }
+            WantedUnit { spec, home, interpreter: None, now }
         };
-        let asked: Vec<Part> = parts(&[before("1")], &after("1")).collect();
-        assert_eq!(asked, [Part::File("/g/2/my/x.py".into())]);
-        assert_eq!(one(before("1"), after("1"), Asking::Noticed), Step::Move);
-        assert_eq!(one(before("1"), after("2"), Asking::Noticed), Step::Try("my/x.py changed".to_owned()));
+        let asked: Vec<Dependency> = parts(&[before("1")], &after("1")).collect();
+        assert_eq!(asked, [Dependency::File("/g/2/my/x.py".into())]);
+        assert_eq!(one(before("1"), after("1"), Asking::Noticed), PlanStep::Move);
+        assert_eq!(one(before("1"), after("2"), Asking::Noticed), PlanStep::Try("my/x.py changed".to_owned()));
         let mut refused = before("1");
         let (spec, home, print) = in_home("/g/2", "2");
         refused.refusal =
-            Some(Refusal { why: "bad".to_owned(), of: None, at: SystemTime::UNIX_EPOCH, spec, home, print });
+            Some(RefusedVersion { why: "bad".to_owned(), of: None, at: SystemTime::UNIX_EPOCH, spec, home, print });
         let (spec, home, now) = in_home("/g/3", "2");
-        let third = Wanted { spec, home, interpreter: None, now };
-        assert_eq!(one(refused, third, Asking::Noticed), Step::StillRefused("bad".to_owned()));
+        let third = WantedUnit { spec, home, interpreter: None, now };
+        assert_eq!(one(refused, third, Asking::Noticed), PlanStep::StillRefused("bad".to_owned()));
     }
 
     #[test]
@@ -438,14 +443,14 @@ mod tests {
         };
         let after = |names| {
             let home = Some("/g/2".into());
-            Wanted { spec: several("/g/2", names), home, interpreter: None, now: Print::new() }
+            WantedUnit { spec: several("/g/2", names), home, interpreter: None, now: Print::new() }
         };
-        assert_eq!(one(before(&[]), after(&["x", "y"]), Asking::Noticed), Step::Move);
+        assert_eq!(one(before(&[]), after(&["x", "y"]), Asking::Noticed), PlanStep::Move);
         let came = one(before(&[]), after(&["x", "y", "z"]), Asking::Noticed);
-        assert_eq!(came, Step::Try("units came or went".to_owned()));
-        assert_eq!(one(before(&["y"]), after(&["x", "y"]), Asking::Noticed), Step::Move);
+        assert_eq!(came, PlanStep::Try("units came or went".to_owned()));
+        assert_eq!(one(before(&["y"]), after(&["x", "y"]), Asking::Noticed), PlanStep::Move);
         let again = one(before(&["y"]), after(&["x", "y"]), Asking::Asked);
-        assert_eq!(again, Step::Restart("tried again".to_owned()), "a person may have mended what no file shows");
+        assert_eq!(again, PlanStep::Restart("tried again".to_owned()), "a person may have mended what no file shows");
     }
 
     fn set() -> impl Strategy<Value = BTreeMap<String, u8>> {
@@ -456,15 +461,15 @@ mod tests {
         #[test]
         fn what_is_wanted_runs_after_the_plan_and_nothing_is_done_twice(before in set(), after in set()) {
             let running: Vec<Runs> = before.iter().map(|(id, text)| runs(id, &text.to_string())).collect();
-            let wanted: Vec<Wanted> = after.iter().map(|(id, text)| wanted(id, &text.to_string())).collect();
+            let wanted: Vec<WantedUnit> = after.iter().map(|(id, text)| wanted(id, &text.to_string())).collect();
             let plan = plan(&running, &wanted, Asking::Noticed);
             let mut result = before.clone();
             for (id, step) in &plan {
                 match step {
-                    Step::Start => prop_assert!(result.insert(id.clone(), after[id]).is_none()),
-                    Step::Try(_) => prop_assert_ne!(result.insert(id.clone(), after[id]), Some(after[id])),
-                    Step::Stop => prop_assert!(result.remove(id).is_some()),
-                    Step::Keep => prop_assert_eq!(result[id], after[id]),
+                    PlanStep::Start => prop_assert!(result.insert(id.clone(), after[id]).is_none()),
+                    PlanStep::Try(_) => prop_assert_ne!(result.insert(id.clone(), after[id]), Some(after[id])),
+                    PlanStep::Stop => prop_assert!(result.remove(id).is_some()),
+                    PlanStep::Keep => prop_assert_eq!(result[id], after[id]),
                     other => prop_assert!(false, "{other:?}"),
                 }
             }
@@ -476,9 +481,9 @@ mod tests {
         #[test]
         fn the_same_again_changes_nothing(set in set()) {
             let running: Vec<Runs> = set.iter().map(|(id, text)| runs(id, &text.to_string())).collect();
-            let wanted: Vec<Wanted> = set.iter().map(|(id, text)| wanted(id, &text.to_string())).collect();
+            let wanted: Vec<WantedUnit> = set.iter().map(|(id, text)| wanted(id, &text.to_string())).collect();
             for asking in [Asking::Noticed, Asking::Asked] {
-                prop_assert!(plan(&running, &wanted, asking).iter().all(|(_, step)| *step == Step::Keep));
+                prop_assert!(plan(&running, &wanted, asking).iter().all(|(_, step)| *step == PlanStep::Keep));
             }
         }
     }

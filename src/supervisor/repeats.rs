@@ -10,11 +10,11 @@ const REMEMBERED: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    told: HashMap<String, Told>,
+    told: HashMap<String, RepeatedText>,
 }
 
 #[derive(Debug)]
-struct Told {
+struct RepeatedText {
     at: Instant,
     held_back: u64,
 }
@@ -43,7 +43,7 @@ impl Repeats {
         if self.told.len() >= REMEMBERED {
             self.forget_oldest();
         }
-        self.told.insert(key, Told { at: now, held_back: 0 });
+        self.told.insert(key, RepeatedText { at: now, held_back: 0 });
         Some(0)
     }
 

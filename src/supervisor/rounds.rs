@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::basics::LEAVE;
-use super::events::{Change, Event, Outcome, Settling, UnderWay};
-use super::plan::Wanted;
-use super::shared::Shared;
+use super::events::{Change, ChangeOutcome, LoopEvent, Settling, UnderWay};
+use super::plan::WantedUnit;
+use super::shared::SupervisorShared;
 use super::worker::Worker;
 use crate::containment::Panics;
 use crate::words::count;
 use crate::worker::leftovers::tend_orphans;
-use crate::worker::life::Input;
+use crate::worker::life::LifeInput;
 
 /// So many events are taken before the loop looks what follows from them: with hundreds of workers that costs more than an event.
 const AT_ONCE: usize = 64;
@@ -33,7 +33,7 @@ pub(super) struct Supervisor {
     /// Boxed: half the places of such a map are empty, and a record is large.
     pub workers: BTreeMap<usize, Box<Worker>>,
     pub next_number: usize,
-    pub shared: Shared,
+    pub shared: SupervisorShared,
     pub stopping: Option<oneshot::Sender<()>>,
     /// Nobody wants to wait for the runs of a stop.
     pub is_impatient: bool,
@@ -44,7 +44,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    pub async fn run(mut self, mut events: mpsc::Receiver<LoopEvent>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut last = Instant::now();
@@ -65,10 +65,10 @@ impl Supervisor {
                     let away = now.saturating_duration_since(last);
                     if away > HELD {
                         tracing::warn!(target: "worker", "the agent was held up for {} s; nobody is blamed for it", away.as_secs());
-                        self.all(Input::Held(away), now);
+                        self.all(LifeInput::Held(away), now);
                     }
                     last = now;
-                    self.all(Input::Tick, now);
+                    self.all(LifeInput::Tick, now);
                     if now.saturating_duration_since(looked) >= LOOK {
                         looked = now;
                         self.survive(Self::look);
@@ -105,62 +105,62 @@ impl Supervisor {
         panics.catch("the supervisor", || act(self));
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: LoopEvent) {
         let now = Instant::now();
         match event {
-            Event::Started { worker, incarnation, program, before, result } => {
+            LoopEvent::Started { worker, incarnation, program, before, result } => {
                 self.of(worker, incarnation, |worker, shared| {
                     worker.starts_with(program, *before);
                     worker.started(*result, shared, now);
                 });
             }
-            Event::ControlLost { worker, incarnation } => {
-                self.of(worker, incarnation, |worker, shared| worker.step(Input::ControlLost, shared, now));
+            LoopEvent::ControlLost { worker, incarnation } => {
+                self.of(worker, incarnation, |worker, shared| worker.step(LifeInput::ControlLost, shared, now));
             }
-            Event::Frame { worker, incarnation, frame } => {
+            LoopEvent::Frame { worker, incarnation, frame } => {
                 self.of(worker, incarnation, |worker, shared| worker.frame(*frame, shared, now))
             }
-            Event::Stack { worker, incarnation, text } => {
+            LoopEvent::Stack { worker, incarnation, text } => {
                 self.of(worker, incarnation, |worker, _| worker.stack(&text, now))
             }
-            Event::Died { worker, incarnation, exit } => {
+            LoopEvent::Died { worker, incarnation, exit } => {
                 self.of(worker, incarnation, |worker, shared| worker.died(exit, shared, now));
             }
-            Event::FileLooked { worker, file } => {
+            LoopEvent::FileLooked { worker, file } => {
                 if let Some(worker) = self.workers.get_mut(&worker) {
                     worker.file_looked(file, &mut self.shared, now);
                 }
             }
-            Event::Kept { worker, incarnation, kept } => {
+            LoopEvent::Kept { worker, incarnation, kept } => {
                 self.of(worker, incarnation, |worker, _| worker.kept(kept));
             }
-            Event::Snapshot(asker) => answer(asker, self.views(now)),
-            Event::Running(asker) => answer(asker, self.workers.values().map(|worker| worker.runs()).collect()),
-            Event::Apply(changes, asker) => answer(asker, self.apply(changes, now)),
-            Event::Restart(id, asker) => {
+            LoopEvent::Snapshot(asker) => answer(asker, self.views(now)),
+            LoopEvent::Running(asker) => answer(asker, self.workers.values().map(|worker| worker.runs()).collect()),
+            LoopEvent::Apply(changes, asker) => answer(asker, self.apply(changes, now)),
+            LoopEvent::Restart(id, asker) => {
                 answer(asker, self.with_id(&id, |worker, shared| worker.restart(shared, now)));
             }
-            Event::RunNow(id, asker) => {
+            LoopEvent::RunNow(id, asker) => {
                 answer(asker, self.with_id(&id, |worker, shared| worker.run_now(&id, shared, now)));
             }
-            Event::Recheck(id, asker) => {
+            LoopEvent::Recheck(id, asker) => {
                 answer(asker, self.with_id(&id, |worker, shared| worker.recheck(shared, now)));
             }
-            Event::TakeStack(id, asker) => {
+            LoopEvent::TakeStack(id, asker) => {
                 if let Some(worker) = called(&mut self.workers, &id) {
                     worker.take_stack(asker, now);
                 }
             }
-            Event::TakeResources(id, asker) => {
+            LoopEvent::TakeResources(id, asker) => {
                 if let Some(worker) = called(&mut self.workers, &id) {
                     worker.take_resources(&id, asker, now);
                 }
             }
             #[cfg(test)]
-            Event::Panic => panic!("a defect"),
-            Event::UnderWay(patience, asker) => answer(asker, self.under_way(patience)),
-            Event::EndNow => self.end_now(),
-            Event::Stop(patience, asker) => self.stop(patience, asker, now),
+            LoopEvent::Panic => panic!("a defect"),
+            LoopEvent::UnderWay(patience, asker) => answer(asker, self.under_way(patience)),
+            LoopEvent::EndNow => self.end_now(),
+            LoopEvent::Stop(patience, asker) => self.stop(patience, asker, now),
         }
     }
 
@@ -174,7 +174,7 @@ impl Supervisor {
         self.stopping = Some(asker);
         for worker in self.workers.values_mut() {
             worker.hurry(patience, now);
-            worker.step(Input::Stop, &mut self.shared, now);
+            worker.step(LifeInput::Stop, &mut self.shared, now);
         }
         // The second wish may have overtaken the first.
         if self.is_impatient {
@@ -202,7 +202,7 @@ impl Supervisor {
         (all.runs + all.loads > 0).then_some(all)
     }
 
-    pub fn add(&mut self, wanted: Wanted) -> &mut Worker {
+    pub fn add(&mut self, wanted: WantedUnit) -> &mut Worker {
         let number = self.next_number;
         self.next_number += 1;
         let worker = Worker::new(number, wanted, &self.shared, Instant::now());
@@ -247,7 +247,7 @@ impl Supervisor {
             (None, Change::Stop(_) | Change::Update(_) | Change::Refuse(..)) => {}
         }
         // The receiver is in `settling`.
-        let _ = answer.send(Outcome::Done);
+        let _ = answer.send(ChangeOutcome::Done);
         settling
     }
 
@@ -288,7 +288,7 @@ impl Supervisor {
         }
     }
 
-    fn with_id(&mut self, id: &str, act: impl FnOnce(&mut Worker, &mut Shared)) -> bool {
+    fn with_id(&mut self, id: &str, act: impl FnOnce(&mut Worker, &mut SupervisorShared)) -> bool {
         // After the stop nothing starts any more.
         if self.stopping.is_some() {
             return false;
@@ -297,13 +297,13 @@ impl Supervisor {
     }
 
     /// Hands an event to its unit, unless it belongs to an incarnation that is over.
-    fn of(&mut self, worker: usize, incarnation: u64, act: impl FnOnce(&mut Worker, &mut Shared)) {
+    fn of(&mut self, worker: usize, incarnation: u64, act: impl FnOnce(&mut Worker, &mut SupervisorShared)) {
         if let Some(worker) = self.workers.get_mut(&worker).filter(|worker| worker.incarnation() == incarnation) {
             act(worker, &mut self.shared);
         }
     }
 
-    fn all(&mut self, input: Input, now: Instant) {
+    fn all(&mut self, input: LifeInput, now: Instant) {
         let panics = self.panics.clone();
         for worker in self.workers.values_mut() {
             // Each for itself: a defect that shows at one unit keeps no tick from the others.
@@ -330,7 +330,7 @@ impl Supervisor {
         for number in &ready[..given] {
             if let Some(worker) = self.workers.get_mut(number) {
                 worker.no_room = None;
-                worker.step(Input::Slot, &mut self.shared, now);
+                worker.step(LifeInput::Slot, &mut self.shared, now);
             }
         }
         if given == room {

@@ -9,19 +9,19 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::{Notify, mpsc};
 
 use super::basics::{Cmd, EVENTS};
-use super::handle::Handle;
+use super::handle::SupervisorHandle;
 use super::mechanisms;
-use super::plan::{self, Runs, Wanted};
+use super::plan::{self, Runs, WantedUnit};
 use super::rounds::Supervisor;
-use super::shared::{Settings, Shared};
+use super::shared::{SupervisorSettings, SupervisorShared};
 use super::version::interpreter;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::files::ScriptLogs;
 use crate::worker::cgroup::Groups;
-use crate::worker::files::{Look, Part};
+use crate::worker::files::{Dependency, FileLook};
 use crate::worker::frames::Address;
 use crate::worker::lock::Locks;
-use crate::worker::room::Room;
+use crate::worker::room::FileRoom;
 use crate::worker::roster::Roster;
 use crate::worker::starter::Starter;
 
@@ -29,20 +29,20 @@ use crate::worker::starter::Starter;
 ///
 /// # Errors
 /// When the spawner thread cannot be started.
-pub fn start<W: Into<Wanted>>(
+pub fn start<W: Into<WantedUnit>>(
     specs: Vec<W>,
-    settings: Settings,
+    settings: SupervisorSettings,
     roster: Roster,
     logs: ScriptLogs,
     counters: Counters,
-) -> io::Result<Handle> {
+) -> io::Result<SupervisorHandle> {
     let mut spawner = Starter::start()?;
     if let Some(zygote) = &settings.zygote {
         spawner = spawner.with_zygotes(zygote.clone());
     }
     // As the sweep at the next start will spell it.
     let run_dir = settings.run_dir.canonicalize().unwrap_or(settings.run_dir);
-    let settings = Settings { run_dir, ..settings };
+    let settings = SupervisorSettings { run_dir, ..settings };
     let (locks, groups) = (Locks::open(&settings.run_dir), Groups::open(&settings.run_dir));
     let mechanisms = mechanisms::found(&locks, &groups, settings.no_guard.clone()).into();
     let (events, received) = mpsc::channel(EVENTS);
@@ -53,7 +53,7 @@ pub fn start<W: Into<Wanted>>(
         next_number: 0,
         pulse: Arc::clone(&pulse),
         panics: counters.panics.clone(),
-        shared: Shared {
+        shared: SupervisorShared {
             address: Address {
                 socket: settings.socket.clone(),
                 tcp: settings.address,
@@ -67,7 +67,7 @@ pub fn start<W: Into<Wanted>>(
             locks,
             groups,
             crowd: 0,
-            room: Room::of_this_process(),
+            room: FileRoom::of_this_process(),
             interpreters: HashMap::new(),
             logs,
             counters,
@@ -82,15 +82,15 @@ pub fn start<W: Into<Wanted>>(
     }
     supervisor.mark_siblings();
     tokio::spawn(supervisor.run(received));
-    Ok(Handle { events, pulse, mechanisms, has_read })
+    Ok(SupervisorHandle { events, pulse, mechanisms, has_read })
 }
 
 /// Fills in what is on disk now, as far as [`plan::plan`] wants to know it. Blocks.
-pub fn look(running: &[Runs], mut wanted: Vec<Wanted>) -> Vec<Wanted> {
-    let mut look = Look::default();
+pub fn look(running: &[Runs], mut wanted: Vec<WantedUnit>) -> Vec<WantedUnit> {
+    let mut look = FileLook::default();
     let mut interpreters: HashMap<Cmd, Option<PathBuf>> = HashMap::new();
     for one in &mut wanted {
-        let parts: Vec<Part> = plan::parts(running, one).collect();
+        let parts: Vec<Dependency> = plan::parts(running, one).collect();
         one.now = look.print(&parts);
         let cmd = (one.spec.cmd.clone(), one.spec.envs.clone());
         one.interpreter = interpreters.entry(cmd).or_insert_with(|| interpreter(&one.spec)).clone();
@@ -103,15 +103,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::supervisor::events::Event;
+    use crate::supervisor::events::LoopEvent;
     use crate::supervisor::rounds;
-    use crate::worker::life::Limits;
+    use crate::worker::life::LifeLimits;
 
     #[tokio::test]
     async fn a_panic_in_the_loop_is_counted_and_the_loop_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let counters = Counters::default();
-        let settings = Settings {
+        let settings = SupervisorSettings {
             core: dir.path().to_owned(),
             run_dir: dir.path().to_owned(),
             socket: dir.path().join("s"),
@@ -119,14 +119,14 @@ mod tests {
             hostname: "web01".to_owned(),
             state_dir: dir.path().join("state"),
             last_good: dir.path().join("last-good"),
-            limits: Limits::default(),
+            limits: LifeLimits::default(),
             zygote: None,
             no_guard: None,
         };
         let logs = ScriptLogs::open(dir.path().to_owned(), counters.clone());
-        let handle = start(Vec::<Wanted>::new(), settings, Roster::default(), logs, counters.clone()).unwrap();
+        let handle = start(Vec::<WantedUnit>::new(), settings, Roster::default(), logs, counters.clone()).unwrap();
         for _ in 0..3 {
-            assert!(handle.events.send(Event::Panic).await.is_ok());
+            assert!(handle.events.send(LoopEvent::Panic).await.is_ok());
         }
         assert!(handle.snapshot().await.is_empty(), "it answers");
         assert_eq!(counters.panics.counts()["the supervisor"], 3);

@@ -43,7 +43,7 @@ fn frame(line: &str, spec: &WorkerSpec) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Input;
+    use crate::config::InputTable;
 
     const DUMP: &str = r#"Thread 0x00007f1 (most recent call first):
   File "/usr/lib/python3.11/threading.py", line 320 in wait
@@ -58,7 +58,7 @@ Thread 0x00007f2 (most recent call first):
 
     fn spec(dir: &Path) -> WorkerSpec {
         std::fs::write(dir.join("x.py"), "").unwrap();
-        crate::worker::discover::scripts(&[Input::plain("in", "python3", dir.to_owned())]).specs.remove(0)
+        crate::worker::discover::scripts(&[InputTable::plain("in", "python3", dir.to_owned())]).specs.remove(0)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::live::{self, LiveStack, Look};
+use super::live::{self, LiveStack, StackLook};
 use super::stack::user_frame;
 use super::worker::Worker;
 use crate::worker::process::{self, Signal};
@@ -39,7 +39,7 @@ impl Worker {
     /// Has the worker write its stacks for somebody who asked.
     pub fn take_stack(&mut self, answer: oneshot::Sender<LiveStack>, now: Instant) {
         let is_under_way = self.look.is_some();
-        let look = self.look.get_or_insert_with(|| Look::new(now));
+        let look = self.look.get_or_insert_with(|| StackLook::new(now));
         look.join(answer);
         match &self.process {
             // Before `hello` the signal would end it: nobody is there yet to take it.

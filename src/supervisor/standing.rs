@@ -1,19 +1,19 @@
 //! How it is with a worker: one answer, from which everything is derived that is shown, logged, settled and compared.
 //!
-//! [`Facts`] are what its life, its version and its units say; [`Standing::of`] is the only reading of them. The view, the log, the end of
+//! [`StandingFacts`] are what its life, its version and its units say; [`Standing::of`] is the only reading of them. The view, the log, the end of
 //! a change, the plan of a reload and the listing all ask the standing, so they cannot contradict each other.
 
 use serde::{Deserialize, Serialize};
 
 use super::plan::RunState;
-use crate::worker::life::{Fault, State, Step};
+use crate::worker::life::{FailureKind, LifeState, StopStep};
 
 /// What the standing is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
-    pub life: State,
+pub(super) struct StandingFacts {
+    pub life: LifeState,
     /// The failure that stands.
-    pub fault: Option<Fault>,
+    pub fault: Option<FailureKind>,
     /// The worker has loaded what it runs.
     pub is_ready: bool,
     /// Another version is ordered, but not started yet.
@@ -38,7 +38,7 @@ pub(super) enum Standing {
     /// A run lasts for longer than it should, or none begins.
     Overdue,
     Stopping {
-        stage: Step,
+        stage: StopStep,
         is_hung: bool,
     },
     /// Has told its units, or is about to be gone after that.
@@ -51,13 +51,13 @@ pub(super) enum Standing {
     Resting,
     /// Is started again after a pause; `is_open`: after so many failures that the pause is long.
     Retrying {
-        fault: Option<Fault>,
+        fault: Option<FailureKind>,
         is_open: bool,
     },
     /// Cannot run until something changes.
     Blocked,
     /// Ended by itself, and the settings say to leave it so.
-    Ended(Option<Fault>),
+    Ended(Option<FailureKind>),
     Stopped,
     /// KILL had no effect.
     Unkillable,
@@ -100,33 +100,33 @@ pub(super) enum Settled {
 }
 
 impl Standing {
-    pub fn of(facts: &Facts) -> Self {
+    pub fn of(facts: &StandingFacts) -> Self {
         let has_listed = facts.lists && facts.is_ready && !facts.leaves;
         match facts.life {
-            State::Waiting | State::Spawning | State::Loading => Self::Starting,
-            State::Idle | State::Running => Self::Working,
-            State::Overdue => Self::Overdue,
-            State::Stopping(_) if has_listed && facts.fault.is_none() => Self::Listed { is_over: false },
-            State::Stopping(Step::Ask) if facts.rests => Self::Resting,
-            State::Stopping(stage) => Self::Stopping { stage, is_hung: facts.fault == Some(Fault::Hung) },
-            State::Resting => Self::Resting,
-            State::Stopped if has_listed => Self::Listed { is_over: true },
-            State::Stopped => Self::Stopped,
-            State::Blocked if facts.is_passive => Self::Passive,
-            State::Blocked => Self::Blocked,
-            State::Backoff => Self::Retrying { fault: facts.fault, is_open: false },
-            State::Tripped => Self::Retrying { fault: facts.fault, is_open: true },
-            State::Ended => Self::Ended(facts.fault),
-            State::Unkillable => Self::Unkillable,
+            LifeState::Waiting | LifeState::Spawning | LifeState::Loading => Self::Starting,
+            LifeState::Idle | LifeState::Running => Self::Working,
+            LifeState::Overdue => Self::Overdue,
+            LifeState::Stopping(_) if has_listed && facts.fault.is_none() => Self::Listed { is_over: false },
+            LifeState::Stopping(StopStep::Ask) if facts.rests => Self::Resting,
+            LifeState::Stopping(stage) => Self::Stopping { stage, is_hung: facts.fault == Some(FailureKind::Hung) },
+            LifeState::Resting => Self::Resting,
+            LifeState::Stopped if has_listed => Self::Listed { is_over: true },
+            LifeState::Stopped => Self::Stopped,
+            LifeState::Blocked if facts.is_passive => Self::Passive,
+            LifeState::Blocked => Self::Blocked,
+            LifeState::Backoff => Self::Retrying { fault: facts.fault, is_open: false },
+            LifeState::Tripped => Self::Retrying { fault: facts.fault, is_open: true },
+            LifeState::Ended => Self::Ended(facts.fault),
+            LifeState::Unkillable => Self::Unkillable,
         }
     }
 
     /// The state of all its units; `None`: each has its own, by what its jobs did.
     pub fn of_units(self) -> Option<UnitState> {
         let lost = |fault| match fault {
-            Some(Fault::NotLoaded) => UnitState::LoadError,
-            Some(Fault::Hung) => UnitState::Hung,
-            Some(Fault::NotStarted | Fault::Died) | None => UnitState::Crashed,
+            Some(FailureKind::NotLoaded) => UnitState::LoadError,
+            Some(FailureKind::Hung) => UnitState::Hung,
+            Some(FailureKind::NotStarted | FailureKind::Died) | None => UnitState::Crashed,
         };
         Some(match self {
             Self::Working | Self::Overdue => return None,
@@ -174,7 +174,7 @@ impl Standing {
     }
 }
 
-impl Facts {
+impl StandingFacts {
     /// What a reload compares with what is wanted.
     pub fn run_state(&self) -> RunState {
         match Standing::of(self) {
@@ -227,8 +227,8 @@ impl std::fmt::Display for UnitState {
 mod tests {
     use super::*;
 
-    const RUNS: Facts = Facts {
-        life: State::Idle,
+    const RUNS: StandingFacts = StandingFacts {
+        life: LifeState::Idle,
         fault: None,
         is_ready: true,
         has_next: false,
@@ -240,46 +240,73 @@ mod tests {
 
     #[test]
     fn every_state_of_a_life_has_one_standing_and_all_that_is_derived_from_it() {
-        use State::{Backoff, Blocked, Ended, Idle, Loading, Overdue, Running, Spawning, Stopped, Tripped, Unkillable};
-        let starts = Facts { is_ready: false, ..RUNS };
-        let failed = |life, fault| Facts { life, fault: Some(fault), is_ready: false, ..RUNS };
+        use LifeState::{
+            Backoff, Blocked, Ended, Idle, Loading, Overdue, Running, Spawning, Stopped, Tripped, Unkillable,
+        };
+        let starts = StandingFacts { is_ready: false, ..RUNS };
+        let failed = |life, fault| StandingFacts { life, fault: Some(fault), is_ready: false, ..RUNS };
         let table = [
-            (Facts { life: State::Waiting, ..starts }, Some(UnitState::Starting), None, RunState::Starts),
-            (Facts { life: Spawning, ..starts }, Some(UnitState::Starting), None, RunState::Starts),
-            (Facts { life: Loading, ..starts }, Some(UnitState::Starting), None, RunState::Starts),
-            (Facts { life: Idle, ..RUNS }, None, Some(Settled::Runs), RunState::Works),
-            (Facts { life: Running, ..RUNS }, None, Some(Settled::Runs), RunState::Works),
-            (Facts { life: Overdue, ..RUNS }, None, Some(Settled::Runs), RunState::Works),
-            (Facts { life: State::Stopping(Step::Ask), ..RUNS }, Some(UnitState::Stopping), None, RunState::Works),
+            (StandingFacts { life: LifeState::Waiting, ..starts }, Some(UnitState::Starting), None, RunState::Starts),
+            (StandingFacts { life: Spawning, ..starts }, Some(UnitState::Starting), None, RunState::Starts),
+            (StandingFacts { life: Loading, ..starts }, Some(UnitState::Starting), None, RunState::Starts),
+            (StandingFacts { life: Idle, ..RUNS }, None, Some(Settled::Runs), RunState::Works),
+            (StandingFacts { life: Running, ..RUNS }, None, Some(Settled::Runs), RunState::Works),
+            (StandingFacts { life: Overdue, ..RUNS }, None, Some(Settled::Runs), RunState::Works),
             (
-                Facts { life: State::Stopping(Step::Dump), fault: Some(Fault::Hung), ..RUNS },
+                StandingFacts { life: LifeState::Stopping(StopStep::Ask), ..RUNS },
+                Some(UnitState::Stopping),
+                None,
+                RunState::Works,
+            ),
+            (
+                StandingFacts { life: LifeState::Stopping(StopStep::Dump), fault: Some(FailureKind::Hung), ..RUNS },
                 Some(UnitState::Hung),
                 None,
                 RunState::Works,
             ),
-            (failed(Backoff, Fault::Hung), Some(UnitState::Hung), Some(Settled::Fails), RunState::Fails),
-            (failed(Backoff, Fault::Died), Some(UnitState::Crashed), Some(Settled::Fails), RunState::Fails),
-            (failed(Tripped, Fault::NotLoaded), Some(UnitState::LoadError), Some(Settled::Fails), RunState::Fails),
-            (failed(Tripped, Fault::NotStarted), Some(UnitState::Crashed), Some(Settled::Fails), RunState::Fails),
-            (failed(Blocked, Fault::NotStarted), Some(UnitState::LoadError), Some(Settled::Fails), RunState::Fails),
+            (failed(Backoff, FailureKind::Hung), Some(UnitState::Hung), Some(Settled::Fails), RunState::Fails),
+            (failed(Backoff, FailureKind::Died), Some(UnitState::Crashed), Some(Settled::Fails), RunState::Fails),
             (
-                Facts { is_passive: true, ..failed(Blocked, Fault::NotLoaded) },
+                failed(Tripped, FailureKind::NotLoaded),
+                Some(UnitState::LoadError),
+                Some(Settled::Fails),
+                RunState::Fails,
+            ),
+            (failed(Tripped, FailureKind::NotStarted), Some(UnitState::Crashed), Some(Settled::Fails), RunState::Fails),
+            (
+                failed(Blocked, FailureKind::NotStarted),
+                Some(UnitState::LoadError),
+                Some(Settled::Fails),
+                RunState::Fails,
+            ),
+            (
+                StandingFacts { is_passive: true, ..failed(Blocked, FailureKind::NotLoaded) },
                 Some(UnitState::Helper),
                 Some(Settled::Helps),
                 RunState::Helps,
             ),
-            (Facts { life: Ended, ..RUNS }, Some(UnitState::Ended), Some(Settled::Stopped), RunState::Works),
-            (failed(Ended, Fault::Hung), Some(UnitState::Hung), Some(Settled::Stopped), RunState::Starts),
-            (Facts { life: Stopped, ..RUNS }, Some(UnitState::Stopped), Some(Settled::Stopped), RunState::Fails),
+            (StandingFacts { life: Ended, ..RUNS }, Some(UnitState::Ended), Some(Settled::Stopped), RunState::Works),
+            (failed(Ended, FailureKind::Hung), Some(UnitState::Hung), Some(Settled::Stopped), RunState::Starts),
             (
-                Facts { life: Unkillable, ..RUNS },
+                StandingFacts { life: Stopped, ..RUNS },
+                Some(UnitState::Stopped),
+                Some(Settled::Stopped),
+                RunState::Fails,
+            ),
+            (
+                StandingFacts { life: Unkillable, ..RUNS },
                 Some(UnitState::Unkillable),
                 Some(Settled::Unkillable),
                 RunState::Fails,
             ),
-            (Facts { life: State::Resting, ..RUNS }, Some(UnitState::Waiting), Some(Settled::Runs), RunState::Works),
-            (Facts { life: Idle, leaves: true, ..RUNS }, None, Some(Settled::Runs), RunState::Leaves),
-            (Facts { life: Idle, has_next: true, ..RUNS }, None, Some(Settled::Runs), RunState::Starts),
+            (
+                StandingFacts { life: LifeState::Resting, ..RUNS },
+                Some(UnitState::Waiting),
+                Some(Settled::Runs),
+                RunState::Works,
+            ),
+            (StandingFacts { life: Idle, leaves: true, ..RUNS }, None, Some(Settled::Runs), RunState::Leaves),
+            (StandingFacts { life: Idle, has_next: true, ..RUNS }, None, Some(Settled::Runs), RunState::Starts),
         ];
         for (facts, shown, settled, run_state) in table {
             let standing = Standing::of(&facts);
@@ -293,18 +320,22 @@ mod tests {
 
     #[test]
     fn a_lister_is_well_once_it_has_told_and_is_gone() {
-        let lists = Facts { lists: true, ..RUNS };
-        let at = |life| Standing::of(&Facts { life, ..lists });
-        assert_eq!(at(State::Stopping(Step::Ask)), Standing::Listed { is_over: false });
-        assert_eq!(at(State::Stopped), Standing::Listed { is_over: true });
+        let lists = StandingFacts { lists: true, ..RUNS };
+        let at = |life| Standing::of(&StandingFacts { life, ..lists });
+        assert_eq!(at(LifeState::Stopping(StopStep::Ask)), Standing::Listed { is_over: false });
+        assert_eq!(at(LifeState::Stopped), Standing::Listed { is_over: true });
         assert_eq!(
-            (at(State::Stopped).of_units(), at(State::Stopped).settled()),
+            (at(LifeState::Stopped).of_units(), at(LifeState::Stopped).settled()),
             (Some(UnitState::Ok), Some(Settled::Lists))
         );
-        assert!(at(State::Stopped).has_listed() && !at(State::Stopping(Step::Ask)).has_listed());
-        let leaves = Standing::of(&Facts { life: State::Stopped, leaves: true, ..lists });
+        assert!(at(LifeState::Stopped).has_listed() && !at(LifeState::Stopping(StopStep::Ask)).has_listed());
+        let leaves = Standing::of(&StandingFacts { life: LifeState::Stopped, leaves: true, ..lists });
         assert_eq!((leaves, leaves.has_listed()), (Standing::Stopped, false));
-        let hung = Standing::of(&Facts { life: State::Stopping(Step::Kill), fault: Some(Fault::Hung), ..lists });
+        let hung = Standing::of(&StandingFacts {
+            life: LifeState::Stopping(StopStep::Kill),
+            fault: Some(FailureKind::Hung),
+            ..lists
+        });
         assert_eq!(hung.of_units(), Some(UnitState::Hung));
     }
 

@@ -8,23 +8,23 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::ending::WorkerEnd;
-use super::events::Event;
+use super::events::LoopEvent;
 use super::incarnation::Incarnation;
-use super::shared::{Settings, Shared};
+use super::shared::{SupervisorSettings, SupervisorShared};
 use super::unit::Unit;
-use super::version::{Ask, Before};
+use super::version::{Before, VersionQuery};
 use super::worker::Worker;
 use crate::code::Code;
-use crate::worker::cgroup::{Group, Groups};
+use crate::worker::cgroup::{Cgroup, Groups};
 use crate::worker::frames::{Down, Mode, OneUnit, Spec, in_frames, phase_of};
-use crate::worker::life::{Input, Order};
+use crate::worker::life::{LifeAction, LifeInput};
 use crate::worker::lock::{Lock, Locks};
 use crate::worker::process::{Launch, Parts, Process, StartError, find_program};
 use crate::worker::starter::Starter;
 use crate::worker::{UnitSpec, WorkerSpec};
 
 impl Worker {
-    pub(super) fn spawn(&mut self, shared: &mut Shared) {
+    pub(super) fn spawn(&mut self, shared: &mut SupervisorShared) {
         let next = self.version.next.take();
         let now = next.as_ref().map(|next| next.now.clone());
         if let Some(next) = next {
@@ -65,7 +65,7 @@ impl Worker {
         self.version.starts_with(before);
     }
 
-    pub fn started(&mut self, result: Result<Parts, StartError>, shared: &mut Shared, now: Instant) {
+    pub fn started(&mut self, result: Result<Parts, StartError>, shared: &mut SupervisorShared, now: Instant) {
         let token = self.pending_token.take().unwrap_or_default();
         let parts = match result {
             Ok(parts) => parts,
@@ -76,7 +76,7 @@ impl Worker {
                 let why = if permanent { format!("{why} [{}]", Code::NoInterpreter) } else { why };
                 self.output.logs.cli(&format!("{}: could not be started: {why}", self.spec.id));
                 self.count_end(WorkerEnd::NotStarted);
-                self.step(Input::NotSpawned { why, permanent }, shared, now);
+                self.step(LifeInput::NotSpawned { why, permanent }, shared, now);
                 return;
             }
         };
@@ -97,17 +97,17 @@ impl Worker {
         let sent = sent.and_then(|()| several.iter().try_for_each(|frame| process.send(frame)));
         self.process = Some(process);
         // Where a stop came meanwhile, or it was given up, it is killed.
-        self.step(Input::Spawned, shared, now);
+        self.step(LifeInput::Spawned, shared, now);
         if let Err(error) = sent
             && !has_gone(&error)
         {
             // It would wait for its unit for ever.
             self.step(
-                Input::Fatal { why: format!("could not be told its units: {error}"), permanent: true },
+                LifeInput::Fatal { why: format!("could not be told its units: {error}"), permanent: true },
                 shared,
                 now,
             );
-            self.carry_out(Order::Kill, shared);
+            self.carry_out(LifeAction::Kill, shared);
         }
     }
 
@@ -119,7 +119,7 @@ impl Worker {
         self.spec.units.iter().zip(tokens).map(|(unit, token)| OneUnit::of(unit, token, must(unit))).collect()
     }
 
-    pub(super) fn dismiss(&mut self, token: &str, shared: &Shared) {
+    pub(super) fn dismiss(&mut self, token: &str, shared: &SupervisorShared) {
         shared.roster.dismiss(token);
         self.tokens.drain(..).for_each(|token| shared.roster.dismiss(&token));
     }
@@ -129,10 +129,10 @@ impl Worker {
 struct Start {
     worker: usize,
     incarnation: u64,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<LoopEvent>,
     /// What `cmd` was at an earlier start.
     known: Option<PathBuf>,
-    settings: Settings,
+    settings: SupervisorSettings,
     spawner: Starter,
     locks: Locks,
     groups: Groups,
@@ -140,22 +140,24 @@ struct Start {
 }
 
 /// What a start has found and taken before there is a process.
-struct Ready {
+struct PreparedStart {
     before: Before,
     launch: Result<Launch, StartError>,
-    group: Option<Group>,
+    group: Option<Cgroup>,
 }
 
 impl Start {
     /// Starts the process and tells the loop how that went.
-    async fn run(self, ask: Ask) {
+    async fn run(self, ask: VersionQuery) {
         let (worker, incarnation, events, spawner) =
             (self.worker, self.incarnation, self.events.clone(), self.spawner.clone());
         let ready = match tokio::task::spawn_blocking(move || self.prepare(ask)).await {
             Ok(ready) => ready,
-            Err(gone) => {
-                Ready { before: Before::default(), launch: Err(StartError::Permanent(gone.to_string())), group: None }
-            }
+            Err(gone) => PreparedStart {
+                before: Before::default(),
+                launch: Err(StartError::Permanent(gone.to_string())),
+                group: None,
+            },
         };
         let before = Box::new(ready.before);
         let program = ready.launch.as_ref().map(|launch| launch.program.clone()).unwrap_or_default();
@@ -164,15 +166,16 @@ impl Start {
             Err(error) => Err(error),
         };
         // The loop may have ended meanwhile; then the process ends with the agent.
-        let _ = events.send(Event::Started { worker, incarnation, program, before, result: Box::new(result) }).await;
+        let _ =
+            events.send(LoopEvent::Started { worker, incarnation, program, before, result: Box::new(result) }).await;
     }
 
     /// Looks at the files, finds the interpreter, takes the lock, makes the cgroup. Blocks.
-    fn prepare(self, ask: Ask) -> Ready {
+    fn prepare(self, ask: VersionQuery) -> PreparedStart {
         let before = Before::look(&ask, &self.settings.last_good);
         let launch = self.launch(&ask.spec);
         let group = launch.is_ok().then(|| self.groups.make(&ask.spec.id, ask.spec.memory_max)).flatten();
-        Ready { before, launch, group }
+        PreparedStart { before, launch, group }
     }
 
     fn launch(&self, spec: &WorkerSpec) -> Result<Launch, StartError> {
@@ -189,7 +192,7 @@ impl Start {
 async fn launch_in(
     spawner: &Starter,
     launch: Launch,
-    group: Option<Group>,
+    group: Option<Cgroup>,
     incarnation: u64,
 ) -> Result<Parts, StartError> {
     let (program, lock) = (launch.program.clone(), launch.lock.clone());
@@ -199,7 +202,7 @@ async fn launch_in(
 }
 
 /// Puts a new worker into its cgroup and notes that it holds the lock, before it is told its unit.
-async fn bind(mut process: Process, incarnation: u64, lock: Option<Arc<Lock>>, group: Option<Group>) -> Process {
+async fn bind(mut process: Process, incarnation: u64, lock: Option<Arc<Lock>>, group: Option<Cgroup>) -> Process {
     let pid = process.pid;
     let bound = tokio::task::spawn_blocking(move || {
         if let Some(group) = group

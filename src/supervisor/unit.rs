@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::jobs::Jobs;
+use super::jobs::JobRecords;
 use super::standing::UnitState;
-use super::view::{JobState, LastError, LastRun};
+use super::view::{JobState, LastRun, LastUnitError};
 use crate::words::count;
 use crate::worker::frames::RunEnded;
 use crate::worker::roster::Member;
@@ -43,13 +43,13 @@ pub(super) struct Unit {
     /// Other scripts lie in the same root and may import this one.
     pub has_siblings: bool,
     pub unloaded: Option<Unloaded>,
-    pub jobs: Jobs,
+    pub jobs: JobRecords,
     pub runs_ok: u64,
     pub runs_failed: u64,
     pub skipped_ticks: u64,
     silent_runs: u32,
     pub last_run: Option<LastRun>,
-    pub last_error: Option<LastError>,
+    pub last_error: Option<LastUnitError>,
     /// Why all its jobs wait, also while it rests without a process.
     pub waits: Option<String>,
     /// What its worker warned of since it was started.
@@ -72,7 +72,7 @@ impl Unit {
             member,
             has_siblings: false,
             unloaded: None,
-            jobs: Jobs::default(),
+            jobs: JobRecords::default(),
             runs_ok: 0,
             runs_failed: 0,
             skipped_ticks: 0,
@@ -153,7 +153,7 @@ impl Unit {
             Some(last) if last.text == text && last.place == place => last.times + 1,
             _ => 1,
         };
-        self.last_error = Some(LastError { text, place, traceback: end.tb.clone(), times, last: now });
+        self.last_error = Some(LastUnitError { text, place, traceback: end.tb.clone(), times, last: now });
     }
 
     pub fn warned(&mut self, warning: Warning) {

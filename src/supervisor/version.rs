@@ -1,30 +1,30 @@
 //! Which version of its files a unit runs, which one was refused, and which one is kept for bad times.
 //!
 //! A version that cannot be loaded never takes the place of one that can. Before a worker is ended for a new version somebody tries that
-//! in a throw-away worker; what fails there is noted as the [`Refusal`]. Where a worker has to start all the same (it died, the agent was
+//! in a throw-away worker; what fails there is noted as the [`RefusedVersion`]. Where a worker has to start all the same (it died, the agent was
 //! started anew, the file changed after the trial) and the version on disk fails, the copies of the last good one are started instead.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::basics::{Stamp, stamp};
-use super::plan::{Refusal, Wanted};
+use super::basics::{FileStamp, stamp};
+use super::plan::{RefusedVersion, WantedUnit};
 use crate::dialect::Finder;
-use crate::worker::files::{Look, Part, Print, Sum};
-use crate::worker::frames::{Folder, Loaded, Settings as SettingsFile};
-use crate::worker::lastgood::{self, Kept, Told};
+use crate::worker::files::{Dependency, FileLook, Print, Sum};
+use crate::worker::frames::{Loaded, SeenFolder, SeenSettings as SettingsFile};
+use crate::worker::lastgood::{self, GoodVersion, ListedUnits};
 use crate::worker::process::find_program;
 use crate::worker::{UnitSpec, WorkerSpec};
 
 #[derive(Default)]
-pub(super) struct Version {
+pub(super) struct ScriptVersion {
     pub home: Option<PathBuf>,
     /// The exported tree that the last worker was started in.
     pub lives_in: Option<PathBuf>,
     /// Ordered, but not started yet.
-    pub next: Option<Wanted>,
-    pub refusal: Option<Refusal>,
+    pub next: Option<WantedUnit>,
+    pub refusal: Option<RefusedVersion>,
     /// What was found before the last start.
     before: Before,
     /// What the last worker has loaded.
@@ -43,26 +43,26 @@ pub(super) struct Version {
 /// What a look at the files found just before a start.
 #[derive(Default)]
 pub(super) struct Before {
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<FileStamp>,
     print: Print,
     interpreter: Option<PathBuf>,
-    kept: Option<Kept>,
+    kept: Option<GoodVersion>,
     /// What is kept is not what lies on disk.
     kept_differs: bool,
     /// Of a lister: what it has told of those whose last version is kept.
-    told: Vec<Told>,
+    told: Vec<ListedUnits>,
     /// The copies are started.
     pub uses_kept: bool,
 }
 
 impl Before {
     /// Looks at what a start depends on. Blocks.
-    pub fn look(ask: &Ask, last_good: &Path) -> Self {
-        let Ask { spec, home, refusal, falls_back } = ask;
-        let mut look = Look::default();
+    pub fn look(ask: &VersionQuery, last_good: &Path) -> Self {
+        let VersionQuery { spec, home, refusal, falls_back } = ask;
+        let mut look = FileLook::default();
         let reads = spec.units.iter().flat_map(|unit| std::iter::once(&unit.file).chain(&unit.reads));
-        let mut parts: Vec<Part> = reads.map(|file| Part::File(file.clone())).collect();
-        parts.extend(spec.roots.iter().cloned().map(Part::Names));
+        let mut parts: Vec<Dependency> = reads.map(|file| Dependency::File(file.clone())).collect();
+        parts.extend(spec.roots.iter().cloned().map(Dependency::Names));
         parts.extend(data_of(spec, home.as_deref()));
         let print = look.print(&parts);
         // A unit that has not run alone yet has what its lister had, where that one loads the same file.
@@ -70,7 +70,7 @@ impl Before {
         let of_lister = || lastgood::find(last_good, spec.told_by().filter(|_| loads_file)?);
         let kept = lastgood::find(last_good, &spec.id).or_else(of_lister);
         let files = kept.iter().flat_map(|kept| &kept.files);
-        let mut files = files.map(|(file, sum)| (Part::File(file.clone()), *sum));
+        let mut files = files.map(|(file, sum)| (Dependency::File(file.clone()), *sum));
         let kept_differs = files.any(|(part, sum)| look.at(&part) != Some(sum));
         let still_refused = refusal.as_ref().is_some_and(|refused| look.print(refused.keys()) == *refused);
         Self {
@@ -86,7 +86,7 @@ impl Before {
 }
 
 /// What a look before a start has to know.
-pub(super) struct Ask {
+pub(super) struct VersionQuery {
     pub spec: WorkerSpec,
     home: Option<PathBuf>,
     refusal: Option<Print>,
@@ -98,25 +98,25 @@ pub(super) fn interpreter(spec: &WorkerSpec) -> Option<PathBuf> {
     find_program(&spec.cmd, &spec.envs).ok()?.canonicalize().ok()
 }
 
-fn data_of(spec: &WorkerSpec, home: Option<&Path>) -> Vec<Part> {
+fn data_of(spec: &WorkerSpec, home: Option<&Path>) -> Vec<Dependency> {
     let units: &[UnitSpec] = if home.is_some() { &spec.units } else { &[] };
-    units.iter().filter_map(|unit| unit.file.parent()).map(|dir| Part::Data(dir.to_owned())).collect()
+    units.iter().filter_map(|unit| unit.file.parent()).map(|dir| Dependency::Data(dir.to_owned())).collect()
 }
 
-impl Version {
+impl ScriptVersion {
     pub fn in_home(home: Option<PathBuf>) -> Self {
         Self { home, ..Self::default() }
     }
 
     /// A new worker is about to start; gives what a look before it needs. `now`: the files as somebody has seen them who wants it started.
-    pub fn begin(&mut self, spec: &WorkerSpec, now: Option<Print>) -> Ask {
+    pub fn begin(&mut self, spec: &WorkerSpec, now: Option<Print>) -> VersionQuery {
         // Until that look is done.
         self.before.print = now.unwrap_or_else(|| self.print());
         self.loaded.clear();
         self.looked.clear();
         (self.heard_hello, self.is_ready) = (false, false);
         self.lives_in.clone_from(&self.home);
-        Ask {
+        VersionQuery {
             spec: spec.clone(),
             home: self.home.clone(),
             refusal: self.refusal.as_ref().map(|refusal| refusal.print.clone()),
@@ -133,7 +133,7 @@ impl Version {
     }
 
     /// Settings files that it has read, and folders that it has looked into.
-    pub fn reads(&mut self, files: Vec<SettingsFile>, folders: Vec<Folder>) {
+    pub fn reads(&mut self, files: Vec<SettingsFile>, folders: Vec<SeenFolder>) {
         let as_loaded =
             |read: SettingsFile| Loaded { file: read.file, sum: read.sum, name: String::new(), package: false };
         self.loads(files.into_iter().map(as_loaded).collect());
@@ -144,12 +144,12 @@ impl Version {
         self.before.interpreter.clone()
     }
 
-    pub fn told_before(&self) -> &[Told] {
+    pub fn told_before(&self) -> &[ListedUnits] {
         &self.before.told
     }
 
     /// The copies that run in place of the files on disk.
-    pub fn runs_kept(&self) -> Option<&Kept> {
+    pub fn runs_kept(&self) -> Option<&GoodVersion> {
         self.before.kept.as_ref().filter(|_| self.before.uses_kept)
     }
 
@@ -173,22 +173,22 @@ impl Version {
         (self.is_ready && !self.before.uses_kept).then(|| self.loaded.values().cloned().collect())
     }
 
-    pub fn kept(&mut self, kept: Kept) {
+    pub fn kept(&mut self, kept: GoodVersion) {
         self.since = Some(kept.since);
         self.before.kept = Some(kept);
     }
 
     /// What the last worker has loaded, or tried to.
     pub fn print(&self) -> Print {
-        let loaded = self.loaded.values().map(|loaded| (Part::File(loaded.file.clone()), Some(loaded.sum)));
+        let loaded = self.loaded.values().map(|loaded| (Dependency::File(loaded.file.clone()), Some(loaded.sum)));
         let before = self.before.print.iter().filter(|(part, _)| match part {
             // What it has loaded is known exactly.
-            Part::File(_) | Part::Names(_) | Part::Entries(_) => !self.is_ready,
-            Part::Data(_) => true,
+            Dependency::File(_) | Dependency::Names(_) | Dependency::Entries(_) => !self.is_ready,
+            Dependency::Data(_) => true,
         });
         let mut print: Print = before.map(|(part, sum)| (part.clone(), *sum)).collect();
         print.extend(loaded);
-        print.extend(self.looked.iter().map(|(folder, sum)| (Part::Entries(folder.clone()), Some(*sum))));
+        print.extend(self.looked.iter().map(|(folder, sum)| (Dependency::Entries(folder.clone()), Some(*sum))));
         print
     }
 
@@ -213,7 +213,7 @@ impl Version {
         if !self.before.kept_differs && !self.loaded.values().any(is_other) {
             return false;
         }
-        self.refusal = Some(Refusal {
+        self.refusal = Some(RefusedVersion {
             why: why.to_owned(),
             of,
             at: SystemTime::now(),
@@ -248,6 +248,6 @@ pub(super) fn keep(
     spec: &WorkerSpec,
     loaded: &[Loaded],
     unloaded: &[PathBuf],
-) -> Result<Kept, String> {
+) -> Result<GoodVersion, String> {
     lastgood::save(last_good, spec, loaded, unloaded, SystemTime::now()).map_err(|error| error.to_string())
 }

@@ -12,7 +12,7 @@ use crate::worker::{UnitSpec, WorkerSpec};
 
 /// A snapshot of one unit.
 #[derive(Debug, Clone)]
-pub struct UnitView {
+pub struct UnitSnapshot {
     pub id: String,
     /// What is shown beside the id; empty where there is no more to say.
     pub title: String,
@@ -38,11 +38,11 @@ pub struct UnitView {
     pub runs_failed: u64,
     pub skipped_ticks: u64,
     pub last_run: Option<LastRun>,
-    pub jobs: Vec<JobView>,
+    pub jobs: Vec<JobSnapshot>,
     pub points_accepted: u64,
     pub points_refused: u64,
     pub last_refusal: Option<String>,
-    pub last_error: Option<LastError>,
+    pub last_error: Option<LastUnitError>,
     /// What is odd in it although it runs.
     pub warnings: Vec<String>,
     /// Those that are not among them.
@@ -63,7 +63,7 @@ pub struct UnitView {
     pub start_took: Option<Duration>,
 }
 
-impl UnitView {
+impl UnitSnapshot {
     /// A unit that has no worker.
     pub fn without_worker(unit: UnitSpec, of: &WorkerSpec, state: UnitState, since: Instant) -> Self {
         Self {
@@ -183,7 +183,7 @@ impl std::fmt::Display for JobState {
 
 /// One schedule of a unit.
 #[derive(Debug, Clone)]
-pub struct JobView {
+pub struct JobSnapshot {
     pub key: String,
     /// What is shown beside the key; empty where there is no more to say.
     pub title: String,
@@ -201,7 +201,7 @@ pub struct JobView {
 }
 
 #[derive(Debug, Clone)]
-pub struct LastError {
+pub struct LastUnitError {
     /// `KeyError: 'await'`.
     pub text: String,
     /// `disk.py:22 in parse`.

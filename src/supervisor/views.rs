@@ -5,35 +5,38 @@ use std::time::Instant;
 use super::incarnation::Incarnation;
 use super::standing::{Standing, UnitState};
 use super::unit::{Unit, Unloaded};
-use super::view::{Coming, UnitView};
+use super::view::{Coming, UnitSnapshot};
 use super::worker::Worker;
 use crate::worker::frames::ToldUnit;
 use crate::worker::process;
 
 impl Worker {
     /// One view for each of its units.
-    pub fn views(&self, now: Instant) -> impl Iterator<Item = UnitView> {
+    pub fn views(&self, now: Instant) -> impl Iterator<Item = UnitSnapshot> {
         self.units.iter().map(move |unit| self.view(unit, now))
     }
 
     /// The units of its listing that are off, each with the place that says so.
-    pub fn views_of_off(&self) -> impl Iterator<Item = UnitView> {
+    pub fn views_of_off(&self) -> impl Iterator<Item = UnitSnapshot> {
         let view = |told: &ToldUnit| {
             let why = Some(told.off.clone());
             let since = self.life.since();
-            UnitView { why, ..UnitView::without_worker(told.clone().into_unit(), &self.spec, UnitState::Off, since) }
+            UnitSnapshot {
+                why,
+                ..UnitSnapshot::without_worker(told.clone().into_unit(), &self.spec, UnitState::Off, since)
+            }
         };
         self.off.iter().filter(|_| self.lists()).map(view)
     }
 
-    fn view(&self, unit: &Unit, now: Instant) -> UnitView {
+    fn view(&self, unit: &Unit, now: Instant) -> UnitSnapshot {
         let (state, why) = self.state_and_why(unit, now);
         let refused = self.version.trouble(&unit.id);
         let why = match (why, &refused) {
             (Some(why), Some(refused)) => Some(format!("{why}; {refused}")),
             (why, refused) => why.or(refused.clone()),
         };
-        UnitView {
+        UnitSnapshot {
             id: unit.id.clone(),
             title: unit.title.clone(),
             input: self.spec.input.clone(),

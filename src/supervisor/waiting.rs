@@ -3,15 +3,15 @@
 use tokio::sync::oneshot;
 
 /// Everybody gets the same.
-pub(super) struct Waiting<T>(Vec<oneshot::Sender<T>>);
+pub(super) struct Waiters<T>(Vec<oneshot::Sender<T>>);
 
-impl<T> Default for Waiting<T> {
+impl<T> Default for Waiters<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<T: Clone> Waiting<T> {
+impl<T: Clone> Waiters<T> {
     /// One more who waits.
     pub fn join(&mut self, answer: oneshot::Sender<T>) {
         self.0.push(answer);

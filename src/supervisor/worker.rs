@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::basics::{Stamp, stamp};
-use super::events::{Event, Outcome};
+use super::basics::{FileStamp, stamp};
+use super::events::{ChangeOutcome, LoopEvent};
 use super::incarnation::{Incarnation, Output};
 use super::inquiry::Inquiry;
-use super::live::Look;
-use super::plan::Wanted;
+use super::live::StackLook;
+use super::plan::WantedUnit;
 use super::repeats::Repeats;
-use super::shared::{Shared, limits};
-use super::standing::{Facts, Standing};
+use super::shared::{SupervisorShared, limits};
+use super::standing::{Standing, StandingFacts};
 use super::unit::Unit;
-use super::version::Version;
+use super::version::ScriptVersion;
 use crate::telemetry::counters::Counters;
 use crate::worker::WorkerSpec;
 use crate::worker::frames::{Down, ToldUnit};
-use crate::worker::life::{Input, Life, Order};
+use crate::worker::life::{Life, LifeAction, LifeInput};
 use crate::worker::process::{self, Signal, Way};
 use crate::worker::roster::Member;
 
@@ -32,11 +32,11 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) spec: WorkerSpec,
     pub(super) life: Life,
-    pub(super) version: Version,
+    pub(super) version: ScriptVersion,
     /// It is no longer wanted.
     pub(super) leaves: bool,
     /// Who waits for the end of a change.
-    pub(super) settling: Vec<oneshot::Sender<Outcome>>,
+    pub(super) settling: Vec<oneshot::Sender<ChangeOutcome>>,
     /// The process; the same as that of its unit, if that is the only one.
     pub(super) member: Arc<Member>,
     /// One for each of its units.
@@ -65,7 +65,7 @@ pub(super) struct Worker {
     /// The incarnation that wrote the stack.
     pub(super) stack_of: u64,
     /// Somebody asked for the stacks of the live worker.
-    pub(super) look: Option<Look>,
+    pub(super) look: Option<StackLook>,
     /// Somebody asked what units run against, one for each unit; and how often that was.
     pub(super) inquiries: Vec<Inquiry>,
     pub(super) asked: u64,
@@ -77,7 +77,7 @@ pub(super) struct Worker {
     pub(super) start_took: Option<Duration>,
     /// What `cmd` was at the last start.
     pub(super) program: PathBuf,
-    pub(super) file: Option<Stamp>,
+    pub(super) file: Option<FileStamp>,
     /// Why it waits for others to end.
     pub(super) no_room: Option<String>,
     /// It has no collector and was not meant to have one.
@@ -91,8 +91,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(index: usize, wanted: Wanted, shared: &Shared, now: Instant) -> Self {
-        let Wanted { spec, home, .. } = wanted;
+    pub fn new(index: usize, wanted: WantedUnit, shared: &SupervisorShared, now: Instant) -> Self {
+        let WantedUnit { spec, home, .. } = wanted;
         let (logs, counters) = (&shared.logs, &shared.counters);
         let member = Member::new(&spec);
         let output = Output::new(&spec.id, &spec.input, Arc::clone(&member), logs.clone(), counters.clone());
@@ -100,7 +100,7 @@ impl Worker {
         Self {
             index,
             life: Life::new(limits(&spec, shared), seed, now),
-            version: Version::in_home(home),
+            version: ScriptVersion::in_home(home),
             leaves: false,
             settling: Vec::new(),
             units: Unit::of_all(&spec, &member, Vec::new()),
@@ -151,11 +151,11 @@ impl Worker {
     }
 
     /// Feeds the life and carries out its orders.
-    pub fn step(&mut self, input: Input, shared: &mut Shared, now: Instant) {
-        if input == Input::Tick {
+    pub fn step(&mut self, input: LifeInput, shared: &mut SupervisorShared, now: Instant) {
+        if input == LifeInput::Tick {
             let members = self.units.iter().map(|unit| &unit.member);
             let seen = members.fold(self.member.last_activity(), |seen, member| seen.max(member.last_activity()));
-            self.life.step(seen.min(now), Input::Activity);
+            self.life.step(seen.min(now), LifeInput::Activity);
             self.finish_look(now);
             self.finish_inquiries(now);
         }
@@ -175,8 +175,8 @@ impl Worker {
         Standing::of(&self.facts())
     }
 
-    pub fn facts(&self) -> Facts {
-        Facts {
+    pub fn facts(&self) -> StandingFacts {
+        StandingFacts {
             life: self.life.state(),
             fault: self.life.failure().map(|failure| failure.fault),
             is_ready: self.version.is_ready,
@@ -192,21 +192,21 @@ impl Worker {
         self.life.failure().map(|failure| failure.why.clone())
     }
 
-    pub(super) fn carry_out(&mut self, order: Order, shared: &mut Shared) {
+    pub(super) fn carry_out(&mut self, order: LifeAction, shared: &mut SupervisorShared) {
         match order {
-            Order::Spawn => self.spawn(shared),
-            Order::Dump => {
+            LifeAction::Spawn => self.spawn(shared),
+            LifeAction::Dump => {
                 if let Some(process) = &self.process {
                     process.leash.signal(Signal::USR2);
                 }
             }
-            Order::Ask(grace) => self.ask(grace),
-            Order::Terminate => {
+            LifeAction::Ask(grace) => self.ask(grace),
+            LifeAction::Terminate => {
                 if let Some(process) = &self.process {
                     process.leash.signal_group(Signal::TERM);
                 }
             }
-            Order::Kill => {
+            LifeAction::Kill => {
                 if let Some(process) = &self.process {
                     let leash = process.leash.clone();
                     // The look through /proc takes milliseconds; the loop does not wait for it.
@@ -231,9 +231,9 @@ impl Worker {
     }
 
     /// Kills its process, where it has one, in a stop that nobody wants to wait for.
-    pub fn end_now(&mut self, shared: &mut Shared) {
+    pub fn end_now(&mut self, shared: &mut SupervisorShared) {
         if self.life.is_stopping() {
-            self.carry_out(Order::Kill, shared);
+            self.carry_out(LifeAction::Kill, shared);
         }
     }
 
@@ -257,7 +257,7 @@ impl Worker {
     }
 
     /// Has all jobs of the unit with this name run now, or the worker started where there is none.
-    pub fn run_now(&mut self, id: &str, shared: &mut Shared, now: Instant) {
+    pub fn run_now(&mut self, id: &str, shared: &mut SupervisorShared, now: Instant) {
         let asked = self.units.iter().filter(|unit| unit.id == id || self.spec.id == id);
         for job in asked.flat_map(|unit| unit.jobs.numbers()) {
             if let Some(process) = &self.process
@@ -266,33 +266,33 @@ impl Worker {
                 tracing::warn!(target: "worker", "{}: could not be asked to run: {error}", self.spec.id);
             }
         }
-        self.step(Input::Changed, shared, now);
+        self.step(LifeInput::Changed, shared, now);
     }
 
     /// Has all jobs that wait for their check make it now, or the worker started where there is none.
-    pub fn recheck(&mut self, shared: &mut Shared, now: Instant) {
+    pub fn recheck(&mut self, shared: &mut SupervisorShared, now: Instant) {
         if let Some(process) = &self.process
             && let Err(error) = process.send(&Down::Recheck)
         {
             tracing::warn!(target: "worker", "{}: could not be asked to check: {error}", self.spec.id);
         }
-        self.step(Input::Changed, shared, now);
+        self.step(LifeInput::Changed, shared, now);
     }
 
     /// Looks whether the file of a unit that cannot run has changed.
-    pub fn look_at_file(&mut self, events: &mpsc::Sender<Event>) {
+    pub fn look_at_file(&mut self, events: &mpsc::Sender<LoopEvent>) {
         if !self.standing().waits_for_change() || std::mem::replace(&mut self.looking, true) {
             return;
         }
         let (worker, spec, events) = (self.index, self.spec.clone(), events.clone());
         tokio::task::spawn_blocking(move || {
             // The loop may have ended meanwhile.
-            let _ = events.blocking_send(Event::FileLooked { worker, file: stamp(&spec) });
+            let _ = events.blocking_send(LoopEvent::FileLooked { worker, file: stamp(&spec) });
         });
     }
 
     /// Looks whether its worker is larger than it may be, where no cgroup does.
-    pub fn weigh(&mut self, shared: &mut Shared, now: Instant) {
+    pub fn weigh(&mut self, shared: &mut SupervisorShared, now: Instant) {
         let (Some(max), Some(process)) = (self.spec.memory_max, &self.process) else { return };
         if process.leash.group().is_some_and(|group| group.keeps_memory) {
             return;
@@ -304,16 +304,16 @@ impl Worker {
         self.weighed = Some(now);
         if let Some(used) = process::memory(pid).filter(|used| *used > max) {
             let why = format!("memory_max: it used {} MiB of {} MiB", used >> 20, max >> 20);
-            self.step(Input::TooLarge { why }, shared, now);
+            self.step(LifeInput::TooLarge { why }, shared, now);
         }
     }
 
-    pub fn file_looked(&mut self, stamp: Option<Stamp>, shared: &mut Shared, now: Instant) {
+    pub fn file_looked(&mut self, stamp: Option<FileStamp>, shared: &mut SupervisorShared, now: Instant) {
         self.looking = false;
         if stamp.is_some() && stamp != self.file {
             tracing::info!(target: "worker", "{}: its file changed, so it is tried at once", self.spec.id);
             self.file = stamp;
-            self.step(Input::Changed, shared, now);
+            self.step(LifeInput::Changed, shared, now);
         }
     }
 }

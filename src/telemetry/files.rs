@@ -35,11 +35,11 @@ const CLI: &str = "_datakit_pythond_cli.log";
 /// Hands lines to the log files; clones share the writer.
 #[derive(Clone)]
 pub struct ScriptLogs {
-    orders: SyncSender<Order>,
+    orders: SyncSender<LogCommand>,
     counters: Counters,
 }
 
-enum Order {
+enum LogCommand {
     Write {
         at: Timestamp,
         input: Option<String>,
@@ -58,7 +58,7 @@ impl ScriptLogs {
     /// The same where a group may read the files besides their owner.
     pub fn open_for(dir: PathBuf, group: Option<u32>, counters: Counters) -> Self {
         let (orders, inbox) = sync_channel(WAITING);
-        let writer = Writer { dir, group, files: BTreeMap::new(), counters: counters.clone() };
+        let writer = LogWriter { dir, group, files: BTreeMap::new(), counters: counters.clone() };
         let started = std::thread::Builder::new().name("script-logs".to_owned()).spawn(move || writer.run(&inbox));
         if let Err(error) = started {
             // Every line is counted as lost from now on, since nobody holds the other end.
@@ -81,7 +81,7 @@ impl ScriptLogs {
     pub fn flush(&self) {
         let deadline = Instant::now() + FLUSH;
         let (done, written) = sync_channel(1);
-        let mut order = Order::Flush(done);
+        let mut order = LogCommand::Flush(done);
         while let Err(TrySendError::Full(back)) = self.orders.try_send(order) {
             if Instant::now() >= deadline {
                 return;
@@ -94,7 +94,7 @@ impl ScriptLogs {
     }
 
     fn hand_over(&self, input: Option<String>, text: &str) {
-        let order = Order::Write { at: Timestamp::now(), input, text: shortened(text) };
+        let order = LogCommand::Write { at: Timestamp::now(), input, text: shortened(text) };
         if self.orders.try_send(order).is_err() {
             self.counters.log_lines_lost.inc();
         }
@@ -146,20 +146,20 @@ fn start_of(text: &str, bytes: usize) -> &str {
 
 // --- the thread that writes ---
 
-struct Writer {
+struct LogWriter {
     dir: PathBuf,
     group: Option<u32>,
     files: BTreeMap<String, LogFile>,
     counters: Counters,
 }
 
-impl Writer {
-    fn run(mut self, inbox: &Receiver<Order>) {
+impl LogWriter {
+    fn run(mut self, inbox: &Receiver<LogCommand>) {
         for order in inbox {
             match order {
-                Order::Write { at, input, text } => self.write(at, input.as_deref(), &text),
+                LogCommand::Write { at, input, text } => self.write(at, input.as_deref(), &text),
                 // Whoever asked may have stopped waiting.
-                Order::Flush(done) => drop(done.try_send(())),
+                LogCommand::Flush(done) => drop(done.try_send(())),
             }
         }
     }

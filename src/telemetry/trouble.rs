@@ -9,7 +9,7 @@ const OVER_AFTER: Duration = Duration::from_secs(5);
 
 /// What goes wrong again and again, or does not.
 #[derive(Debug, Default)]
-pub struct Trouble {
+pub struct RepeatedTrouble {
     lasting: Option<Lasting>,
 }
 
@@ -23,7 +23,7 @@ pub struct Lasting {
     last: Instant,
 }
 
-impl Trouble {
+impl RepeatedTrouble {
     /// Notes that it went wrong; says whether that is news.
     pub fn happens(&mut self, why: &str, now: Instant) -> bool {
         let lasting = self.lasting.get_or_insert_with(|| Lasting {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_trouble_is_news_once_and_is_over_once_when_it_went_well_for_a_while() {
-        let mut trouble = Trouble::default();
+        let mut trouble = RepeatedTrouble::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(trouble.goes_well(at(0)), None);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::point::{Category, Point, Repair};
 use crate::worker::WorkerSpec;
-use crate::worker::frames::{Fatal, Hello, Job, JobStands, Loaded, Refused, RunEnded, ToldUnit, Up, Warn};
+use crate::worker::frames::{Fatal, Hello, JobFrame, JobStands, Loaded, RefusedReport, RunEnded, ToldUnit, Up, Warn};
 use crate::worker::process::Ended;
 
 /// Everything that a script did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct TryoutOutcome {
     pub python: Option<Hello>,
     /// The files of the user that were loaded, also before a failure.
     pub loaded: Vec<Loaded>,
@@ -19,7 +19,7 @@ pub struct Outcome {
     /// All units are loaded, or a lister has told all.
     pub is_ready: bool,
     /// All jobs that there were, in the order in which they came.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<JobFrame>,
     /// How their checks went.
     pub checks: Vec<JobStands>,
     /// What a lister told.
@@ -30,19 +30,19 @@ pub struct Outcome {
     pub runs: Vec<RunEnded>,
     pub fatal: Option<Fatal>,
     pub warnings: Vec<Warn>,
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RefusedReport>,
     /// `stdout | …` and `stderr | …`.
     pub output: Vec<String>,
     /// Stacks of a hang or crash.
     pub trace: String,
-    pub end: Option<End>,
+    pub end: Option<TryoutEnd>,
     pub captured: Vec<Captured>,
     /// What was changed in points that the unit has posted by itself; of all others the worker says it.
     pub repaired: Vec<Repair>,
 }
 
 #[derive(Debug)]
-pub enum End {
+pub enum TryoutEnd {
     Ended(Ended),
     TimedOut(Duration),
     NotStarted(String),
@@ -63,7 +63,7 @@ pub(super) enum Heard {
     Stack(String),
 }
 
-impl Outcome {
+impl TryoutOutcome {
     pub(super) fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Line(line) => self.output.push(line),
@@ -96,7 +96,7 @@ impl Outcome {
         }
     }
 
-    fn hear_jobs(&mut self, set: Vec<Job>) {
+    fn hear_jobs(&mut self, set: Vec<JobFrame>) {
         for job in set {
             match self.jobs.iter_mut().find(|known| known.i == job.i) {
                 Some(known) => *known = job,

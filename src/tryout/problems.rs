@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::outcome::{End, Outcome};
+use super::outcome::{TryoutEnd, TryoutOutcome};
 use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Severity, SourcePlace};
 use crate::worker::WorkerSpec;
 use crate::worker::frames::{self, Fatal, Warn};
 use crate::worker::process::Ended;
 
-impl Outcome {
+impl TryoutOutcome {
     /// What is wrong with the script before it runs, and what is odd.
     pub fn load_problems(&self, spec: &WorkerSpec) -> Vec<Diagnostic> {
         let warning = |warn: &Warn| noted(warn, Some(spec.file_of(warn.u)));
@@ -42,13 +42,13 @@ fn noted(warn: &Warn, script: Option<&Path>) -> Diagnostic {
             0 => underline(&source),
             column => (column, width_at(&source, column)),
         };
-        Place { file: file.to_owned(), line: warn.line, column, width, source, label: String::new() }
+        SourcePlace { file: file.to_owned(), line: warn.line, column, width, source, label: String::new() }
     });
     Diagnostic {
         code: warn.code.unwrap_or(Code::LoadFailed),
         severity: match warn.severity {
-            frames::Severity::Error => Severity::Error,
-            frames::Severity::Warning => Severity::Warning,
+            frames::FrameSeverity::Error => Severity::Error,
+            frames::FrameSeverity::Warning => Severity::Warning,
         },
         message: lines.next().unwrap_or_default().to_owned(),
         place,
@@ -95,7 +95,7 @@ fn not_loaded(script: &Path, fatal: &Fatal) -> Diagnostic {
         code: fatal.code.unwrap_or(Code::LoadFailed),
         severity: Severity::Error,
         message,
-        place: Some(Place {
+        place: Some(SourcePlace {
             file: fatal.file.clone().unwrap_or_else(|| script.to_owned()),
             line,
             column,
@@ -119,17 +119,17 @@ fn without_picture(fatal: &Fatal) -> &str {
 }
 
 /// It ended before it said that it was loaded, and did not say why.
-fn died_loading(script: PathBuf, end: &End, output: &[String], trace: &str) -> Diagnostic {
+fn died_loading(script: PathBuf, end: &TryoutEnd, output: &[String], trace: &str) -> Diagnostic {
     let (code, message) = match end {
-        End::Ended(Ended::Killed(_)) | End::Ended(Ended::Exited(_)) => {
-            let End::Ended(ended) = end else { unreachable!("matched above") };
+        TryoutEnd::Ended(Ended::Killed(_)) | TryoutEnd::Ended(Ended::Exited(_)) => {
+            let TryoutEnd::Ended(ended) = end else { unreachable!("matched above") };
             (Code::LoadFailed, format!("its process {} while it was loaded", ended.tell()))
         }
-        End::TimedOut(limit) => (Code::LoadFailed, format!("was still loading after {} s", limit.as_secs())),
-        End::NotStarted(why) => (Code::NoInterpreter, why.clone()),
+        TryoutEnd::TimedOut(limit) => (Code::LoadFailed, format!("was still loading after {} s", limit.as_secs())),
+        TryoutEnd::NotStarted(why) => (Code::NoInterpreter, why.clone()),
     };
     let notes = output.iter().rev().take(5).rev().cloned().chain(trace.trim_end().lines().map(str::to_owned)).collect();
-    let place = Place { file: script, ..Place::default() };
+    let place = SourcePlace { file: script, ..SourcePlace::default() };
     Diagnostic { code, severity: Severity::Error, message, place: Some(place), other: None, notes, help: None }
 }
 

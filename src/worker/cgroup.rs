@@ -33,7 +33,7 @@ pub struct Groups {
 
 /// The cgroup of one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub struct Cgroup {
     dir: PathBuf,
     /// The kernel keeps the memory of the whole tree within `memory_max`.
     pub keeps_memory: bool,
@@ -84,9 +84,9 @@ impl Groups {
     }
 
     /// Makes the group of a unit's next worker; what is left of the one before is ended. Blocks.
-    pub fn make(&self, id: &str, memory_max: Option<u64>) -> Option<Group> {
+    pub fn make(&self, id: &str, memory_max: Option<u64>) -> Option<Cgroup> {
         let dir = self.dir.as_ref().ok()?.join(file_name(id));
-        let mut group = Group { dir, keeps_memory: false };
+        let mut group = Cgroup { dir, keeps_memory: false };
         if group.dir.exists() {
             group.end();
         }
@@ -120,7 +120,7 @@ impl Groups {
     }
 }
 
-impl Group {
+impl Cgroup {
     /// Puts a worker in; what it starts from now on is in too.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ pub fn kill_all(run_dir: &Path) -> bool {
     // With all groups below it, also those that a script has made.
     if write(&all.join("cgroup.kill"), "1").is_err() {
         for dir in folders_in(&all) {
-            Group { dir, keeps_memory: false }.kill();
+            Cgroup { dir, keeps_memory: false }.kill();
         }
     }
     true
@@ -205,7 +205,7 @@ fn sweep_below(dir: &Path) {
         if !is_empty(&dir) {
             tracing::warn!(target: "worker", "ending what an earlier agent left in {}: {:?}", dir.display(), members(&dir));
         }
-        Group { dir, keeps_memory: false }.end();
+        Cgroup { dir, keeps_memory: false }.end();
     }
     remove(dir);
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Duty, UnitSpec, WorkerSpec};
 use crate::code::Code;
-use crate::config::Input;
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::config::InputTable;
+use crate::diagnostic::{Diagnostic, Severity, SourcePlace};
 use crate::dialect::{Dialect, Each, Finder};
 use crate::platform;
 
@@ -26,7 +26,7 @@ pub struct Discovered {
 }
 
 /// Finds the scripts of all inputs.
-pub fn scripts(inputs: &[Input]) -> Discovered {
+pub fn scripts(inputs: &[InputTable]) -> Discovered {
     let mut found = Discovered::default();
     for input in inputs {
         if input.dialect.facts().finder == Finder::Lister {
@@ -62,7 +62,7 @@ pub fn scripts(inputs: &[Input]) -> Discovered {
 }
 
 /// Puts the scripts of an input that has one process for all of them into one spec, where the first of them stood.
-fn gathered(specs: Vec<WorkerSpec>, inputs: &[Input]) -> Vec<WorkerSpec> {
+fn gathered(specs: Vec<WorkerSpec>, inputs: &[InputTable]) -> Vec<WorkerSpec> {
     let shares = |name: &str| inputs.iter().any(|input| input.name == name && input.isolation.each == Each::Input);
     let mut gathered: Vec<WorkerSpec> = Vec::new();
     for spec in specs {
@@ -87,7 +87,7 @@ struct Script {
     id: String,
 }
 
-fn look(entry: &Path, input: &Input, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
+fn look(entry: &Path, input: &InputTable, found: &mut Vec<Script>, problems: &mut Vec<Diagnostic>) {
     match fs::metadata(entry) {
         Ok(meta) if meta.is_dir() => look_in((entry, input), entry, 0, found, problems),
         Ok(meta) => {
@@ -106,7 +106,7 @@ fn look(entry: &Path, input: &Input, found: &mut Vec<Script>, problems: &mut Vec
 }
 
 fn look_in(
-    (root, input): (&Path, &Input),
+    (root, input): (&Path, &InputTable),
     dir: &Path,
     depth: usize,
     found: &mut Vec<Script>,
@@ -217,7 +217,7 @@ fn of_another(path: &Path, dialect: Dialect) -> Diagnostic {
 }
 
 /// The worker that tells the units of an input.
-fn lister(input: &Input) -> WorkerSpec {
+fn lister(input: &InputTable) -> WorkerSpec {
     let script = Script {
         id: input.name.clone(),
         path: input.base.clone(),
@@ -227,7 +227,7 @@ fn lister(input: &Input) -> WorkerSpec {
     WorkerSpec { roots: Vec::new(), ..spec(input, script, &[]) }
 }
 
-fn spec(input: &Input, script: Script, roots: &[PathBuf]) -> WorkerSpec {
+fn spec(input: &InputTable, script: Script, roots: &[PathBuf]) -> WorkerSpec {
     // The script's own folder first: two folders may hold helpers of one name.
     let mut own_first = vec![script.root.clone()];
     own_first.extend(roots.iter().filter(|root| **root != script.root).cloned());
@@ -303,7 +303,7 @@ fn problem(path: &Path, severity: Severity, code: Code, message: String) -> Diag
         code,
         severity,
         message,
-        place: Some(Place { file: path.to_owned(), ..Place::default() }),
+        place: Some(SourcePlace { file: path.to_owned(), ..SourcePlace::default() }),
         other: None,
         notes: Vec::new(),
         help: None,
@@ -331,9 +331,9 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let input = Input {
+        let input = InputTable {
             dirs: dirs.iter().map(|dir| base.join(dir)).collect(),
-            ..Input::plain("in", "python3", base.clone())
+            ..InputTable::plain("in", "python3", base.clone())
         };
         let found = scripts(&[input]);
         let names = found.specs.iter().map(|spec| (spec.id.clone(), spec.first().module.clone())).collect();
@@ -385,7 +385,7 @@ mod tests {
         fs::write(base.join("..2026_01/a.py"), "").unwrap();
         std::os::unix::fs::symlink("..2026_01", base.join("..data")).unwrap();
         std::os::unix::fs::symlink("..data/a.py", base.join("a.py")).unwrap();
-        let found = scripts(&[Input::plain("in", "python3", base)]);
+        let found = scripts(&[InputTable::plain("in", "python3", base)]);
         assert_eq!(found.specs.len(), 1);
         assert_eq!(found.specs[0].id, "hello.a");
     }
@@ -401,7 +401,7 @@ mod tests {
         fs::File::create(base.join("huge.py")).unwrap().set_len(SCRIPT_BYTES + 1).unwrap();
         fs::write(base.join(std::ffi::OsStr::from_bytes(b"odd\xff.py")), "").unwrap();
         fs::write(base.join("good.py"), "").unwrap();
-        let found = scripts(&[Input::plain("in", "python3", base)]);
+        let found = scripts(&[InputTable::plain("in", "python3", base)]);
         assert_eq!(found.specs.len(), 1);
         assert_eq!(found.problems.len(), 4, "{:?}", found.problems);
     }
@@ -414,12 +414,12 @@ mod tests {
             fs::create_dir_all(base.join(file).parent().unwrap()).unwrap();
             fs::write(base.join(file), "").unwrap();
         }
-        let shared = Input {
+        let shared = InputTable {
             dirs: vec![base.join("a"), base.join("b")],
             isolation: isolation(Each::Input),
-            ..Input::plain("in", "python3", base.clone())
+            ..InputTable::plain("in", "python3", base.clone())
         };
-        let found = scripts(&[shared, Input::plain("other", "python3", base.join("c"))]).specs;
+        let found = scripts(&[shared, InputTable::plain("other", "python3", base.join("c"))]).specs;
         let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
         assert_eq!(ids, ["[in]", "c.z"]);
         let inside: Vec<(String, String)> =
@@ -442,7 +442,7 @@ mod tests {
         for file in ["a.py", "a:C.py"] {
             fs::write(base.join(file), "").unwrap();
         }
-        let by_class = Input { isolation: isolation(Each::Told), ..Input::plain("in", "python3", base) };
+        let by_class = InputTable { isolation: isolation(Each::Told), ..InputTable::plain("in", "python3", base) };
         let found = scripts(&[by_class]).specs;
         let ids: Vec<&str> = found.iter().map(|spec| spec.id.as_str()).collect();
         assert_eq!(ids, ["my.a", "my.a:C@in"]);
@@ -454,7 +454,8 @@ mod tests {
         let base = root.path().join("python.d/my");
         fs::create_dir_all(&base).unwrap();
         fs::write(base.join("a.py"), "").unwrap();
-        let found = scripts(&[Input::plain("one", "python3", base.clone()), Input::plain("two", "python3", base)]);
+        let found =
+            scripts(&[InputTable::plain("one", "python3", base.clone()), InputTable::plain("two", "python3", base)]);
         let ids: Vec<&str> = found.specs.iter().map(|spec| spec.id.as_str()).collect();
         assert_eq!(ids, ["my.a@one", "my.a@two"]);
     }

@@ -16,7 +16,7 @@ pub struct Sum(u128);
 
 /// One thing that a unit depends on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub enum Dependency {
     /// The bytes of a file.
     File(PathBuf),
     /// The names of the Python files below a folder: a module that was missing may have come.
@@ -28,7 +28,7 @@ pub enum Part {
 }
 
 /// The parts of a unit with their hashes; `None`: not there, or not to be read.
-pub type Print = BTreeMap<Part, Option<Sum>>;
+pub type Print = BTreeMap<Dependency, Option<Sum>>;
 
 /// Folders below a root in which modules are looked for.
 const DEPTH: usize = 4;
@@ -88,7 +88,7 @@ impl TryFrom<String> for Sum {
     }
 }
 
-impl Part {
+impl Dependency {
     pub fn path(&self) -> &Path {
         match self {
             Self::File(path) | Self::Names(path) | Self::Entries(path) | Self::Data(path) => path,
@@ -116,28 +116,28 @@ pub fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
 
 /// Looks at parts; each is read once, however many units share it.
 #[derive(Debug, Default)]
-pub struct Look {
-    seen: HashMap<Part, Option<Sum>>,
+pub struct FileLook {
+    seen: HashMap<Dependency, Option<Sum>>,
 }
 
-impl Look {
+impl FileLook {
     /// The hash of a part as it is on disk. Blocks.
-    pub fn at(&mut self, part: &Part) -> Option<Sum> {
+    pub fn at(&mut self, part: &Dependency) -> Option<Sum> {
         if let Some(known) = self.seen.get(part) {
             return *known;
         }
         let sum = match part {
-            Part::File(path) => Sum::of_file(path).ok(),
-            Part::Names(dir) => names(dir),
-            Part::Entries(dir) => entries(dir),
-            Part::Data(dir) => data(dir),
+            Dependency::File(path) => Sum::of_file(path).ok(),
+            Dependency::Names(dir) => names(dir),
+            Dependency::Entries(dir) => entries(dir),
+            Dependency::Data(dir) => data(dir),
         };
         self.seen.insert(part.clone(), sum);
         sum
     }
 
     /// The hashes of parts as they are on disk. Blocks.
-    pub fn print<'a>(&mut self, parts: impl IntoIterator<Item = &'a Part>) -> Print {
+    pub fn print<'a>(&mut self, parts: impl IntoIterator<Item = &'a Dependency>) -> Print {
         parts.into_iter().map(|part| (part.clone(), self.at(part))).collect()
     }
 }
@@ -231,37 +231,37 @@ mod tests {
     #[test]
     fn names_tell_of_modules_that_come_and_go_and_of_nothing_else() {
         let dir = folder(&[("a.py", ""), ("sub/b.py", ""), ("state.json", "1"), (".hid/x.py", "")]);
-        let part = Part::Names(dir.path().to_owned());
-        let before = Look::default().at(&part);
+        let part = Dependency::Names(dir.path().to_owned());
+        let before = FileLook::default().at(&part);
         fs::write(dir.path().join("a.py"), "changed").unwrap();
         fs::write(dir.path().join("state.json"), "2").unwrap();
-        assert_eq!(Look::default().at(&part), before);
+        assert_eq!(FileLook::default().at(&part), before);
         fs::write(dir.path().join("sub/c.py"), "").unwrap();
-        assert_ne!(Look::default().at(&part), before);
-        assert_eq!(Look::default().at(&Part::Names(dir.path().join("nowhere"))), None);
+        assert_ne!(FileLook::default().at(&part), before);
+        assert_eq!(FileLook::default().at(&Dependency::Names(dir.path().join("nowhere"))), None);
     }
 
     #[test]
     fn data_is_what_is_neither_code_nor_for_people() {
         let dir = folder(&[("x.py", ""), ("map.json", "1"), ("README.txt", ""), ("a.md", ""), (".hid", "")]);
-        let part = Part::Data(dir.path().to_owned());
-        let before = Look::default().at(&part);
+        let part = Dependency::Data(dir.path().to_owned());
+        let before = FileLook::default().at(&part);
         for name in ["x.py", "README.txt", "a.md", ".hid", "LICENSE", "b.rst"] {
             fs::write(dir.path().join(name), "changed").unwrap();
         }
-        assert_eq!(Look::default().at(&part), before);
+        assert_eq!(FileLook::default().at(&part), before);
         fs::write(dir.path().join("map.json"), "2").unwrap();
-        assert_ne!(Look::default().at(&part), before);
+        assert_ne!(FileLook::default().at(&part), before);
     }
 
     #[test]
     fn data_is_the_same_in_another_place() {
         let files = [("map.json", "1"), ("sub/b.csv", "2")];
         let (one, other) = (folder(&files), folder(&files));
-        let part = Part::Data(one.path().to_owned());
+        let part = Dependency::Data(one.path().to_owned());
         let there = part.moved(Some(one.path()), Some(other.path()));
         assert_eq!(there.path(), other.path());
-        assert_eq!(Look::default().at(&part), Look::default().at(&there));
+        assert_eq!(FileLook::default().at(&part), FileLook::default().at(&there));
     }
 
     #[test]
@@ -269,9 +269,9 @@ mod tests {
         let dir = folder(&[]);
         let fifo = dir.path().join("fifo.py");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let mut look = Look::default();
+        let mut look = FileLook::default();
         for path in [fifo, dir.path().to_owned(), dir.path().join("nowhere")] {
-            assert_eq!(look.at(&Part::File(path)), None);
+            assert_eq!(look.at(&Dependency::File(path)), None);
         }
     }
 }

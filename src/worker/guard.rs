@@ -38,8 +38,8 @@ const QUIET_LOOKS: u32 = 3;
 
 /// The guard of this process, for as long as this lives.
 #[derive(Debug)]
-pub struct Guard {
-    held: Arc<Mutex<Held>>,
+pub struct OrphanGuard {
+    held: Arc<Mutex<GuardPipe>>,
     /// Closed by the thread that replaces guards when the last one has ended.
     ended: Mutex<mpsc::Receiver<()>>,
     /// Wakes that thread from its rest.
@@ -48,7 +48,7 @@ pub struct Guard {
 
 /// The end of the pipe by which a guard knows that the agent lives.
 #[derive(Debug)]
-enum Held {
+enum GuardPipe {
     Pipe(OwnedFd),
     /// There is no guard at the moment.
     Nothing,
@@ -56,7 +56,7 @@ enum Held {
     Closed,
 }
 
-impl Guard {
+impl OrphanGuard {
     /// Starts the guard of what belongs to this run directory, and the thread that replaces it.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Guard {
         // A descriptor that this process was given by whoever started it would live on in the guard.
         spawner::keep_what_we_inherited();
         let (pid, pipe) = spawn(&run_dir)?;
-        let held = Arc::new(Mutex::new(Held::Pipe(pipe)));
+        let held = Arc::new(Mutex::new(GuardPipe::Pipe(pipe)));
         let ((stop, stopped), (tell, ended)) = (mpsc::channel(), mpsc::channel());
         let shared = Arc::clone(&held);
         std::thread::Builder::new().name("guard".to_owned()).spawn(move || {
@@ -78,10 +78,10 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for OrphanGuard {
     /// Has the guard take a last look, and waits for its end. Blocks, for a second at most.
     fn drop(&mut self) {
-        if let Held::Pipe(pipe) = std::mem::replace(&mut *lock(&self.held), Held::Closed) {
+        if let GuardPipe::Pipe(pipe) = std::mem::replace(&mut *lock(&self.held), GuardPipe::Closed) {
             // One that was killed just now has nothing to look for.
             let _ = rustix::io::write(&pipe, IN_ORDER);
         }
@@ -92,21 +92,21 @@ impl Drop for Guard {
     }
 }
 
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+fn lock(held: &Mutex<GuardPipe>) -> MutexGuard<'_, GuardPipe> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts another guard whenever one has died.
-fn keep(run_dir: &Path, first: Pid, held: &Mutex<Held>, stopped: &mpsc::Receiver<()>) {
+fn keep(run_dir: &Path, first: Pid, held: &Mutex<GuardPipe>, stopped: &mpsc::Receiver<()>) {
     let (mut guard, mut told) = (Some(first), String::new());
     loop {
         let began = Instant::now();
         let end = guard.take().map(|pid| (pid.as_raw_nonzero(), wait(pid)));
         let mut now = lock(held);
-        if let Held::Closed = *now {
+        if let GuardPipe::Closed = *now {
             return;
         }
-        *now = Held::Nothing;
+        *now = GuardPipe::Nothing;
         drop(now);
         if let Some((pid, how)) = end {
             tracing::warn!(target: "worker", "the guard {pid} has ended ({how}); another one is started");
@@ -118,8 +118,8 @@ fn keep(run_dir: &Path, first: Pid, held: &Mutex<Held>, stopped: &mpsc::Receiver
         match spawn(run_dir) {
             Ok((pid, pipe)) => {
                 let mut held = lock(held);
-                if let Held::Nothing = *held {
-                    *held = Held::Pipe(pipe);
+                if let GuardPipe::Nothing = *held {
+                    *held = GuardPipe::Pipe(pipe);
                 }
                 (guard, told) = (Some(pid), String::new());
             }

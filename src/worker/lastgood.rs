@@ -19,7 +19,7 @@ use crate::platform;
 
 /// A version that can be run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct GoodVersion {
     /// What a worker is told.
     pub manifest: PathBuf,
     /// When it was loaded for the first time.
@@ -29,19 +29,19 @@ pub struct Kept {
     pub files: BTreeMap<PathBuf, Sum>,
     /// Units of it, of several in one process, that could not be loaded.
     pub unloaded: Vec<PathBuf>,
-    told: Option<Told>,
+    told: Option<ListedUnits>,
 }
 
 /// The units of a worker, as a lister has told them: what it runs when their settings have a mistake and no lister can tell them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct ListedUnits {
     by: String,
     pub units: Vec<UnitSpec>,
     /// The name of the process that they share; empty: one has its own.
     pub process: String,
 }
 
-impl Told {
+impl ListedUnits {
     fn of(spec: &WorkerSpec) -> Option<Self> {
         let by = spec.told_by()?.to_owned();
         Some(Self { by, units: spec.units.clone(), process: spec.process().to_owned() })
@@ -55,15 +55,15 @@ struct Manifest {
     since: u64,
     script: PathBuf,
     roots: Vec<PathBuf>,
-    files: Vec<Copy>,
+    files: Vec<ScriptCopy>,
     #[serde(default)]
     unloaded: Vec<PathBuf>,
     #[serde(default)]
-    told: Option<Told>,
+    told: Option<ListedUnits>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Copy {
+struct ScriptCopy {
     file: PathBuf,
     sum: Sum,
     name: String,
@@ -85,13 +85,13 @@ pub fn save(
     loaded: &[Loaded],
     unloaded: &[PathBuf],
     now: SystemTime,
-) -> io::Result<Kept> {
+) -> io::Result<GoodVersion> {
     let id = spec.id.as_str();
     let folder = dir.join(folder_name(id));
     let files: BTreeMap<PathBuf, Sum> = loaded.iter().map(|one| (one.file.clone(), one.sum)).collect();
     let before = find(dir, id);
-    let told = Told::of(spec);
-    let is_same = |before: &&Kept| {
+    let told = ListedUnits::of(spec);
+    let is_same = |before: &&GoodVersion| {
         before.files == files && before.roots == spec.roots && before.unloaded == unloaded && before.told == told
     };
     let readers = Readers::of(spec);
@@ -131,14 +131,14 @@ pub fn save(
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded, told })
+    Ok(GoodVersion { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded, told })
 }
 
 /// Finds the version that is kept of a unit, if every byte of it is as it was. Blocks.
-pub fn find(dir: &Path, id: &str) -> Option<Kept> {
+pub fn find(dir: &Path, id: &str) -> Option<GoodVersion> {
     let folder = dir.join(folder_name(id));
     let manifest: Manifest = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
-    let is_whole = |copy: &Copy| {
+    let is_whole = |copy: &ScriptCopy| {
         !copy.copy.contains('/') && Sum::of_file(&folder.join(&copy.copy)).is_ok_and(|sum| sum == copy.sum)
     };
     if manifest.id != id || !manifest.files.iter().all(is_whole) {
@@ -147,11 +147,11 @@ pub fn find(dir: &Path, id: &str) -> Option<Kept> {
     let Manifest { since, script, roots, files, unloaded, told, .. } = manifest;
     let files = files.into_iter().map(|copy| (copy.file, copy.sum)).collect();
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(since);
-    Some(Kept { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded, told })
+    Some(GoodVersion { manifest: folder.join(MANIFEST), since, script, roots, files, unloaded, told })
 }
 
 /// What a lister has told of the workers whose last version is kept. Blocks.
-pub fn told_by(dir: &Path, lister: &str) -> Vec<Told> {
+pub fn told_by(dir: &Path, lister: &str) -> Vec<ListedUnits> {
     let folders = fs::read_dir(dir).into_iter().flatten().flatten();
     let manifests = folders.filter_map(|folder| fs::read(folder.path().join(MANIFEST)).ok());
     let told = manifests.filter_map(|text| serde_json::from_slice::<Manifest>(&text).ok()?.told);
@@ -196,7 +196,7 @@ impl Readers {
     }
 }
 
-fn copy(folder: &Path, loaded: &Loaded, readers: Readers) -> io::Result<Copy> {
+fn copy(folder: &Path, loaded: &Loaded, readers: Readers) -> io::Result<ScriptCopy> {
     let base = loaded.file.file_name().unwrap_or_default().to_string_lossy();
     let name: String =
         base.chars().filter(|letter| letter.is_ascii_alphanumeric() || "._-".contains(*letter)).collect();
@@ -217,7 +217,7 @@ fn copy(folder: &Path, loaded: &Loaded, readers: Readers) -> io::Result<Copy> {
         })?;
     }
     let Loaded { file, sum, name: module, package } = loaded.clone();
-    Ok(Copy { file, sum, name: module, package, copy: name })
+    Ok(ScriptCopy { file, sum, name: module, package, copy: name })
 }
 
 /// Puts a file in place whole; until `open_up` it is readable for nobody else.
@@ -266,8 +266,8 @@ mod tests {
             Loaded { file, sum: Sum::of(text.as_bytes()), name: "x".to_owned(), package: false }
         }
 
-        fn save(&self, id: &str, loaded: &[Loaded], second: u64) -> io::Result<Kept> {
-            let input = crate::config::Input::plain("in", "python3", self.dir.path().to_owned());
+        fn save(&self, id: &str, loaded: &[Loaded], second: u64) -> io::Result<GoodVersion> {
+            let input = crate::config::InputTable::plain("in", "python3", self.dir.path().to_owned());
             let mut spec = crate::worker::discover::scripts(&[input]).specs.remove(0);
             spec.id = id.to_owned();
             save(&self.kept(), &spec, loaded, &[], SystemTime::UNIX_EPOCH + Duration::from_secs(second))

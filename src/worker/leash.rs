@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, WaitIdStatus, WaitOptions};
 
-use super::cgroup::Group;
+use super::cgroup::Cgroup;
 use super::children::children;
 use super::cookie;
 use super::launch::Ended;
@@ -23,7 +23,7 @@ const TREE_END: Duration = Duration::from_secs(2);
 pub struct Leash {
     pub pid: u32,
     cookie: Arc<[u8]>,
-    group: Option<Group>,
+    group: Option<Cgroup>,
     reaped: Arc<Mutex<bool>>,
 }
 
@@ -34,7 +34,7 @@ impl Leash {
     }
 
     /// Ends the worker by its cgroup too.
-    pub(super) fn ends_by(&mut self, group: Group) {
+    pub(super) fn ends_by(&mut self, group: Cgroup) {
         self.group = Some(group);
     }
 
@@ -52,7 +52,7 @@ impl Leash {
     }
 
     /// The cgroup of the worker, where it has one.
-    pub fn group(&self) -> Option<&Group> {
+    pub fn group(&self) -> Option<&Cgroup> {
         self.group.as_ref()
     }
 
@@ -115,7 +115,7 @@ impl Leash {
 }
 
 /// A process that is no worker, as a look through `/proc` saw it.
-struct Seen {
+struct SeenProcess {
     pid: u32,
     session: Option<u32>,
     /// The entry in its environment that tells whose it is; empty where there is none.
@@ -124,8 +124,8 @@ struct Seen {
 
 /// Looks through `/proc`. One look serves all who asked before it began: when hundreds of workers end together, each would look for itself,
 /// and at all the others too.
-fn look_around() -> Arc<[Seen]> {
-    static LAST: Mutex<Option<(Instant, Arc<[Seen]>)>> = Mutex::new(None);
+fn look_around() -> Arc<[SeenProcess]> {
+    static LAST: Mutex<Option<(Instant, Arc<[SeenProcess]>)>> = Mutex::new(None);
     let asked = Instant::now();
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((began, seen)) = &*last
@@ -135,8 +135,12 @@ fn look_around() -> Arc<[Seen]> {
     }
     let began = Instant::now();
     let others = processes().into_iter().filter(|pid| *pid != std::process::id() && !children().has(*pid));
-    let seen: Arc<[Seen]> = others
-        .map(|pid| Seen { pid, session: session_of(pid), cookie: sys::environment_entry(pid, cookie::WORKER_ENTRY) })
+    let seen: Arc<[SeenProcess]> = others
+        .map(|pid| SeenProcess {
+            pid,
+            session: session_of(pid),
+            cookie: sys::environment_entry(pid, cookie::WORKER_ENTRY),
+        })
         .collect();
     *last = Some((began, Arc::clone(&seen)));
     seen

@@ -18,7 +18,7 @@ const TELL: Duration = Duration::from_secs(10);
 
 /// Something to write to the log.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum OutputEvent<'a> {
     Line(&'a str),
     /// So many more lines are over the limit; said at once, for the counters.
     Over(u64),
@@ -27,8 +27,8 @@ pub enum Said<'a> {
 }
 
 /// Reads until the end, calling `say` for each line within the limits.
-pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(Said<'_>)) {
-    let mut lines = Lines::new(Instant::now());
+pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(OutputEvent<'_>)) {
+    let mut lines = OutputLimits::new(Instant::now());
     loop {
         let tells_at = lines.tells_at();
         let read = scratch::read(&mut pipe, |bytes| {
@@ -50,7 +50,7 @@ pub async fn drain(mut pipe: impl AsyncRead + Unpin, mut say: impl FnMut(Said<'_
 }
 
 /// The limits, as a pure state over the bytes and the clock.
-struct Lines {
+struct OutputLimits {
     line: Vec<u8>,
     cut: bool,
     line_credit: f64,
@@ -60,7 +60,7 @@ struct Lines {
     told: Option<Instant>,
 }
 
-impl Lines {
+impl OutputLimits {
     fn new(now: Instant) -> Self {
         Self {
             line: Vec::new(),
@@ -73,7 +73,7 @@ impl Lines {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], now: Instant, say: &mut impl FnMut(Said<'_>)) {
+    fn take(&mut self, bytes: &[u8], now: Instant, say: &mut impl FnMut(OutputEvent<'_>)) {
         self.refill(now);
         let before = self.dropped;
         let mut rest = bytes;
@@ -84,12 +84,12 @@ impl Lines {
         }
         self.extend(rest);
         if self.dropped > before {
-            say(Said::Over(self.dropped - before));
+            say(OutputEvent::Over(self.dropped - before));
         }
         self.tell(now, say);
     }
 
-    fn end(&mut self, now: Instant, say: &mut impl FnMut(Said<'_>)) {
+    fn end(&mut self, now: Instant, say: &mut impl FnMut(OutputEvent<'_>)) {
         if !self.line.is_empty() {
             self.finish(say);
         }
@@ -110,7 +110,7 @@ impl Lines {
         self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn finish(&mut self, say: &mut impl FnMut(Said<'_>)) {
+    fn finish(&mut self, say: &mut impl FnMut(OutputEvent<'_>)) {
         let size = self.line.len() as f64 + 1.0;
         if self.line_credit < 1.0 || self.byte_credit < size {
             self.dropped += 1;
@@ -120,9 +120,9 @@ impl Lines {
             let text = String::from_utf8_lossy(&self.line);
             let text = text.strip_suffix('\r').unwrap_or(&text);
             if self.cut {
-                say(Said::Line(&format!("{text} … (cut at {LINE_BYTES} bytes)")));
+                say(OutputEvent::Line(&format!("{text} … (cut at {LINE_BYTES} bytes)")));
             } else {
-                say(Said::Line(text));
+                say(OutputEvent::Line(text));
             }
         }
         self.line.clear();
@@ -134,9 +134,9 @@ impl Lines {
         self.told.filter(|_| self.dropped > 0).map(|told| told + TELL)
     }
 
-    fn tell(&mut self, now: Instant, say: &mut impl FnMut(Said<'_>)) {
+    fn tell(&mut self, now: Instant, say: &mut impl FnMut(OutputEvent<'_>)) {
         if self.dropped > 0 && self.told.is_none_or(|told| now.saturating_duration_since(told) >= TELL) {
-            say(Said::Dropped(std::mem::take(&mut self.dropped)));
+            say(OutputEvent::Dropped(std::mem::take(&mut self.dropped)));
             self.told = Some(now);
         }
     }
@@ -148,12 +148,12 @@ mod tests {
 
     fn said(parts: &[&[u8]]) -> (Vec<String>, u64) {
         let now = Instant::now();
-        let mut lines = Lines::new(now);
+        let mut lines = OutputLimits::new(now);
         let (mut kept, mut dropped, mut over) = (Vec::new(), 0, 0);
-        let mut say = |said: Said<'_>| match said {
-            Said::Line(text) => kept.push(text.to_owned()),
-            Said::Over(count) => over += count,
-            Said::Dropped(count) => dropped += count,
+        let mut say = |said: OutputEvent<'_>| match said {
+            OutputEvent::Line(text) => kept.push(text.to_owned()),
+            OutputEvent::Over(count) => over += count,
+            OutputEvent::Dropped(count) => dropped += count,
         };
         for part in parts {
             lines.take(part, now, &mut say);
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_line_without_an_end_costs_no_more_than_its_limit() {
-        let mut lines = Lines::new(Instant::now());
+        let mut lines = OutputLimits::new(Instant::now());
         for _ in 0..100 {
             lines.take(&[b'x'; 64 * 1024], Instant::now(), &mut |_| {});
         }
@@ -193,7 +193,7 @@ mod tests {
         let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let draining = tokio::spawn(async move {
             drain(reader, |said| {
-                if let Said::Dropped(count) = said {
+                if let OutputEvent::Dropped(count) = said {
                     told.send(count).unwrap();
                 }
             })
@@ -213,14 +213,14 @@ mod tests {
     #[test]
     fn credit_comes_back_with_time_and_drops_are_told_once_in_ten_seconds() {
         let start = Instant::now();
-        let mut lines = Lines::new(start);
+        let mut lines = OutputLimits::new(start);
         let mut tellings = 0;
         let mut kept = 0;
         for second in 0..20 {
             lines.take(&b"line\n".repeat(5000), start + Duration::from_secs(second), &mut |said| match said {
-                Said::Line(_) => kept += 1,
-                Said::Dropped(_) => tellings += 1,
-                Said::Over(_) => {}
+                OutputEvent::Line(_) => kept += 1,
+                OutputEvent::Dropped(_) => tellings += 1,
+                OutputEvent::Over(_) => {}
             });
         }
         assert_eq!((kept, tellings), (2000 + 19 * 200, 2));

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::cgroup::Group;
+use super::cgroup::Cgroup;
 use super::frames::Channel;
 use super::sys;
 
@@ -67,7 +67,7 @@ impl Process {
     ///
     /// # Errors
     /// When the kernel refuses it; the worker then runs without.
-    pub fn put_into(&mut self, group: Group) -> io::Result<()> {
+    pub fn put_into(&mut self, group: Cgroup) -> io::Result<()> {
         group.add(self.pid)?;
         self.leash.ends_by(group);
         Ok(())

@@ -10,11 +10,11 @@ const FILES_OF_A_WORKER: usize = 8;
 
 /// The room under a limit on open files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct FileRoom {
     open_files: usize,
 }
 
-impl Room {
+impl FileRoom {
     /// Under the limit of this process.
     pub fn of_this_process() -> Self {
         Self::under(platform::open_files())
@@ -50,11 +50,11 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use super::Room;
+    use super::FileRoom;
 
     #[test]
     fn the_agents_own_files_come_first() {
-        let room = Room::under;
+        let room = FileRoom::under;
         assert_eq!([64, 40, 0, 96, 1024, 65_536].map(|limit| room(limit).workers()), [3, 1, 1, 7, 123, 8187]);
         assert_eq!((room(64).beside(3), room(1024).beside(100), room(64).beside(30)), (0, 184, 0));
         assert!(room(64).why_not(30).starts_with("no room: 30 workers need about 280 open files, the limit is 64;"));

@@ -21,11 +21,11 @@ use crate::platform;
 /// Asks the thread; clones share it.
 #[derive(Clone)]
 pub(super) struct Spawner {
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<SpawnRequest>,
 }
 
 /// What to start, as what, and who wants to know.
-type Order = (Launch, Role, oneshot::Sender<Result<Process, StartError>>);
+type SpawnRequest = (Launch, Role, oneshot::Sender<Result<Process, StartError>>);
 
 impl Spawner {
     /// Starts the thread and makes this process the reaper of what its descendants leave behind.
@@ -38,7 +38,7 @@ impl Spawner {
             tracing::warn!(target: "worker", "not a child subreaper: {error}");
         }
         keep_what_we_inherited();
-        let (orders, taken) = mpsc::channel::<Order>();
+        let (orders, taken) = mpsc::channel::<SpawnRequest>();
         std::thread::Builder::new().name("spawner".to_owned()).spawn(move || {
             for (launch, role, answer) in taken {
                 if let Err(Ok(process)) = answer.send(start(&launch, role)) {

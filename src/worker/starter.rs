@@ -7,7 +7,7 @@ use super::children::Role;
 use super::launch::{Launch, StartError};
 use super::process::Process;
 use super::spawner::Spawner;
-use super::zygote::{Settings, Zygotes};
+use super::zygote::{ZygoteSettings, Zygotes};
 
 /// Starts workers; clones share the spawner thread and the zygotes.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl Starter {
 
     /// Has workers forked by zygotes where that can be; without it each is a program of its own.
     #[must_use]
-    pub fn with_zygotes(self, settings: Settings) -> Self {
+    pub fn with_zygotes(self, settings: ZygoteSettings) -> Self {
         let zygotes = Some(Zygotes::new(self.spawner.clone(), settings));
         Self { zygotes, ..self }
     }

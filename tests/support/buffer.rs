@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pythond::buffer::disk::Disk;
-use pythond::buffer::{Cursor, Entry, Log, Position, Recovered, Settings};
+use pythond::buffer::{BufferSettings, Cursor, Log, LoggedRecord, Position, Recovered};
 
-pub fn settings(dir: &Path) -> Settings {
-    Settings { dir: dir.to_path_buf(), max_size: 1 << 30, drop_oldest_at_cap: false, sync_each_commit: true }
+pub fn settings(dir: &Path) -> BufferSettings {
+    BufferSettings { dir: dir.to_path_buf(), max_size: 1 << 30, drop_oldest_at_cap: false, sync_each_commit: true }
 }
 
 /// Settings under which a segment takes four records of [`record`] size.
-pub fn small(dir: &Path) -> Settings {
-    Settings { max_size: 4 * (32 + 4 * (24 + 100)), ..settings(dir) }
+pub fn small(dir: &Path) -> BufferSettings {
+    BufferSettings { max_size: 4 * (32 + 4 * (24 + 100)), ..settings(dir) }
 }
 
-pub fn open(settings: &Settings, disk: &(impl Disk + Clone + 'static)) -> (Log, Recovered) {
+pub fn open(settings: &BufferSettings, disk: &(impl Disk + Clone + 'static)) -> (Log, Recovered) {
     Log::open(settings.clone(), Arc::new(disk.clone())).unwrap()
 }
 
@@ -47,7 +47,7 @@ pub fn append(log: &Log, numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
     })
 }
 
-pub fn behind(entry: &Entry) -> Position {
+pub fn behind(entry: &LoggedRecord) -> Position {
     Position { seq: entry.seq + 1, lines: 0 }
 }
 
@@ -56,7 +56,7 @@ pub fn drain(cursor: &mut Cursor) -> Vec<u64> {
     entries(cursor).iter().map(|entry| number(&entry.bytes)).collect()
 }
 
-pub fn entries(cursor: &mut Cursor) -> Vec<Entry> {
+pub fn entries(cursor: &mut Cursor) -> Vec<LoggedRecord> {
     let mut all = Vec::new();
     run(async {
         while cursor.waiting() {

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::git::{Transport, path_for};
+use crate::git::{GitTransport, path_for};
 use crate::support::{Agent, Root, wait_for};
 
 /// A root whose agent pulls that repository so often.
-pub fn following(transport: Transport, url: &str, pull_interval: &str) -> Root {
+pub fn following(transport: GitTransport, url: &str, pull_interval: &str) -> Root {
     let root = root_over(transport);
     let text = format!(
         "[git_repos]\npull_interval = \"{pull_interval}\"\n[[git_repos.repo]]\nenable = true\nname = \"ops\"\nurl = \"{url}\"\n{}",
@@ -17,17 +17,17 @@ pub fn following(transport: Transport, url: &str, pull_interval: &str) -> Root {
 }
 
 /// A root whose agent finds what that transport needs, and no `git` where it needs none.
-pub fn root_over(transport: Transport) -> Root {
+pub fn root_over(transport: GitTransport) -> Root {
     let root = Root::new();
     let path = path_for(transport, root.path());
     root.with_path(path)
 }
 
 /// The transport as it stands in the settings; libgit2 is the default.
-pub fn line(transport: Transport) -> &'static str {
+pub fn line(transport: GitTransport) -> &'static str {
     match transport {
-        Transport::Libgit2 => "",
-        Transport::System => "transport = \"system\"\n",
+        GitTransport::Libgit2 => "",
+        GitTransport::System => "transport = \"system\"\n",
     }
 }
 

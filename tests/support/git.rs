@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+pub use pythond::config::repos::GitTransport;
 use pythond::config::repos::RepoUrl;
-pub use pythond::config::repos::Transport;
-use pythond::config::{GitRepos, Repo, Surroundings};
-use pythond::git::{self, Adopter, Adoption, Candidate, Handle, Held, View};
+use pythond::config::{GitRepos, RepoSettings, Surroundings};
+use pythond::git::{self, Adopter, Adoption, CandidateCommit, HeldScript, RepositoriesHandle, View};
 
 /// Far more than anything takes, even on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,13 +22,13 @@ macro_rules! over_both {
         mod over_libgit2 {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(super::git::Transport::Libgit2).await;
+                super::$name(super::git::GitTransport::Libgit2).await;
             })+
         }
         mod over_system {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name(super::git::Transport::System).await;
+                super::$name(super::git::GitTransport::System).await;
             })+
         }
     };
@@ -41,13 +41,13 @@ macro_rules! over_both_in_turn {
         mod over_libgit2 {
             $(#[test]
             fn $name() {
-                super::$name(super::git::Transport::Libgit2);
+                super::$name(super::git::GitTransport::Libgit2);
             })+
         }
         mod over_system {
             $(#[test]
             fn $name() {
-                super::$name(super::git::Transport::System);
+                super::$name(super::git::GitTransport::System);
             })+
         }
     };
@@ -56,8 +56,8 @@ macro_rules! over_both_in_turn {
 pub(crate) use {over_both, over_both_in_turn};
 
 /// A `PATH` for what is tested, its programs linked into a folder below `dir`; over libgit2 there is no `git` on it.
-pub fn path_for(transport: Transport, dir: &Path) -> String {
-    if transport == Transport::System {
+pub fn path_for(transport: GitTransport, dir: &Path) -> String {
+    if transport == GitTransport::System {
         return std::env::var("PATH").unwrap();
     }
     let bin = dir.join("bin");
@@ -189,7 +189,7 @@ pub struct Side {
 }
 
 impl Side {
-    pub fn of(transport: Transport, repos: Vec<Repo>) -> Self {
+    pub fn of(transport: GitTransport, repos: Vec<RepoSettings>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // A home without settings or keys, as a service has it; the real one must not help.
         let env = [("PATH", path_for(transport, dir.path())), ("HOME", dir.path().join("home").display().to_string())];
@@ -198,14 +198,14 @@ impl Side {
         let mut settings = GitRepos::default_in(dir.path(), &around);
         // Long enough that nothing is pulled unless it is asked for.
         settings.pull_interval = Duration::from_secs(24 * 3600);
-        settings.repos = repos.into_iter().map(|repo| Repo { transport, ..repo }).collect();
+        settings.repos = repos.into_iter().map(|repo| RepoSettings { transport, ..repo }).collect();
         Self { dir, settings }
     }
 
     /// The same with other repositories.
-    pub fn with(self, repos: Vec<Repo>) -> Self {
+    pub fn with(self, repos: Vec<RepoSettings>) -> Self {
         let transport = self.settings.repos[0].transport;
-        let repos = repos.into_iter().map(|repo| Repo { transport, ..repo }).collect();
+        let repos = repos.into_iter().map(|repo| RepoSettings { transport, ..repo }).collect();
         Self { settings: GitRepos { repos, ..self.settings.clone() }, ..self }
     }
 
@@ -213,7 +213,7 @@ impl Side {
         self.settings.dir.join(name)
     }
 
-    pub fn start(&self, adopter: &Arc<Taker>) -> Handle {
+    pub fn start(&self, adopter: &Arc<Taker>) -> RepositoriesHandle {
         let roots = git::roots(&self.settings, &[]);
         git::start(self.settings.clone(), "testhost", Arc::clone(adopter) as Arc<dyn Adopter>, &roots)
     }
@@ -228,17 +228,17 @@ impl Side {
     }
 }
 
-pub fn repo(name: &str, url: &str) -> Repo {
+pub fn repo(name: &str, url: &str) -> RepoSettings {
     let (url, login) = RepoUrl::parse(url).unwrap();
     assert!(login.is_none(), "the tests give the login by its keys");
-    Repo::plain(name, url)
+    RepoSettings::plain(name, url)
 }
 
-type Decide = dyn Fn(&Candidate) -> Adoption + Send + Sync;
+type Decide = dyn Fn(&CandidateCommit) -> Adoption + Send + Sync;
 
 /// Takes every candidate unless told otherwise, and remembers them.
 pub struct Taker {
-    pub seen: Mutex<Vec<Candidate>>,
+    pub seen: Mutex<Vec<CandidateCommit>>,
     decide: Mutex<Box<Decide>>,
     pub used: Mutex<Vec<PathBuf>>,
 }
@@ -249,7 +249,7 @@ impl Taker {
         Arc::new(Self { seen: Mutex::default(), decide: Mutex::new(decide), used: Mutex::default() })
     }
 
-    pub fn decide_by(&self, decide: impl Fn(&Candidate) -> Adoption + Send + Sync + 'static) {
+    pub fn decide_by(&self, decide: impl Fn(&CandidateCommit) -> Adoption + Send + Sync + 'static) {
         *self.decide.lock().unwrap() = Box::new(decide);
     }
 
@@ -258,13 +258,13 @@ impl Taker {
         self.seen.lock().unwrap().iter().map(|candidate| candidate.commit.id.clone()).collect()
     }
 
-    pub fn last(&self) -> Candidate {
+    pub fn last(&self) -> CandidateCommit {
         self.seen.lock().unwrap().last().cloned().expect("something was offered")
     }
 }
 
 impl Adopter for Taker {
-    fn adopt(&self, candidate: Candidate) -> BoxFuture<'_, Adoption> {
+    fn adopt(&self, candidate: CandidateCommit) -> BoxFuture<'_, Adoption> {
         self.seen.lock().unwrap().push(candidate.clone());
         let adoption = (self.decide.lock().unwrap())(&candidate);
         Box::pin(async move { adoption })
@@ -281,7 +281,7 @@ pub fn taken() -> Adoption {
 }
 
 pub fn held(script: &str, why: &str) -> Adoption {
-    Adoption::Taken { held: vec![Held { script: script.into(), why: why.into() }], changes: Vec::new() }
+    Adoption::Taken { held: vec![HeldScript { script: script.into(), why: why.into() }], changes: Vec::new() }
 }
 
 pub fn refused(message: &str) -> Adoption {
@@ -310,7 +310,7 @@ pub async fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
 }
 
 /// Waits for the first pull to end and gives what is seen then.
-pub async fn first_pull(handle: &Handle) -> View {
+pub async fn first_pull(handle: &RepositoriesHandle) -> View {
     wait_until("the first pull", || handle.views()[0].last_pull.is_some() && !handle.views()[0].is_pulling).await;
     handle.views().remove(0)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use pythond::config::{Repo, Secret};
+use pythond::config::{RepoSettings, Secret};
 
 use crate::git::{Origin, repo};
 
@@ -66,8 +66,12 @@ impl Server {
         std::fs::read_to_string(self.path("log")).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
-    pub fn repo(&self, name: &str, path: &str) -> Repo {
-        Repo { ca_file: Some(self.path("ca.pem")), timeout: Duration::from_secs(30), ..repo(name, &self.url(path)) }
+    pub fn repo(&self, name: &str, path: &str) -> RepoSettings {
+        RepoSettings {
+            ca_file: Some(self.path("ca.pem")),
+            timeout: Duration::from_secs(30),
+            ..repo(name, &self.url(path))
+        }
     }
 }
 
@@ -117,6 +121,6 @@ fn write_certificates(dir: &Path) {
     }
 }
 
-pub fn with_password(repo: Repo, password: &str) -> Repo {
-    Repo { login: Some(("ci".to_owned(), Secret::new(password))), ..repo }
+pub fn with_password(repo: RepoSettings, password: &str) -> RepoSettings {
+    RepoSettings { login: Some(("ci".to_owned(), Secret::new(password))), ..repo }
 }

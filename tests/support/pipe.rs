@@ -12,8 +12,8 @@ use pythond::config::sinks::{DatawaySink, FileSink, InfluxdbApi, InfluxdbSink, S
 use pythond::deadletter::{self, DeadLetters, Letter};
 use pythond::point::Category;
 use pythond::point::record::Header;
-use pythond::sinks::pump::{self, Running, Stop};
-use pythond::sinks::{self, HealthReport, State};
+use pythond::sinks::pump::{self, RunningPump, StopDeadline};
+use pythond::sinks::{self, HealthReport, SinkState};
 use pythond::telemetry::counters::Counters;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -53,7 +53,7 @@ pub struct Pipe {
 impl Pipe {
     pub fn new(settings: SinkSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log_settings = buffer::Settings {
+        let log_settings = buffer::BufferSettings {
             dir: dir.path().join("buffer"),
             max_size: 1 << 30,
             drop_oldest_at_cap: false,
@@ -114,8 +114,8 @@ impl Pipe {
 /// A pump at work.
 pub struct Pump<'a> {
     pipe: &'a Pipe,
-    running: Running,
-    stop: watch::Sender<Stop>,
+    running: RunningPump,
+    stop: watch::Sender<StopDeadline>,
 }
 
 impl Pump<'_> {
@@ -127,7 +127,7 @@ impl Pump<'_> {
         self.until("the sink has everything", |_| self.pipe.behind() == 0).await;
     }
 
-    pub async fn until_state(&self, state: State) {
+    pub async fn until_state(&self, state: SinkState) {
         self.until(&state.to_string(), |report| report.state == state).await;
     }
 

@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pythond::config::Input;
-use pythond::supervisor::plan::Wanted;
-use pythond::supervisor::{self, Change, Handle, Limits, Outcome, Settings, UnitView, ZygoteSettings};
+use pythond::config::InputTable;
+use pythond::supervisor::plan::WantedUnit;
+use pythond::supervisor::{
+    self, Change, ChangeOutcome, LifeLimits, SupervisorHandle, SupervisorSettings, UnitSnapshot, ZygoteSettings,
+};
 use pythond::telemetry::counters::Counters;
 use pythond::telemetry::files::ScriptLogs;
 use pythond::worker::roster::Roster;
@@ -20,7 +22,7 @@ pub struct Lab {
     dir: PathBuf,
     /// Gone with the lab.
     _made: Option<tempfile::TempDir>,
-    pub limits: Limits,
+    pub limits: LifeLimits,
     /// `None`: every worker is a program of its own.
     pub zygote: Option<ZygoteSettings>,
     core: PathBuf,
@@ -28,7 +30,7 @@ pub struct Lab {
 
 /// A lab at work.
 pub struct Running {
-    pub handle: Handle,
+    pub handle: SupervisorHandle,
     logs: ScriptLogs,
 }
 
@@ -46,12 +48,12 @@ impl Lab {
     /// A lab over the folder of another one.
     pub fn over(dir: &Path) -> Self {
         let core = dir.join("core");
-        let limits = Limits {
+        let limits = LifeLimits {
             backoff_first: Duration::from_millis(50),
             backoff_max: Duration::from_millis(200),
             term: Duration::from_millis(500),
             trip_score: 1000.0,
-            ..Limits::default()
+            ..LifeLimits::default()
         };
         // A file of tests that is named so runs the same promises with workers that are forked, even where there is one only.
         let forked = env!("CARGO_CRATE_NAME").ends_with("_forked");
@@ -100,7 +102,7 @@ impl Lab {
         let mut dirs: Vec<PathBuf> =
             std::fs::read_dir(self.path().join("python.d")).unwrap().map(|entry| entry.unwrap().path()).collect();
         dirs.sort();
-        let mut input = Input::plain("lab", "python3", PathBuf::new());
+        let mut input = InputTable::plain("lab", "python3", PathBuf::new());
         input.dirs = dirs;
         let found = discover::scripts(&[input]);
         assert!(found.problems.is_empty(), "{:?}", found.problems);
@@ -115,12 +117,12 @@ impl Lab {
     }
 
     /// Starts these scripts.
-    pub fn start_wanted<W: Into<Wanted>>(&self, specs: Vec<W>) -> Running {
+    pub fn start_wanted<W: Into<WantedUnit>>(&self, specs: Vec<W>) -> Running {
         if !self.core.exists() {
             sdk::write(&self.core).unwrap();
         }
         let logs = ScriptLogs::open(self.path().join("logs"), Counters::default());
-        let settings = Settings {
+        let settings = SupervisorSettings {
             core: self.core.clone(),
             run_dir: self.path().join("run"),
             socket: self.path().join("no.sock"),
@@ -171,20 +173,20 @@ impl Drop for Lab {
 }
 
 impl Running {
-    pub async fn view(&self, id: &str) -> UnitView {
+    pub async fn view(&self, id: &str) -> UnitSnapshot {
         let views = self.handle.snapshot().await;
         views.into_iter().find(|view| view.id == id).unwrap_or_else(|| panic!("no unit {id}"))
     }
 
     /// Makes the changes and waits for the end of each.
-    pub async fn apply(&self, changes: Vec<Change>) -> Vec<(String, Outcome)> {
+    pub async fn apply(&self, changes: Vec<Change>) -> Vec<(String, ChangeOutcome)> {
         let begun = self.handle.begin(changes).await;
         futures_util::future::join_all(begun.into_iter().map(|one| async { (one.id.clone(), one.outcome().await) }))
             .await
     }
 
     /// Waits until the script's view fulfils `check`.
-    pub async fn wait(&self, id: &str, what: &str, check: impl Fn(&UnitView) -> bool) -> UnitView {
+    pub async fn wait(&self, id: &str, what: &str, check: impl Fn(&UnitSnapshot) -> bool) -> UnitSnapshot {
         let start = Instant::now();
         loop {
             let view = self.view(id).await;

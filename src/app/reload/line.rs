@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::api::views::{ReloadedUnit, UnitOutcome};
-use crate::supervisor::{Outcome, Settling};
+use crate::supervisor::{ChangeOutcome, Settling};
 
 /// The answer waits so long for changes to settle; an old worker may be given longer by its `stop_grace`.
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// One script's line of the outcome, or the change that will tell it.
-pub(super) enum Line {
+pub(super) enum OutcomeLine {
     /// As before the reload.
     Same(ReloadedUnit),
     Known(ReloadedUnit),
@@ -20,7 +20,7 @@ pub(super) enum Line {
     },
 }
 
-impl Line {
+impl OutcomeLine {
     /// Waits until the change has settled, but no longer than [`SETTLE`].
     pub(super) async fn settle(self) -> ReloadedUnit {
         let (settling, line) = match self {
@@ -28,14 +28,14 @@ impl Line {
             Self::Settles { settling, line } => (settling, line),
         };
         match tokio::time::timeout(SETTLE, settling.outcome()).await {
-            Ok(Outcome::Runs { pid }) => ReloadedUnit { pid, ..line },
-            Ok(Outcome::RunsWithout { pid, why }) => {
+            Ok(ChangeOutcome::Runs { pid }) => ReloadedUnit { pid, ..line },
+            Ok(ChangeOutcome::RunsWithout { pid, why }) => {
                 let why = line.why.map_or(why.clone(), |changed| format!("{changed}; {why}"));
                 ReloadedUnit { pid, why: Some(why), ..line }
             }
-            Ok(Outcome::Helps) => ReloadedUnit { outcome: UnitOutcome::Helper, ..line },
-            Ok(Outcome::Fails { why }) => ReloadedUnit { outcome: UnitOutcome::Refused, why: Some(why), ..line },
-            Ok(Outcome::Stopped | Outcome::Done) => line,
+            Ok(ChangeOutcome::Helps) => ReloadedUnit { outcome: UnitOutcome::Helper, ..line },
+            Ok(ChangeOutcome::Fails { why }) => ReloadedUnit { outcome: UnitOutcome::Refused, why: Some(why), ..line },
+            Ok(ChangeOutcome::Stopped | ChangeOutcome::Done) => line,
             Err(_elapsed) => {
                 let why = format!("its old worker has not ended its run after {} s", SETTLE.as_secs());
                 ReloadedUnit { why: Some(why), ..line }
@@ -45,11 +45,11 @@ impl Line {
 }
 
 /// Waits until these listers have told, or failed to.
-pub(super) async fn settle_listers(lines: Vec<Line>, listers: &BTreeSet<String>) -> Vec<Line> {
-    let one = |line: Line| async {
+pub(super) async fn settle_listers(lines: Vec<OutcomeLine>, listers: &BTreeSet<String>) -> Vec<OutcomeLine> {
+    let one = |line: OutcomeLine| async {
         match line {
-            Line::Settles { settling, line } if listers.contains(&line.id) => {
-                Line::Known(Line::Settles { settling, line }.settle().await)
+            OutcomeLine::Settles { settling, line } if listers.contains(&line.id) => {
+                OutcomeLine::Known(OutcomeLine::Settles { settling, line }.settle().await)
             }
             other => other,
         }
@@ -58,10 +58,10 @@ pub(super) async fn settle_listers(lines: Vec<Line>, listers: &BTreeSet<String>)
 }
 
 /// Those of them that have told anew.
-pub(super) fn listed(lines: &[Line], listers: &BTreeSet<String>) -> BTreeSet<String> {
+pub(super) fn listed(lines: &[OutcomeLine], listers: &BTreeSet<String>) -> BTreeSet<String> {
     let known = lines.iter().filter_map(|line| match line {
-        Line::Known(line) | Line::Same(line) => Some(line),
-        Line::Settles { .. } => None,
+        OutcomeLine::Known(line) | OutcomeLine::Same(line) => Some(line),
+        OutcomeLine::Settles { .. } => None,
     });
     known
         .filter(|line| listers.contains(&line.id) && line.outcome != UnitOutcome::Refused)

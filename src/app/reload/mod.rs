@@ -29,14 +29,14 @@ use super::pumps::Pumps;
 use super::repos;
 use super::settings::problem;
 use super::watching::Watching;
-use crate::api::LastReload;
+use crate::api::ReloadRecord;
 use crate::api::views::{Reloaded, ReloadedSink};
 use crate::code::Code;
 use crate::config::{Config, ConfigError, RepoRoot};
 use crate::diagnostic::Diagnostic;
 use crate::supervisor::plan::Asking;
 use comparison::Comparison;
-use line::Line;
+use line::OutcomeLine;
 use wish::Wish;
 
 pub(super) use reloader::Reloader;
@@ -55,7 +55,7 @@ enum Due {
 
 /// What the units have come to.
 struct Units {
-    lines: Vec<Line>,
+    lines: Vec<OutcomeLine>,
     /// Found while they were looked for.
     problems: Vec<String>,
 }
@@ -174,7 +174,7 @@ impl Reloader {
         }
         let Wish { by, answers, .. } = wish;
         let outcome = Reloaded { schema: 2, by, sinks, settings, needs_restart, problems, ..Reloaded::default() };
-        let last = LastReload { at: began, outcome };
+        let last = ReloadRecord { at: began, outcome };
         tokio::spawn(outcome::tell(last, units.lines, answers, self.shown.clone()));
     }
 
@@ -192,7 +192,7 @@ impl Reloader {
             || !sinks.is_empty()
             || !settings.is_empty()
             || needs_restart != self.shown.now().needs_restart
-            || units.lines.iter().any(|line| !matches!(line, Line::Same(_)))
+            || units.lines.iter().any(|line| !matches!(line, OutcomeLine::Same(_)))
     }
 
     /// Has what runs become what is wanted; `None` while the agent stops. What listers tell anew is compared once more, when they have told.

@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::line::Line;
+use super::line::OutcomeLine;
 use super::wish::Wish;
-use crate::api::views::{Fault, Reloaded, UnitOutcome};
-use crate::api::{LastReload, Shown};
+use crate::api::views::{FailureView, Reloaded, UnitOutcome};
+use crate::api::{ReloadRecord, ShownSettings};
 use crate::config::ConfigError;
 use crate::diagnostic::Diagnostic;
 use crate::supervisor::plan::Asking;
 
 /// Tells that the settings have faults, and that nothing was changed.
-pub(super) fn refuse_settings(error: &ConfigError, wish: Wish, root: &Path, shown: &Shown) {
+pub(super) fn refuse_settings(error: &ConfigError, wish: Wish, root: &Path, shown: &ShownSettings) {
     let Wish { by, asking, answers, .. } = wish;
-    let faults: Vec<Fault> = error.faults.iter().map(|fault| shown_fault(fault, root)).collect();
+    let faults: Vec<FailureView> = error.faults.iter().map(|fault| shown_fault(fault, root)).collect();
     let last = shown.now().reload.map(|last| last.outcome.faults).unwrap_or_default();
     let is_news = last != faults || asking == Asking::Asked;
     if is_news {
@@ -25,12 +25,12 @@ pub(super) fn refuse_settings(error: &ConfigError, wish: Wish, root: &Path, show
     let needs_restart = shown.now().needs_restart;
     let outcome = Reloaded { schema: 2, by, faults, needs_restart, ..Reloaded::default() };
     if is_news {
-        shown.change(|now| now.reload = Some(LastReload { at: Instant::now(), outcome: outcome.clone() }));
+        shown.change(|now| now.reload = Some(ReloadRecord { at: Instant::now(), outcome: outcome.clone() }));
     }
     answer(answers, &outcome);
 }
 
-fn log_faults(by: &str, faults: &[Fault]) {
+fn log_faults(by: &str, faults: &[FailureView]) {
     tracing::error!(target: "agent", "reload ({by}): the settings have faults, so nothing was changed");
     for fault in faults {
         let place = fault.file.as_ref().map_or(String::new(), |file| format!("{file}:{}: ", fault.line));
@@ -38,8 +38,8 @@ fn log_faults(by: &str, faults: &[Fault]) {
     }
 }
 
-fn shown_fault(fault: &Diagnostic, root: &Path) -> Fault {
-    Fault {
+fn shown_fault(fault: &Diagnostic, root: &Path) -> FailureView {
+    FailureView {
         code: fault.code,
         message: fault.message.clone(),
         file: fault.place.as_ref().map(|place| place.file.display().to_string()),
@@ -50,13 +50,13 @@ fn shown_fault(fault: &Diagnostic, root: &Path) -> Fault {
 
 /// Waits for the end of every change, tells those who wait, and writes what is new to the log.
 pub(super) async fn tell(
-    mut last: LastReload,
-    lines: Vec<Line>,
+    mut last: ReloadRecord,
+    lines: Vec<OutcomeLine>,
     answers: Vec<oneshot::Sender<Reloaded>>,
-    shown: Shown,
+    shown: ShownSettings,
 ) {
     let outcome = &mut last.outcome;
-    outcome.units = futures_util::future::join_all(lines.into_iter().map(Line::settle)).await;
+    outcome.units = futures_util::future::join_all(lines.into_iter().map(OutcomeLine::settle)).await;
     outcome.units.sort_by(|one, other| one.id.cmp(&other.id));
     log(outcome);
     answer(answers, outcome);

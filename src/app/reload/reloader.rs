@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::api::{Ask, Shown};
+use crate::api::{ReloadRequest, ShownSettings};
 use crate::app::pumps::Pumps;
 use crate::config::{Config, RepoRoot, Surroundings};
 use crate::containment::Panics;
 use crate::git;
-use crate::ingest::Ingest;
+use crate::ingest::WriteEndpoint;
 use crate::platform::Hangups;
-use crate::supervisor::Handle;
+use crate::supervisor::SupervisorHandle;
 use crate::telemetry::systemd::ServiceManager;
 
 /// Everything that a reload changes or looks at.
 pub(in crate::app) struct Reloader {
-    pub asks: mpsc::Receiver<Ask>,
+    pub asks: mpsc::Receiver<ReloadRequest>,
     pub hangups: Hangups,
     /// The settings in force.
     pub config: Config,
@@ -26,11 +26,11 @@ pub(in crate::app) struct Reloader {
     pub around: Surroundings,
     /// The trees of the repositories whose scripts run.
     pub repos: Vec<RepoRoot>,
-    pub git: git::Handle,
-    pub scripts: Handle,
-    pub ingest: Arc<Ingest>,
+    pub git: git::RepositoriesHandle,
+    pub scripts: SupervisorHandle,
+    pub ingest: Arc<WriteEndpoint>,
     pub pumps: Pumps,
-    pub shown: Shown,
+    pub shown: ShownSettings,
     pub core: PathBuf,
     pub run_dir: PathBuf,
     pub last_good: PathBuf,

@@ -25,7 +25,8 @@ impl Reloader {
         let (old, new) = (&self.config, config);
         let changed = effect::live(old, new);
         // The room for bodies was measured out at the start.
-        let settings = crate::ingest::Settings { max_body: self.at_start.http_api.max_body, ..ingest_settings(new) };
+        let settings =
+            crate::ingest::EndpointSettings { max_body: self.at_start.http_api.max_body, ..ingest_settings(new) };
         self.ingest.obey(settings);
         if !old.git_repos.is_same_as(&new.git_repos) {
             self.git.change(repos::to_pull(new, &self.run_dir), &self.repos).await;

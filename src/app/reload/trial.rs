@@ -7,27 +7,27 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 
 use super::comparison::Comparison;
-use super::line::Line;
+use super::line::OutcomeLine;
 use super::reloader::Reloader;
 use crate::api::views::UnitOutcome;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::supervisor::Change;
-use crate::supervisor::plan::{Refusal, Step, Wanted};
+use crate::supervisor::plan::{PlanStep, RefusedVersion, WantedUnit};
 use crate::tryout::{self, Tryout};
 use crate::worker::UnitSpec;
-use crate::worker::files::{Look, Part, Print, Sum};
+use crate::worker::files::{Dependency, FileLook, Print, Sum};
 
 /// Scripts tried at the same time.
 const AT_ONCE: usize = 4;
 
 impl Reloader {
     /// Tries every new version of a script that works, and has those that load take their place.
-    pub(super) async fn try_versions(&self, compared: &Comparison) -> Vec<Line> {
-        let tries: Vec<(&Wanted, &String)> = compared
+    pub(super) async fn try_versions(&self, compared: &Comparison) -> Vec<OutcomeLine> {
+        let tries: Vec<(&WantedUnit, &String)> = compared
             .plan
             .iter()
             .filter_map(|(id, step)| match step {
-                Step::Try(why) => Some((compared.wanted.get(id)?, why)),
+                PlanStep::Try(why) => Some((compared.wanted.get(id)?, why)),
                 _ => None,
             })
             .collect();
@@ -42,15 +42,21 @@ impl Reloader {
                 let lines = tries
                     .iter()
                     .map(|(wanted, _)| compared.line(&wanted.spec.id, UnitOutcome::Refused, Some(why.clone())));
-                return lines.map(Line::Known).collect();
+                return lines.map(OutcomeLine::Known).collect();
             }
         };
-        let trials: Vec<BoxFuture<'_, Line>> =
+        let trials: Vec<BoxFuture<'_, OutcomeLine>> =
             tries.into_iter().map(|(wanted, why)| self.try_version(&tryout, compared, wanted, why).boxed()).collect();
         futures_util::stream::iter(trials).buffer_unordered(AT_ONCE).collect().await
     }
 
-    async fn try_version(&self, tryout: &Tryout, compared: &Comparison, wanted: &Wanted, changed: &str) -> Line {
+    async fn try_version(
+        &self,
+        tryout: &Tryout,
+        compared: &Comparison,
+        wanted: &WantedUnit,
+        changed: &str,
+    ) -> OutcomeLine {
         let id = &wanted.spec.id;
         let loads = |script: &str| compared.running.get(id).is_none_or(|runs| !runs.unloaded.contains(script));
         let before: &[UnitSpec] = compared.running.get(id).map_or(&[], |runs| &runs.spec.units);
@@ -67,34 +73,34 @@ impl Reloader {
                 problem.map_or_else(|| "it ended while it was loaded".to_owned(), |problem| told(problem, wanted));
             let refusal = refusal(wanted.clone(), why.clone(), outcome).await;
             self.scripts.begin(vec![Change::Refuse(id.clone(), refusal)]).await;
-            return Line::Known(compared.line(id, UnitOutcome::Refused, Some(why)));
+            return OutcomeLine::Known(compared.line(id, UnitOutcome::Refused, Some(why)));
         }
         tracing::info!(target: "worker", "{id}: {changed}; its new version takes over when the run has ended");
         let line = compared.line(id, UnitOutcome::Restarted, Some(changed.to_owned()));
         match self.scripts.begin(vec![Change::Restart(wanted.clone())]).await.pop() {
-            Some(settling) => Line::Settles { settling, line },
-            None => Line::Known(line),
+            Some(settling) => OutcomeLine::Settles { settling, line },
+            None => OutcomeLine::Known(line),
         }
     }
 }
 
 /// Remembers what was tried, so that it is not tried again until something of it changes.
-async fn refusal(wanted: Wanted, why: String, outcome: tryout::Outcome) -> Refusal {
+async fn refusal(wanted: WantedUnit, why: String, outcome: tryout::TryoutOutcome) -> RefusedVersion {
     let looked = tokio::task::spawn_blocking(move || {
-        let mut parts: Vec<Part> = wanted.spec.roots.iter().cloned().map(Part::Names).collect();
-        parts.extend(wanted.spec.units.iter().map(|unit| Part::File(unit.file.clone())));
-        let mut print: Print = Look::default().print(&parts);
+        let mut parts: Vec<Dependency> = wanted.spec.roots.iter().cloned().map(Dependency::Names).collect();
+        parts.extend(wanted.spec.units.iter().map(|unit| Dependency::File(unit.file.clone())));
+        let mut print: Print = FileLook::default().print(&parts);
         print.extend(wanted.now);
-        print.extend(outcome.loaded.into_iter().map(|loaded| (Part::File(loaded.file), Some(loaded.sum))));
+        print.extend(outcome.loaded.into_iter().map(|loaded| (Dependency::File(loaded.file), Some(loaded.sum))));
         let at_fault = outcome.fatal.as_ref().map_or(outcome.last_unit, |fatal| fatal.u);
         let of = wanted.spec.units.get(at_fault).filter(|_| wanted.spec.shares).map(|unit| unit.id.clone());
-        Refusal { why, of, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
+        RefusedVersion { why, of, at: SystemTime::now(), spec: wanted.spec, home: wanted.home, print }
     });
     looked.await.expect("hashing files does not panic")
 }
 
 /// `my/x.py:3: syntax error: … [PD0201]`
-fn told(problem: &Diagnostic, wanted: &Wanted) -> String {
+fn told(problem: &Diagnostic, wanted: &WantedUnit) -> String {
     let place = problem.place.as_ref().map_or(String::new(), |place| {
         let file = short(&place.file, wanted);
         match place.line {
@@ -108,7 +114,7 @@ fn told(problem: &Diagnostic, wanted: &Wanted) -> String {
     format!("{place}{}{source} [{}]", problem.message, problem.code)
 }
 
-fn short(file: &Path, wanted: &Wanted) -> String {
+fn short(file: &Path, wanted: &WantedUnit) -> String {
     let inside = wanted.spec.roots.iter().find_map(|root| file.strip_prefix(root.parent()?).ok());
     inside.unwrap_or(file).display().to_string()
 }

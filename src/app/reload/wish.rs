@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::api::Ask;
+use crate::api::ReloadRequest;
 use crate::api::views::Reloaded;
 use crate::config::RepoRoot;
 use crate::supervisor::plan::Asking;
@@ -24,7 +24,7 @@ impl Wish {
         Self { by: "SIGHUP".to_owned(), asking: Asking::Asked, ..Self::noticed() }
     }
 
-    pub(super) fn add(&mut self, ask: Ask) {
+    pub(super) fn add(&mut self, ask: ReloadRequest) {
         self.by = ask.by;
         self.asking = Asking::Asked;
         // Trees that nobody waits for any more are those of settings that have changed meanwhile.

@@ -9,10 +9,10 @@ use crate::cli::output::short;
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::point::{Category, Point, Value};
-use crate::tryout::Outcome;
+use crate::tryout::TryoutOutcome;
 
 #[derive(Serialize)]
-pub(super) struct Json {
+pub(super) struct RunJson {
     exit: u8,
     runs: usize,
     failed: usize,
@@ -25,8 +25,8 @@ pub(super) struct Json {
 }
 
 impl Report {
-    pub fn as_json(&self, outcome: &Outcome) -> Json {
-        Json {
+    pub fn as_json(&self, outcome: &TryoutOutcome) -> RunJson {
+        RunJson {
             exit: self.exit as u8,
             runs: outcome.runs.len(),
             failed: self.failed,

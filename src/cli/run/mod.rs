@@ -9,48 +9,48 @@ mod target;
 use std::path::Path;
 
 pub(super) use self::args::Args;
-use self::json::Json;
 pub(super) use self::json::JsonProblem;
+use self::json::RunJson;
 use self::report::Report;
-use self::target::{Plan, Planned};
+use self::target::{Planned, RunPlan};
 use super::ask::{request, socket_of};
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::output::{say, show, warn};
 use super::runtime::small_runtime;
-use crate::tryout::{Outcome, Tryout};
+use crate::tryout::{Tryout, TryoutOutcome};
 
-pub(super) fn main(root: &Path, args: &Args) -> Exit {
+pub(super) fn main(root: &Path, args: &Args) -> ExitReason {
     let runtime = small_runtime();
     runtime.block_on(async {
         tokio::select! {
             exit = run_all(root, args) => exit,
-            _ = tokio::signal::ctrl_c() => Exit::Interrupted,
+            _ = tokio::signal::ctrl_c() => ExitReason::Interrupted,
         }
     })
 }
 
-async fn run_all(root: &Path, args: &Args) -> Exit {
+async fn run_all(root: &Path, args: &Args) -> ExitReason {
     let tryout = match Tryout::new().await {
         Ok(tryout) => tryout,
         Err(error) => {
             warn(&format!("error: could not prepare a throw-away worker: {error:#}\n"));
-            return Exit::Failed;
+            return ExitReason::Failed;
         }
     };
-    let Plan { units, exit: mut worst } = match target::find(root, args, &tryout).await {
+    let RunPlan { units, exit: mut worst } = match target::find(root, args, &tryout).await {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
     let mut reports = Vec::new();
-    let mut ran: Vec<(&Planned, Outcome)> = Vec::new();
+    let mut ran: Vec<(&Planned, TryoutOutcome)> = Vec::new();
     for planned in &units {
         let outcome = tryout.run(&planned.spec, args.times.unwrap_or(0), &planned.only, args.timeout).await;
         if planned.is_for(&outcome) {
             let report = Report::of(&planned.spec, &outcome);
             tell(args, planned, &outcome, &report);
             let exit = report.exit;
-            let exit = if exit == Exit::Ok && args.send { send(root, &outcome).await } else { exit };
-            worst = if worst == Exit::Ok { exit } else { worst };
+            let exit = if exit == ExitReason::Ok && args.send { send(root, &outcome).await } else { exit };
+            worst = if worst == ExitReason::Ok { exit } else { worst };
             if args.json {
                 reports.push(report.as_json(&outcome));
             }
@@ -60,7 +60,7 @@ async fn run_all(root: &Path, args: &Args) -> Exit {
     let unknown = target::unknown_jobs(args, &ran);
     if !unknown.is_empty() {
         warn(&unknown);
-        return Exit::Usage;
+        return ExitReason::Usage;
     }
     if args.json {
         say(&format!("{}\n", as_text(&reports)));
@@ -68,7 +68,7 @@ async fn run_all(root: &Path, args: &Args) -> Exit {
     worst
 }
 
-fn tell(args: &Args, planned: &Planned, outcome: &Outcome, report: &Report) {
+fn tell(args: &Args, planned: &Planned, outcome: &TryoutOutcome, report: &Report) {
     if args.json {
         show(&report.problems);
     } else if args.protocol {
@@ -85,7 +85,7 @@ fn tell(args: &Args, planned: &Planned, outcome: &Outcome, report: &Report) {
 }
 
 /// One object for one unit, a list for several.
-fn as_text(reports: &[Json]) -> String {
+fn as_text(reports: &[RunJson]) -> String {
     let text = match reports {
         [one] => serde_json::to_string_pretty(one),
         several => serde_json::to_string_pretty(several),
@@ -93,14 +93,14 @@ fn as_text(reports: &[Json]) -> String {
     text.expect("the report always serialises")
 }
 
-async fn send(root: &Path, outcome: &Outcome) -> Exit {
+async fn send(root: &Path, outcome: &TryoutOutcome) -> ExitReason {
     let socket = socket_of(root);
     for captured in &outcome.captured {
         let path = format!("/v1/write/{}?precision=n&input=pythond-run", captured.category.as_str());
         if let Err(error) = request(&socket, "POST", &path, captured.lines.clone()).await {
             warn(&format!("error: the points could not be sent to the agent on {}: {error:#}\n", socket.display()));
-            return Exit::NoAgent;
+            return ExitReason::NoAgent;
         }
     }
-    Exit::Ok
+    ExitReason::Ok
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use super::args::Args;
 use super::report::{self, Report};
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitReason;
 use crate::cli::output::{say, short, show, warn};
 use crate::cli::table::layout;
 use crate::point::{Category, Point, Value};
-use crate::tryout::{Captured, Outcome};
+use crate::tryout::{Captured, TryoutOutcome};
 use crate::words::count;
 use crate::worker::WorkerSpec;
 use crate::worker::frames::RunEnded;
 
-pub(super) fn print(spec: &WorkerSpec, outcome: &Outcome, report: &Report, args: &Args) {
+pub(super) fn print(spec: &WorkerSpec, outcome: &TryoutOutcome, report: &Report, args: &Args) {
     let python =
         outcome.python.as_ref().map_or_else(|| spec.cmd.clone(), |python| format!("{} {}", python.exe, python.py));
     let sent = if args.send { "points go to the agent too" } else { "nothing is sent" };
@@ -31,7 +31,7 @@ pub(super) fn print(spec: &WorkerSpec, outcome: &Outcome, report: &Report, args:
         say("\n");
         show(&report.problems);
     }
-    let word = if report.exit == Exit::Ok { "ok: " } else { "" };
+    let word = if report.exit == ExitReason::Ok { "ok: " } else { "" };
     say(&format!(
         "{word}{}, {}, {} refused{}{}{}\n",
         count(outcome.runs.len(), "run"),
@@ -44,7 +44,7 @@ pub(super) fn print(spec: &WorkerSpec, outcome: &Outcome, report: &Report, args:
 }
 
 /// What the worker has written to its standard output, as it is; all else goes to standard error.
-pub(super) fn protocol(outcome: &Outcome) {
+pub(super) fn protocol(outcome: &TryoutOutcome) {
     for line in &outcome.output {
         match line.strip_prefix("stdout | ") {
             Some(line) => say(&format!("{line}\n")),
@@ -53,7 +53,7 @@ pub(super) fn protocol(outcome: &Outcome) {
     }
 }
 
-fn steps(outcome: &Outcome) -> String {
+fn steps(outcome: &TryoutOutcome) -> String {
     let mut rows = Vec::new();
     if !outcome.is_ready {
         rows.push(vec!["load".to_owned(), "FAILED".to_owned(), String::new(), String::new()]);
@@ -84,7 +84,7 @@ fn steps(outcome: &Outcome) -> String {
     layout(&rows, "  ")
 }
 
-fn is_silent(outcome: &Outcome, run: &RunEnded) -> bool {
+fn is_silent(outcome: &TryoutOutcome, run: &RunEnded) -> bool {
     outcome.jobs.iter().any(|job| job.i == run.i && job.silent)
 }
 

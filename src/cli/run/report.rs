@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitReason;
 use crate::cli::output::short;
 use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Severity, SourcePlace};
 use crate::dialect::Dialect;
 use crate::ingest::reply::RefusedAnswer;
 use crate::point::Repair;
-use crate::tryout::{End, Outcome, source_line, underline};
+use crate::tryout::{TryoutEnd, TryoutOutcome, source_line, underline};
 use crate::worker::WorkerSpec;
-use crate::worker::frames::{Job, JobStands, Refused, RunEnded};
+use crate::worker::frames::{JobFrame, JobStands, RefusedReport, RunEnded};
 use crate::worker::process::Ended;
 
 /// Everything that has to be said about one script.
 pub(super) struct Report {
     pub problems: Vec<Diagnostic>,
-    pub exit: Exit,
+    pub exit: ExitReason,
     pub points: usize,
     pub refused: usize,
     pub failed: usize,
@@ -27,7 +27,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn of(spec: &WorkerSpec, outcome: &Outcome) -> Self {
+    pub fn of(spec: &WorkerSpec, outcome: &TryoutOutcome) -> Self {
         let mut problems = outcome.load_problems(spec);
         let loaded = outcome.is_ready;
         let failed: Vec<&RunEnded> = outcome.runs.iter().filter(|run| !run.ok).collect();
@@ -38,7 +38,7 @@ impl Report {
                 problems.push(problem);
             }
         }
-        let waiting: Vec<(&Job, &JobStands)> = waiting(outcome).collect();
+        let waiting: Vec<(&JobFrame, &JobStands)> = waiting(outcome).collect();
         problems.extend(waiting.iter().map(|(job, stands)| not_ready(spec, job, stands)));
         let refusals: Vec<Diagnostic> = outcome.refused.iter().flat_map(refusals).collect();
         let refused = outcome.refused.iter().map(|refused| refused.points as usize).sum::<usize>().max(refusals.len());
@@ -47,17 +47,17 @@ impl Report {
         problems.extend(outcome.repaired.iter().map(|repair| repaired(repair).at(whole(&spec.first().file))));
         problems.extend(death(spec, outcome));
         let points = outcome.captured.iter().map(|captured| captured.points.len()).sum();
-        let died = loaded && !matches!(outcome.end, Some(End::Ended(Ended::Exited(0))));
+        let died = loaded && !matches!(outcome.end, Some(TryoutEnd::Ended(Ended::Exited(0))));
         let is_empty = points == 0 && is_missed(outcome);
         if is_empty && refused == 0 && loaded && !died && failed.is_empty() && waiting.is_empty() {
             problems.push(empty(spec, outcome));
         }
         let exit = match () {
-            () if !loaded => Exit::NotLoaded,
-            () if died || !failed.is_empty() => Exit::Raised,
-            () if !waiting.is_empty() => Exit::NotLoaded,
-            () if is_empty || refused > 0 => Exit::Refused,
-            () => Exit::Ok,
+            () if !loaded => ExitReason::NotLoaded,
+            () if died || !failed.is_empty() => ExitReason::Raised,
+            () if !waiting.is_empty() => ExitReason::NotLoaded,
+            () if is_empty || refused > 0 => ExitReason::Refused,
+            () => ExitReason::Ok,
         };
         let warnings = problems.iter().filter(|problem| problem.severity == Severity::Warning).count();
         Self { problems, exit, points, refused, failed: failed.len(), warnings, waiting: waiting.len() }
@@ -65,20 +65,20 @@ impl Report {
 }
 
 /// The jobs whose check did not go well, each with the last word on it.
-pub(super) fn waiting(outcome: &Outcome) -> impl Iterator<Item = (&Job, &JobStands)> {
-    let last = |job: &Job| outcome.checks.iter().rev().find(|stands| stands.i == job.i);
+pub(super) fn waiting(outcome: &TryoutOutcome) -> impl Iterator<Item = (&JobFrame, &JobStands)> {
+    let last = |job: &JobFrame| outcome.checks.iter().rev().find(|stands| stands.i == job.i);
     outcome.jobs.iter().filter_map(move |job| Some((job, last(job)?))).filter(|(_, stands)| stands.state.waits())
 }
 
 /// Says whether points are missed where there are none: not if a counter gave no value yet, nor if nobody expects any.
-fn is_missed(outcome: &Outcome) -> bool {
+fn is_missed(outcome: &TryoutOutcome) -> bool {
     let is_first_reading = outcome.runs.iter().any(|run| run.no_value > 0);
     let are_silent = !outcome.jobs.is_empty() && outcome.jobs.iter().all(|job| job.silent);
     !is_first_reading && !are_silent
 }
 
 /// `Class.run` of a script; of another dialect the run or the check of a job.
-fn what_failed(spec: &WorkerSpec, run: &RunEnded, outcome: &Outcome) -> String {
+fn what_failed(spec: &WorkerSpec, run: &RunEnded, outcome: &TryoutOutcome) -> String {
     let key = outcome.key(run.i);
     if spec.dialect == Dialect::Datakit {
         return format!("{key}.run");
@@ -87,9 +87,9 @@ fn what_failed(spec: &WorkerSpec, run: &RunEnded, outcome: &Outcome) -> String {
     format!("the {} of job {key}", if was_checked { "run" } else { "check" })
 }
 
-fn not_ready(spec: &WorkerSpec, job: &Job, stands: &JobStands) -> Diagnostic {
+fn not_ready(spec: &WorkerSpec, job: &JobFrame, stands: &JobStands) -> Diagnostic {
     let (file, line) = (&spec.first().file, job.line as usize);
-    let place = Place { line, source: source_line(file, line), ..whole(file) };
+    let place = SourcePlace { line, source: source_line(file, line), ..whole(file) };
     Diagnostic::error(Code::CheckFailed, format!("job {} does not run: {}", job.key, stands.why)).at(place)
 }
 
@@ -121,7 +121,7 @@ fn raised(run: &RunEnded, what: &str) -> Diagnostic {
                 (Some(start), Some(end)) => (start.max(1), end.saturating_sub(start).max(1)),
                 _ => underline(&frame.src),
             };
-            Place {
+            SourcePlace {
                 file: frame.file.clone(),
                 line: frame.line,
                 column,
@@ -137,12 +137,12 @@ fn raised(run: &RunEnded, what: &str) -> Diagnostic {
 }
 
 /// What ingest refused of one report, at the line of the script that reported it.
-fn refusals(refused: &Refused) -> Vec<Diagnostic> {
-    let Refused { status, text, code, .. } = refused;
+fn refusals(refused: &RefusedReport) -> Vec<Diagnostic> {
+    let RefusedReport { status, text, code, .. } = refused;
     let place = refused.caller.as_ref().map(|caller| {
         let (column, width) = underline(&caller.src);
         let label = format!("reported here, in {}", caller.func);
-        Place { file: caller.file.clone(), line: caller.line, column, width, source: caller.src.clone(), label }
+        SourcePlace { file: caller.file.clone(), line: caller.line, column, width, source: caller.src.clone(), label }
     });
     let one = |code, message: String| Diagnostic {
         code,
@@ -181,19 +181,21 @@ fn code_of(field: &str) -> Code {
 }
 
 /// How the process died, when it did.
-fn death(spec: &WorkerSpec, outcome: &Outcome) -> Option<Diagnostic> {
+fn death(spec: &WorkerSpec, outcome: &TryoutOutcome) -> Option<Diagnostic> {
     let (code, message) = match outcome.end.as_ref()? {
         // A script that could not be loaded has said so already.
         _ if !outcome.is_ready => return None,
-        End::Ended(Ended::Exited(0)) => return None,
-        End::Ended(ended @ Ended::Exited(_)) => (Code::ProcessExited, format!("the script's process {}", ended.tell())),
-        End::Ended(ended @ Ended::Killed(_)) => {
+        TryoutEnd::Ended(Ended::Exited(0)) => return None,
+        TryoutEnd::Ended(ended @ Ended::Exited(_)) => {
+            (Code::ProcessExited, format!("the script's process {}", ended.tell()))
+        }
+        TryoutEnd::Ended(ended @ Ended::Killed(_)) => {
             (Code::ProcessKilled, format!("the script's process was {}", ended.tell()))
         }
-        End::TimedOut(limit) => {
+        TryoutEnd::TimedOut(limit) => {
             (Code::RunTooLong, format!("the script was still running after {} s and was ended", limit.as_secs()))
         }
-        End::NotStarted(why) => (Code::NoInterpreter, why.clone()),
+        TryoutEnd::NotStarted(why) => (Code::NoInterpreter, why.clone()),
     };
     let notes = outcome.trace.trim_end().lines().map(str::to_owned).collect();
     Some(Diagnostic {
@@ -207,7 +209,7 @@ fn death(spec: &WorkerSpec, outcome: &Outcome) -> Option<Diagnostic> {
     })
 }
 
-fn empty(spec: &WorkerSpec, outcome: &Outcome) -> Diagnostic {
+fn empty(spec: &WorkerSpec, outcome: &TryoutOutcome) -> Diagnostic {
     const HOW: &str = "a run reports with self.feed_metric(…), self.feed_logging(…), self.feed_object(…), self.feed_…_event(…) or self.report({…})";
     let how = (spec.dialect == Dialect::Datakit).then_some(HOW);
     let runs = outcome.runs.len();
@@ -225,6 +227,6 @@ fn empty(spec: &WorkerSpec, outcome: &Outcome) -> Diagnostic {
     }
 }
 
-fn whole(file: &Path) -> Place {
-    Place { file: file.to_owned(), ..Place::default() }
+fn whole(file: &Path) -> SourcePlace {
+    SourcePlace { file: file.to_owned(), ..SourcePlace::default() }
 }

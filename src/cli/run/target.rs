@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 
 use super::args::Args;
 use crate::app;
-use crate::cli::exit::Exit;
+use crate::cli::exit::ExitReason;
 use crate::cli::output::{here, short, show, warn};
-use crate::config::{Input, Surroundings};
+use crate::config::{InputTable, Surroundings};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::dialect::{Dialect, Finder, Kind};
-use crate::tryout::{Outcome, Tryout};
+use crate::dialect::{Dialect, Finder, KeyKind};
+use crate::tryout::{Tryout, TryoutOutcome};
 use crate::worker::frames::ToldUnit;
 use crate::worker::{UnitSpec, WorkerSpec, discover};
 
-pub(super) struct Plan {
+pub(super) struct RunPlan {
     pub units: Vec<Planned>,
     /// Not ok where a part of what was asked for cannot run.
-    pub exit: Exit,
+    pub exit: ExitReason,
 }
 
 pub(super) struct Planned {
@@ -34,12 +34,12 @@ impl Planned {
     }
 
     /// Says whether it has a job that was asked for, as far as it could be loaded.
-    pub fn is_for(&self, outcome: &Outcome) -> bool {
+    pub fn is_for(&self, outcome: &TryoutOutcome) -> bool {
         self.only.is_empty() || !outcome.is_ready || outcome.jobs.iter().any(|job| self.only.contains(&job.key))
     }
 }
 
-pub(super) async fn find(root: &Path, args: &Args, tryout: &Tryout) -> Result<Plan, Exit> {
+pub(super) async fn find(root: &Path, args: &Args, tryout: &Tryout) -> Result<RunPlan, ExitReason> {
     let configured = configured(root);
     let path = here().join(&args.target);
     if !path.exists() {
@@ -55,7 +55,7 @@ pub(super) async fn find(root: &Path, args: &Args, tryout: &Tryout) -> Result<Pl
 }
 
 /// Says which jobs that were asked for are nowhere, and which there are; empty if none is missing.
-pub(super) fn unknown_jobs(args: &Args, ran: &[(&Planned, Outcome)]) -> String {
+pub(super) fn unknown_jobs(args: &Args, ran: &[(&Planned, TryoutOutcome)]) -> String {
     let keys = || ran.iter().flat_map(|(_, outcome)| outcome.jobs.iter().map(|job| job.key.as_str()));
     let could_all_be_loaded = ran.iter().all(|(_, outcome)| outcome.is_ready);
     let asked = ran.iter().flat_map(|(planned, _)| &planned.only);
@@ -78,14 +78,14 @@ fn is_told(spec: &WorkerSpec) -> bool {
     spec.dialect.facts().finder == Finder::Lister
 }
 
-fn usage(text: &str) -> Exit {
+fn usage(text: &str) -> ExitReason {
     warn(&format!("error: {text}\n"));
-    Exit::Usage
+    ExitReason::Usage
 }
 
 // --- a file ---
 
-fn dialect_of(path: &Path, args: &Args, configured: &[WorkerSpec]) -> Result<Dialect, Exit> {
+fn dialect_of(path: &Path, args: &Args, configured: &[WorkerSpec]) -> Result<Dialect, ExitReason> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     if let Some(dialect) = args.dialect {
         let facts = dialect.facts();
@@ -122,7 +122,7 @@ fn names(spec: &WorkerSpec, path: &Path) -> bool {
         let place = PathBuf::from(text);
         place.is_absolute() && path.starts_with(place.canonicalize().unwrap_or(place))
     };
-    let keys = spec.dialect.facts().keys.iter().filter(|key| matches!(key.kind, Kind::Paths(_) | Kind::Text));
+    let keys = spec.dialect.facts().keys.iter().filter(|key| matches!(key.kind, KeyKind::Paths(_) | KeyKind::Text));
     keys.filter_map(|key| spec.settings.get(key.name)).any(|value| match value {
         serde_json::Value::Array(values) => values.iter().filter_map(|value| value.as_str()).any(holds),
         value => value.as_str().is_some_and(holds),
@@ -130,13 +130,13 @@ fn names(spec: &WorkerSpec, path: &Path) -> bool {
 }
 
 /// The scripts that a path is, or that lie below it, under their settings where they have some.
-fn scripts(path: &Path, args: &Args, configured: Vec<WorkerSpec>) -> Result<Vec<WorkerSpec>, Exit> {
+fn scripts(path: &Path, args: &Args, configured: Vec<WorkerSpec>) -> Result<Vec<WorkerSpec>, ExitReason> {
     let is_below = |spec: &WorkerSpec| !is_told(spec) && spec.first().file.starts_with(path);
     let below: Vec<WorkerSpec> = configured.into_iter().filter(is_below).collect();
     if !below.is_empty() {
         return Ok(below);
     }
-    let found = discover::scripts(&[Input::plain("run", &args.python, path.to_owned())]);
+    let found = discover::scripts(&[InputTable::plain("run", &args.python, path.to_owned())]);
     show(&found.problems);
     if found.specs.is_empty() {
         return Err(usage(&format!("`{}` holds no script: a file ending in .py that is no test", short(path))));
@@ -150,9 +150,9 @@ fn file_lister(dialect: Dialect, path: &Path, args: &Args, configured: &[WorkerS
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     let of_input = configured.iter().find(|spec| spec.dialect == dialect && names(spec, path)).cloned();
     let spec = of_input.unwrap_or_else(|| {
-        let plain = Input::plain(facts.table, &args.python, folder.clone());
+        let plain = InputTable::plain(facts.table, &args.python, folder.clone());
         let (isolation, settings) = (facts.default_isolation(), facts.default_settings());
-        discover::scripts(&[Input { dialect, isolation, settings, ..plain }]).specs.remove(0)
+        discover::scripts(&[InputTable { dialect, isolation, settings, ..plain }]).specs.remove(0)
     });
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = facts.stem_by_hand(&name).unwrap_or(&name).to_owned();
@@ -165,7 +165,7 @@ fn file_lister(dialect: Dialect, path: &Path, args: &Args, configured: &[WorkerS
     with_options(WorkerSpec { id, units: vec![unit], roots, ..spec }, args)
 }
 
-async fn of_file(lister: WorkerSpec, args: &Args, tryout: &Tryout) -> Result<Plan, Exit> {
+async fn of_file(lister: WorkerSpec, args: &Args, tryout: &Tryout) -> Result<RunPlan, ExitReason> {
     let outcome = tryout.list(&lister, args.timeout).await;
     let problems = outcome.listing_problems(&lister);
     show(&problems);
@@ -175,11 +175,11 @@ async fn of_file(lister: WorkerSpec, args: &Args, tryout: &Tryout) -> Result<Pla
         if !has_errors {
             warn(&format!("error: `{}` has nothing to run\n", args.target));
         }
-        return Err(Exit::NotLoaded);
+        return Err(ExitReason::NotLoaded);
     }
     // Somebody who names a job does not ask for the others.
     let is_whole = !has_errors || !args.job.is_empty();
-    Ok(Plan { exit: if is_whole { Exit::Ok } else { Exit::NotLoaded }, ..plan(told, &args.job) })
+    Ok(RunPlan { exit: if is_whole { ExitReason::Ok } else { ExitReason::NotLoaded }, ..plan(told, &args.job) })
 }
 
 fn has_errors(problems: &[Diagnostic]) -> bool {
@@ -187,7 +187,7 @@ fn has_errors(problems: &[Diagnostic]) -> bool {
 }
 
 /// What runs of these units. A job may be named by its unit, or by its own key.
-fn plan(specs: Vec<WorkerSpec>, jobs: &[String]) -> Plan {
+fn plan(specs: Vec<WorkerSpec>, jobs: &[String]) -> RunPlan {
     let is_unit = |spec: &WorkerSpec, job: &String| {
         spec.id == *job || spec.id.strip_suffix(job.as_str()).is_some_and(|before| before.ends_with(['.', ':']))
     };
@@ -198,26 +198,26 @@ fn plan(specs: Vec<WorkerSpec>, jobs: &[String]) -> Plan {
         _ if jobs.iter().any(|job| is_unit(&spec, job)) => Some(Planned::whole(spec)),
         _ => (!only.is_empty()).then(|| Planned { spec, only: only.clone() }),
     };
-    Plan { units: specs.into_iter().filter_map(planned).collect(), exit: Exit::Ok }
+    RunPlan { units: specs.into_iter().filter_map(planned).collect(), exit: ExitReason::Ok }
 }
 
 // --- a name ---
 
 /// What somebody may have meant, for when there is no unit of the name.
 #[derive(Default)]
-struct Known {
+struct KnownNames {
     ids: Vec<String>,
     problems: Vec<Diagnostic>,
 }
 
-async fn of_name(args: &Args, configured: &[WorkerSpec], tryout: &Tryout) -> Result<Plan, Exit> {
+async fn of_name(args: &Args, configured: &[WorkerSpec], tryout: &Tryout) -> Result<RunPlan, ExitReason> {
     let name = &args.target;
     let wanted = |spec: &&WorkerSpec| args.dialect.is_none_or(|dialect| dialect == spec.dialect);
     let (listers, scripts): (Vec<&WorkerSpec>, Vec<&WorkerSpec>) =
         configured.iter().filter(wanted).partition(|spec| is_told(spec));
     let mut named: Vec<WorkerSpec> =
         scripts.iter().filter(|spec| is_called(&spec.id, name)).map(|spec| (*spec).clone()).collect();
-    let mut known = Known { ids: scripts.iter().map(|spec| spec.id.clone()).collect(), ..Known::default() };
+    let mut known = KnownNames { ids: scripts.iter().map(|spec| spec.id.clone()).collect(), ..KnownNames::default() };
     if named.is_empty() {
         // A part of a script, such as one of its classes.
         let whole = name.rsplit_once(':').map_or("", |(script, _)| script);
@@ -243,7 +243,13 @@ async fn of_name(args: &Args, configured: &[WorkerSpec], tryout: &Tryout) -> Res
 }
 
 /// The units that an input, or a script, tells under this name; what is wrong in their files is shown.
-async fn told_of(lister: &WorkerSpec, name: &str, args: &Args, tryout: &Tryout, known: &mut Known) -> Vec<WorkerSpec> {
+async fn told_of(
+    lister: &WorkerSpec,
+    name: &str,
+    args: &Args,
+    tryout: &Tryout,
+    known: &mut KnownNames,
+) -> Vec<WorkerSpec> {
     let lister = with_options(lister.clone(), args);
     let outcome = tryout.list(&lister, args.timeout).await;
     let problems = outcome.listing_problems(&lister);
@@ -268,7 +274,7 @@ async fn told_of(lister: &WorkerSpec, name: &str, args: &Args, tryout: &Tryout, 
     meant.into_iter().map(|unit| lister.of_told(vec![unit.clone().into_unit()], "")).collect()
 }
 
-fn unknown(name: &str, known: &Known) -> Exit {
+fn unknown(name: &str, known: &KnownNames) -> ExitReason {
     show(&known.problems);
     let ids = unique(known.ids.iter().map(String::as_str));
     let there = if ids.is_empty() { String::new() } else { format!("; there are {}", ids.join(", ")) };
@@ -315,7 +321,7 @@ fn own_options(args: &Args) -> Vec<Own> {
 }
 
 /// Refuses what another dialect's files are run with, and notes words that have no effect.
-fn check_options(args: &Args, dialect: Dialect) -> Result<(), Exit> {
+fn check_options(args: &Args, dialect: Dialect) -> Result<(), ExitReason> {
     let foreign = own_options(args).into_iter().find(|own| own.value.is_some() && own.dialect != dialect);
     if let Some(own) = foreign {
         let (of, is) = (own.dialect.facts(), dialect.facts());

@@ -7,7 +7,7 @@ use super::values::set_texts;
 use crate::code::Code;
 use crate::config::raw::Node;
 use crate::config::section::{
-    Reading, Section, Taken, because_with_help, duration, filled_text, must_be, number, path, secret, size,
+    ReadContext, Section, TakenValue, because_with_help, duration, filled_text, must_be, number, path, secret, size,
 };
 use crate::config::tables::HttpApi;
 
@@ -15,7 +15,7 @@ const BODY: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 30;
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=65_536;
 
-pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> HttpApi {
+pub fn read(table: Option<Section>, reading: &mut ReadContext<'_>) -> HttpApi {
     let mut api = HttpApi::default_in(reading.root);
     let Some(mut table) = table else {
         return api;
@@ -47,7 +47,7 @@ pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> HttpApi {
 }
 
 /// An address as DataKit takes it: `localhost:9529`, `127.0.0.1:9529`, `[::]:9529`, `:9529` (every address of the machine).
-fn address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddr> {
+fn address(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<SocketAddr> {
     let text = filled_text(node, reading)?;
     let text = text.trim();
     if text.starts_with('/') {
@@ -71,7 +71,7 @@ fn address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddr> {
 }
 
 /// An origin as browsers send it, or `*`.
-fn origin(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn origin(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = filled_text(node, reading)?;
     let host = text.strip_prefix("https://").or(text.strip_prefix("http://"));
     if text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' '])) {
@@ -82,7 +82,7 @@ fn origin(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
 }
 
 /// The endpoint has no TLS yet; a setting that does nothing would be worse than none.
-fn refuse_tls(table: &mut Section, reading: &mut Reading<'_>) {
+fn refuse_tls(table: &mut Section, reading: &mut ReadContext<'_>) {
     if let Some(entry) = table.take_refused("tls") {
         let help = "listen on 127.0.0.1 behind a proxy that speaks TLS";
         reading.fault_with_help(

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::values::{DAY, no_input, tags_of};
 use crate::code::Code;
-use crate::config::raw::{Entry, Node, Span, Value, as_list};
+use crate::config::raw::{Node, Span, TableEntry, TomlValue, as_list};
 use crate::config::repos::RepoRoot;
 use crate::config::section::{
-    At, Reading, Section, Taken, Wrong, because, because_with_help, duration, filled_text, listed, must_be, number,
-    read_value, size, text, text_with_secrets, word, yes_or_no,
+    Located, ReadContext, Section, TakenValue, Wrong, because, because_with_help, duration, filled_text, listed,
+    must_be, number, read_value, size, text, text_with_secrets, word, yes_or_no,
 };
-use crate::config::tables::{Input, Restart};
-use crate::dialect::{Dialect, Facts, Finder, Key, Kind};
+use crate::config::tables::{InputTable, Restart};
+use crate::dialect::{Dialect, DialectFacts, DialectKey, Finder, KeyKind};
 use crate::glob::Glob;
 use crate::nearest::nearest;
 
@@ -30,8 +30,8 @@ const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// Reads every input; those with a fault are left out.
-pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
-    let given: Vec<(Dialect, Entry)> =
+pub fn read(mut table: Section, reading: &mut ReadContext<'_>) -> Vec<InputTable> {
+    let given: Vec<(Dialect, TableEntry)> =
         Dialect::ALL.iter().filter_map(|dialect| Some((*dialect, table.take(dialect.facts().table)?))).collect();
     for other in table.take_rest() {
         foreign_input(&other, reading);
@@ -39,7 +39,7 @@ pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
     if given.is_empty() {
         reading.warnings.push(no_input());
     }
-    let mut names: Vec<At<String>> = Vec::new();
+    let mut names: Vec<Located<String>> = Vec::new();
     let mut inputs = Vec::new();
     for (dialect, entry) in given {
         for node in as_list(entry.node.value, entry.node.span) {
@@ -57,7 +57,7 @@ pub fn read(mut table: Section, reading: &mut Reading<'_>) -> Vec<Input> {
 }
 
 /// One input for each folder, as when nobody says which ones run.
-pub fn each_folder(python_d: &Path) -> Vec<Input> {
+pub fn each_folder(python_d: &Path) -> Vec<InputTable> {
     let mut folders: Vec<PathBuf> = std::fs::read_dir(python_d)
         .into_iter()
         .flatten()
@@ -67,10 +67,10 @@ pub fn each_folder(python_d: &Path) -> Vec<Input> {
     folders.sort();
     let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let folders = folders.into_iter().filter(|path| !name(path).starts_with(['.', '_']));
-    folders.map(|path| Input::plain(&name(&path), "python3", path)).collect()
+    folders.map(|path| InputTable::plain(&name(&path), "python3", path)).collect()
 }
 
-fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
+fn foreign_input(entry: &TableEntry, reading: &mut ReadContext<'_>) {
     let message = format!("unknown input `{}`; this agent runs Python collectors only", entry.key);
     let tables: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.facts().table).collect();
     let help = match nearest(&entry.key, &tables) {
@@ -83,9 +83,9 @@ fn foreign_input(entry: &Entry, reading: &mut Reading<'_>) {
 fn input(
     dialect: Dialect,
     mut section: Section,
-    reading: &mut Reading<'_>,
-    names: &mut Vec<At<String>>,
-) -> Option<Input> {
+    reading: &mut ReadContext<'_>,
+    names: &mut Vec<Located<String>>,
+) -> Option<InputTable> {
     let facts = dialect.facts();
     let origin = section.origin(reading);
     let span = section.span();
@@ -101,13 +101,13 @@ fn input(
     let mut settings = settings(facts, &mut section, &bases, reading, enabled);
     // The agent's own, so a change of it concerns no unit.
     let scan = facts.scan().and_then(|key| settings.as_object_mut()?.remove(key.name)?.as_f64());
-    let plain = Input::plain(
+    let plain = InputTable::plain(
         name.as_ref().map_or("", |name| &name.value),
         cmd.as_ref().map_or("", |cmd| &cmd.value),
         PathBuf::new(),
     );
     let scan = scan.map(Duration::from_secs_f64);
-    let mut input = Input { dialect, settings, scan, enabled, origin, ..plain };
+    let mut input = InputTable { dialect, settings, scan, enabled, origin, ..plain };
     input.isolation = facts.default_isolation();
     input.dirs = dirs.clone().unwrap_or_default();
     input.base = own_base(span, reading);
@@ -115,7 +115,7 @@ fn input(
     if let Some(envs) = section.list(reading, "envs", env) {
         input.envs = envs.value.into_iter().map(|at| at.value).collect();
     }
-    if let Some(Entry { node, .. }) = section.take("tags")
+    if let Some(TableEntry { node, .. }) = section.take("tags")
         && let Some(mut tags) = Section::open("tags", node, reading)
     {
         input.tags = tags_of(tags.take_rest(), reading);
@@ -139,12 +139,12 @@ fn input(
 
 /// How the input is called, and the interpreter of its scripts; both have to be given where the folders decide which scripts there are.
 fn name_and_cmd(
-    facts: &Facts,
+    facts: &DialectFacts,
     section: &mut Section,
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     enabled: bool,
-) -> (Option<At<String>>, Option<At<String>>) {
-    let cmd = |node: &Node, reading: &mut Reading<'_>| command(node, reading, enabled);
+) -> (Option<Located<String>>, Option<Located<String>>) {
+    let cmd = |node: &Node, reading: &mut ReadContext<'_>| command(node, reading, enabled);
     if facts.finder == Finder::Names {
         let name = section.require(reading, "name", "\"my-inputs\"", name);
         return (name, section.require(reading, "cmd", "\"python3\"", cmd));
@@ -152,18 +152,18 @@ fn name_and_cmd(
     let span = section.span();
     let (has_name, has_cmd) = (section.has("name"), section.has("cmd"));
     let (name, cmd) = (section.read(reading, "name", name), section.read(reading, "cmd", cmd));
-    let or = |read: Option<At<String>>, is_given: bool, text: &str| {
-        read.or_else(|| (!is_given).then(|| At { value: text.to_owned(), span }))
+    let or = |read: Option<Located<String>>, is_given: bool, text: &str| {
+        read.or_else(|| (!is_given).then(|| Located { value: text.to_owned(), span }))
     };
     (or(name, has_name, facts.table), or(cmd, has_cmd, "python3"))
 }
 
 /// The dialect's own keys as JSON, with their defaults.
 fn settings(
-    facts: &'static Facts,
+    facts: &'static DialectFacts,
     section: &mut Section,
     bases: &[PathBuf],
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     enabled: bool,
 ) -> serde_json::Value {
     let mut settings = serde_json::Map::new();
@@ -184,21 +184,21 @@ fn settings(
 }
 
 fn own_key(
-    key: &'static Key,
+    key: &'static DialectKey,
     node: &Node,
     bases: &[PathBuf],
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     enabled: bool,
-) -> Taken<serde_json::Value> {
+) -> TakenValue<serde_json::Value> {
     let words_or = |words: &[&str], what: &str| {
         let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
         format!("{what}{}", words.join(" or "))
     };
     Ok(match key.kind {
-        Kind::Text => filled_text(node, reading)?.into(),
-        Kind::Texts => texts(node, reading)?.into(),
-        Kind::Paths(endings) => match &node.value {
-            Value::List(nodes) => {
+        KeyKind::Text => filled_text(node, reading)?.into(),
+        KeyKind::Texts => texts(node, reading)?.into(),
+        KeyKind::Paths(endings) => match &node.value {
+            TomlValue::List(nodes) => {
                 let mut paths = Vec::new();
                 for node in nodes {
                     // One that has yet to come with a repository is not there yet.
@@ -208,16 +208,16 @@ fn own_key(
             }
             _ => return must_be("a list of files or folders"),
         },
-        Kind::Path(endings) => match dir(node, bases, endings, reading, enabled)? {
+        KeyKind::Path(endings) => match dir(node, bases, endings, reading, enabled)? {
             Some(path) => path.display().to_string().into(),
             None => serde_json::Value::Null,
         },
-        Kind::Flag => yes_or_no(node, reading)?.into(),
-        Kind::Duration => duration(Duration::from_millis(1)..=DAY)(node, reading)?.as_secs_f64().into(),
-        Kind::Scan => duration(Duration::from_secs(1)..=DAY)(node, reading)?.as_secs_f64().into(),
-        Kind::Number(least, most) => number(least..=most)(node, reading)?.into(),
-        Kind::Word(words) => match &node.value {
-            Value::Text(_) => {
+        KeyKind::Flag => yes_or_no(node, reading)?.into(),
+        KeyKind::Duration => duration(Duration::from_millis(1)..=DAY)(node, reading)?.as_secs_f64().into(),
+        KeyKind::Scan => duration(Duration::from_secs(1)..=DAY)(node, reading)?.as_secs_f64().into(),
+        KeyKind::Number(least, most) => number(least..=most)(node, reading)?.into(),
+        KeyKind::Word(words) => match &node.value {
+            TomlValue::Text(_) => {
                 let given = text(node, reading)?;
                 match words.contains(&given.as_str()) {
                     true => given.into(),
@@ -226,9 +226,9 @@ fn own_key(
             }
             _ => return must_be(words_or(words, "")),
         },
-        Kind::FlagOr(words) => match &node.value {
-            Value::Bool(yes) => (*yes).into(),
-            Value::Text(_) => {
+        KeyKind::FlagOr(words) => match &node.value {
+            TomlValue::Bool(yes) => (*yes).into(),
+            TomlValue::Text(_) => {
                 let given = text(node, reading)?;
                 match words.contains(&given.as_str()) {
                     true => given.into(),
@@ -237,33 +237,33 @@ fn own_key(
             }
             _ => return must_be(words_or(words, "true, false or ")),
         },
-        Kind::Table => script_config(node, reading)?,
-        Kind::Secrets => secrets(node, reading, enabled)?,
+        KeyKind::Table => script_config(node, reading)?,
+        KeyKind::Secrets => secrets(node, reading, enabled)?,
     })
 }
 
 /// The folder that holds the secrets as files, or the secrets themselves.
-fn secrets(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<serde_json::Value> {
+fn secrets(node: &Node, reading: &mut ReadContext<'_>, enabled: bool) -> TakenValue<serde_json::Value> {
     match &node.value {
-        Value::Text(_) => Ok(folder(node, reading, enabled)?.display().to_string().into()),
-        Value::Table(table) => {
+        TomlValue::Text(_) => Ok(folder(node, reading, enabled)?.display().to_string().into()),
+        TomlValue::Table(table) => {
             let mut secrets = serde_json::Map::new();
             for entry in &table.entries {
-                if !matches!(entry.node.value, Value::Text(_)) {
+                if !matches!(entry.node.value, TomlValue::Text(_)) {
                     return must_be("a table of texts, or a folder; a name with a dot or a colon stands in quotes");
                 }
                 secrets.insert(entry.key.clone(), text_with_secrets(&entry.node, reading)?.into());
             }
             Ok(secrets.into())
         }
-        Value::Broken => Err(Wrong::Known),
+        TomlValue::Broken => Err(Wrong::Known),
         _ => must_be("a folder such as \"secrets\", or a table of texts such as { \"name:site\" = \"${env:NAME}\" }"),
     }
 }
 
-fn texts(node: &Node, reading: &mut Reading<'_>) -> Taken<Vec<String>> {
+fn texts(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Vec<String>> {
     match &node.value {
-        Value::List(nodes) => nodes.iter().map(|node| filled_text(node, reading)).collect(),
+        TomlValue::List(nodes) => nodes.iter().map(|node| filled_text(node, reading)).collect(),
         _ => must_be("a list of texts"),
     }
 }
@@ -273,7 +273,7 @@ fn one_of(names: &[&str]) -> String {
 }
 
 /// How a worker behaves towards the machine, and when it is replaced.
-fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) {
+fn manners(section: &mut Section, reading: &mut ReadContext<'_>, input: &mut InputTable) {
     section.set(reading, "isolation", word(input.dialect.facts().isolation), &mut input.isolation);
     input.user = section.read(reading, "user", user).map(|at| at.value);
     let words = word(&[("always", Restart::Always), ("on-failure", Restart::OnFailure), ("never", Restart::Never)]);
@@ -286,7 +286,7 @@ fn manners(section: &mut Section, reading: &mut Reading<'_>, input: &mut Input) 
 }
 
 /// Whether the machine knows the user is seen by the worker, which can ask every source of users that there is.
-fn user(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn user(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let name = filled_text(node, reading)?;
     if name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':' || c == '/') {
         return must_be("the name or the number of a user such as \"nobody\"");
@@ -295,10 +295,10 @@ fn user(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
 }
 
 /// Octal digits in quotes: TOML has no integers that are octal by their leading zero.
-fn umask(node: &Node, reading: &mut Reading<'_>) -> Taken<u32> {
+fn umask(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<u32> {
     const WHAT: &str = "octal digits in quotes such as \"027\"";
     match &node.value {
-        Value::Text(_) => match u32::from_str_radix(&text(node, reading)?, 8) {
+        TomlValue::Text(_) => match u32::from_str_radix(&text(node, reading)?, 8) {
             Ok(mask @ 0..=0o777) => Ok(mask),
             _ => must_be(WHAT),
         },
@@ -307,7 +307,7 @@ fn umask(node: &Node, reading: &mut Reading<'_>) -> Taken<u32> {
 }
 
 /// A folder that is there, below the root or absolute.
-fn folder(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBuf> {
+fn folder(node: &Node, reading: &mut ReadContext<'_>, enabled: bool) -> TakenValue<PathBuf> {
     let text = filled_text(node, reading)?;
     let path = reading.path_below(reading.root, &text);
     if !enabled || path.is_dir() {
@@ -320,7 +320,7 @@ fn folder(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<PathBu
     )
 }
 
-fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn name(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let mut name = text(node, reading)?;
     name.retain(|c| !WHITE_SPACE.contains(&c));
     if name.is_empty() {
@@ -334,7 +334,7 @@ fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
     }
 }
 
-fn check_unique(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Reading<'_>) {
+fn check_unique(name: &Located<String>, names: &mut Vec<Located<String>>, reading: &mut ReadContext<'_>) {
     match names.iter().find(|known| known.value == name.value) {
         Some(first) => reading.twice(&format!("name = \"{}\"", name.value), first.span, name.span),
         None => names.push(name.clone()),
@@ -342,7 +342,7 @@ fn check_unique(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Re
 }
 
 /// An interpreter that can be started; a disabled input may wait for one.
-fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<String> {
+fn command(node: &Node, reading: &mut ReadContext<'_>, enabled: bool) -> TakenValue<String> {
     let written = filled_text(node, reading)?;
     let path = reading.path_below(Path::new(""), written.trim());
     let cmd = path.to_string_lossy().into_owned();
@@ -370,13 +370,18 @@ fn command(node: &Node, reading: &mut Reading<'_>, enabled: bool) -> Taken<Strin
 }
 
 /// The folders and files, each once.
-fn dirs(section: &mut Section, bases: &[PathBuf], reading: &mut Reading<'_>, enabled: bool) -> Option<Vec<PathBuf>> {
+fn dirs(
+    section: &mut Section,
+    bases: &[PathBuf],
+    reading: &mut ReadContext<'_>,
+    enabled: bool,
+) -> Option<Vec<PathBuf>> {
     const EXAMPLE: &str = "[\"mytest\"]";
     let before = section.require(reading, "dirs", EXAMPLE, |node, _| match &node.value {
-        Value::List(nodes) if nodes.is_empty() => {
+        TomlValue::List(nodes) if nodes.is_empty() => {
             because(Code::WrongValue, "`dirs` is empty; name at least one folder below python.d")
         }
-        Value::List(nodes) => Ok(nodes.clone()),
+        TomlValue::List(nodes) => Ok(nodes.clone()),
         _ => must_be(format!("a list of folders below python.d such as {EXAMPLE}")),
     })?;
     let given = before.value.len();
@@ -397,9 +402,9 @@ fn dir(
     node: &Node,
     bases: &[PathBuf],
     endings: &[&str],
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     enabled: bool,
-) -> Taken<Option<PathBuf>> {
+) -> TakenValue<Option<PathBuf>> {
     let entry = filled_text(node, reading)?;
     let places = places(&entry, bases, reading);
     let local = reading.path_below(&reading.root.join("python.d"), &entry);
@@ -446,7 +451,7 @@ fn dir(
 }
 
 /// Where a relative entry starts from, in order: the repository that the block stands in, the other repositories, the local `python.d`.
-fn bases(span: Span, reading: &Reading<'_>) -> Vec<PathBuf> {
+fn bases(span: Span, reading: &ReadContext<'_>) -> Vec<PathBuf> {
     let file = reading.files.path(span);
     let (own, others): (Vec<&RepoRoot>, Vec<&RepoRoot>) =
         reading.repos.iter().partition(|repo| file.starts_with(&repo.dir));
@@ -455,14 +460,14 @@ fn bases(span: Span, reading: &Reading<'_>) -> Vec<PathBuf> {
 }
 
 /// That of the tree in which the block stands.
-fn own_base(span: Span, reading: &Reading<'_>) -> PathBuf {
+fn own_base(span: Span, reading: &ReadContext<'_>) -> PathBuf {
     let file = reading.files.path(span);
     let tree = reading.repos.iter().find(|repo| file.starts_with(&repo.dir));
     tree.map_or(reading.root, |repo| repo.dir.as_path()).join("python.d")
 }
 
 /// Where an entry may lie, each with the folder that it starts from.
-fn places(entry: &str, bases: &[PathBuf], reading: &Reading<'_>) -> Vec<(PathBuf, PathBuf)> {
+fn places(entry: &str, bases: &[PathBuf], reading: &ReadContext<'_>) -> Vec<(PathBuf, PathBuf)> {
     let mut places: Vec<(PathBuf, PathBuf)> = Vec::new();
     for base in bases {
         let path = reading.path_below(base, entry);
@@ -478,8 +483,8 @@ fn listed_names(names: &[String]) -> String {
 }
 
 /// Says whether `when` lets the input run on this host; without it every host does.
-fn when(section: &mut Section, reading: &mut Reading<'_>) -> bool {
-    let Some(Entry { node, .. }) = section.take("when") else {
+fn when(section: &mut Section, reading: &mut ReadContext<'_>) -> bool {
+    let Some(TableEntry { node, .. }) = section.take("when") else {
         return true;
     };
     let Some(mut table) = Section::open("when", node, reading) else {
@@ -488,10 +493,10 @@ fn when(section: &mut Section, reading: &mut Reading<'_>) -> bool {
     let hosts = table.list(reading, "hosts", filled_text);
     let is_host = hosts.is_none_or(|hosts| hosts.value.iter().any(|at| is_this_host(&at.value, reading)));
     let mut is_env = true;
-    if let Some(Entry { node, .. }) = table.take("env")
+    if let Some(TableEntry { node, .. }) = table.take("env")
         && let Some(mut env) = Section::open("env", node, reading)
     {
-        for Entry { key, node, .. } in env.take_rest() {
+        for TableEntry { key, node, .. } in env.take_rest() {
             let Some(wanted) = read_value(reading, &key, &node, text) else { continue };
             let value = reading.around.env.get(&key).map_or("", String::as_str);
             is_env &= Glob::new(wanted.value).matches(value.as_bytes());
@@ -502,7 +507,7 @@ fn when(section: &mut Section, reading: &mut Reading<'_>) -> bool {
 }
 
 /// A pattern fits the host name whole or up to its first dot, in any case.
-fn is_this_host(pattern: &str, reading: &Reading<'_>) -> bool {
+fn is_this_host(pattern: &str, reading: &ReadContext<'_>) -> bool {
     let host = reading.around.hostname.to_lowercase();
     let short = host.split('.').next().unwrap_or_default();
     let pattern = Glob::new(pattern.to_lowercase());
@@ -517,7 +522,7 @@ fn in_other_case(path: &Path) -> Option<String> {
 }
 
 /// `NAME=value`; a value that starts with `~/` means the home directory.
-fn env(node: &Node, reading: &mut Reading<'_>) -> Taken<(String, String)> {
+fn env(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<(String, String)> {
     let text = text(node, reading)?;
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => {
@@ -534,34 +539,37 @@ fn env(node: &Node, reading: &mut Reading<'_>) -> Taken<(String, String)> {
 }
 
 /// The table `config` as JSON, for the script.
-fn script_config(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Value> {
+fn script_config(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<serde_json::Value> {
     match &node.value {
-        Value::Table(_) => as_json(node, reading),
+        TomlValue::Table(_) => as_json(node, reading),
         _ => must_be("a table such as { url = \"http://localhost\" }"),
     }
 }
 
-fn as_json(node: &Node, reading: &mut Reading<'_>) -> Taken<serde_json::Value> {
+fn as_json(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<serde_json::Value> {
     use serde_json::Value as Json;
     let no_json = |what: String| because(Code::WrongValue, format!("{what}, which a script cannot be given"));
     Ok(match &node.value {
-        Value::Text(_) => Json::String(text(node, reading)?),
-        Value::Integer(number) => match i64::try_from(*number) {
+        TomlValue::Text(_) => Json::String(text(node, reading)?),
+        TomlValue::Integer(number) => match i64::try_from(*number) {
             Ok(number) => number.into(),
             Err(_) => return no_json(format!("`{number}` needs more than 64 bits")),
         },
-        Value::Float(number) => match serde_json::Number::from_f64(*number) {
+        TomlValue::Float(number) => match serde_json::Number::from_f64(*number) {
             Some(number) => Json::Number(number),
             None => return no_json(format!("`{number}` is no number")),
         },
-        Value::Bool(yes) => Json::Bool(*yes),
-        Value::Date(date) => Json::String(date.clone()),
-        Value::List(nodes) => Json::Array(nodes.iter().map(|node| as_json(node, reading)).collect::<Result<_, _>>()?),
-        Value::Table(table) => {
-            let pair =
-                |entry: &Entry, reading: &mut Reading<'_>| Ok((entry.key.clone(), as_json(&entry.node, reading)?));
+        TomlValue::Bool(yes) => Json::Bool(*yes),
+        TomlValue::Date(date) => Json::String(date.clone()),
+        TomlValue::List(nodes) => {
+            Json::Array(nodes.iter().map(|node| as_json(node, reading)).collect::<Result<_, _>>()?)
+        }
+        TomlValue::Table(table) => {
+            let pair = |entry: &TableEntry, reading: &mut ReadContext<'_>| {
+                Ok((entry.key.clone(), as_json(&entry.node, reading)?))
+            };
             Json::Object(table.entries.iter().map(|entry| pair(entry, reading)).collect::<Result<_, _>>()?)
         }
-        Value::Broken => return Err(Wrong::Known),
+        TomlValue::Broken => return Err(Wrong::Known),
     })
 }

@@ -14,13 +14,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::listing;
-use super::raw::{Entry, Files, Node, Table, Value};
-use super::repos::{Repo, RepoRoot};
-use super::section::{Reading, Section, duration, listed, must_be, number, size, word, yes_or_no};
+use super::raw::{Files, Node, Table, TableEntry, TomlValue};
+use super::repos::{RepoRoot, RepoSettings};
+use super::section::{ReadContext, Section, duration, listed, must_be, number, size, word, yes_or_no};
 use super::surroundings::Surroundings;
 use super::tables::{
-    AtCap, Buffer, Config, ConfigError, Events, Ingest, Integers, Level, Logging, OnInvalid, Reload, Series, Sync,
-    Workers, Zygote,
+    AtCap, BufferTable, Config, ConfigError, Events, IngestTable, Integers, Level, Logging, OnInvalid, Reload, Series,
+    Sync, Workers, ZygoteTable,
 };
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
@@ -67,7 +67,7 @@ pub fn read(root: &Path, around: &Surroundings, repos: &[RepoRoot]) -> Result<Co
             faults.extend(files.add_inputs(path, bytes, around, &mut tree));
         }
     }
-    let mut reading = Reading {
+    let mut reading = ReadContext {
         root: &root,
         repos,
         pending: Vec::new(),
@@ -91,7 +91,7 @@ pub fn read_repo(dir: &Path, around: &Surroundings) -> Result<Config, ConfigErro
         faults.extend(files.add_inputs(path, bytes, around, &mut tree));
     }
     let warnings = listing.warnings;
-    let mut reading = Reading {
+    let mut reading = ReadContext {
         root: &root,
         repos: &[],
         pending: Vec::new(),
@@ -108,8 +108,8 @@ pub fn read_repo(dir: &Path, around: &Surroundings) -> Result<Config, ConfigErro
     finished(config, reading)
 }
 
-fn finished(config: Config, reading: Reading<'_>) -> Result<Config, ConfigError> {
-    let Reading { mut faults, mut warnings, files, .. } = reading;
+fn finished(config: Config, reading: ReadContext<'_>) -> Result<Config, ConfigError> {
+    let ReadContext { mut faults, mut warnings, files, .. } = reading;
     in_file_order(&mut faults, files);
     in_file_order(&mut warnings, files);
     if faults.is_empty() {
@@ -123,7 +123,7 @@ fn in_file_order(diagnostics: &mut [Diagnostic], files: &Files) {
     diagnostics.sort_by_key(|diagnostic| diagnostic.place.as_ref().map(|place| files.rank(place)));
 }
 
-fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config {
+fn all_tables(tree: Table, any_file: bool, reading: &mut ReadContext<'_>) -> Config {
     let mut tables: BTreeMap<&str, Node> = BTreeMap::new();
     for entry in tree.entries {
         match TABLES.iter().find(|name| **name == entry.key) {
@@ -133,11 +133,11 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
             None => unknown_table(&entry, reading),
         }
     }
-    let mut open = |name: &str, reading: &mut Reading<'_>| {
+    let mut open = |name: &str, reading: &mut ReadContext<'_>| {
         tables.remove(name).and_then(|node| Section::open(&format!("[{name}]"), node, reading))
     };
     let git_repos = repos::read(open("git_repos", reading), reading);
-    let is_pending = |repo: &&Repo| !reading.repos.iter().any(|root| root.name == repo.name);
+    let is_pending = |repo: &&RepoSettings| !reading.repos.iter().any(|root| root.name == repo.name);
     reading.pending = git_repos.repos.iter().filter(is_pending).map(|repo| repo.name.clone()).collect();
     let inputs_table = open("inputs", reading);
     // What is not fetched yet may bring some.
@@ -175,8 +175,8 @@ fn all_tables(tree: Table, any_file: bool, reading: &mut Reading<'_>) -> Config 
     }
 }
 
-fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
-    let is_table = matches!(&entry.node.value, Value::Table(_) | Value::List(_));
+fn unknown_table(entry: &TableEntry, reading: &mut ReadContext<'_>) {
+    let is_table = matches!(&entry.node.value, TomlValue::Table(_) | TomlValue::List(_));
     // Behind a header that could not be read the parser takes words for what they are not.
     let broken = |span| reading.files.is_in_broken_line(span);
     if broken(entry.key_span) || broken(entry.node.span) || (!is_table && reading.files.is_broken(entry.key_span)) {
@@ -197,17 +197,22 @@ fn unknown_table(entry: &Entry, reading: &mut Reading<'_>) {
     reading.faults.push(fault.at(place));
 }
 
-fn workers(table: Option<Section>, reading: &mut Reading<'_>) -> Workers {
+fn workers(table: Option<Section>, reading: &mut ReadContext<'_>) -> Workers {
     let mut workers = Workers::default();
     if let Some(mut table) = table {
-        table.set(reading, "zygote", word(&[("auto", Zygote::Auto), ("off", Zygote::Off)]), &mut workers.zygote);
+        table.set(
+            reading,
+            "zygote",
+            word(&[("auto", ZygoteTable::Auto), ("off", ZygoteTable::Off)]),
+            &mut workers.zygote,
+        );
         table.finish(reading);
     }
     workers
 }
 
-fn ingest(table: Option<Section>, reading: &mut Reading<'_>) -> Ingest {
-    let mut ingest = Ingest::default();
+fn ingest(table: Option<Section>, reading: &mut ReadContext<'_>) -> IngestTable {
+    let mut ingest = IngestTable::default();
     if let Some(mut table) = table {
         let words = word(&[("float", Integers::Float), ("keep", Integers::Keep)]);
         table.set(reading, "integers", words, &mut ingest.integers);
@@ -216,7 +221,7 @@ fn ingest(table: Option<Section>, reading: &mut Reading<'_>) -> Ingest {
     ingest
 }
 
-fn series(table: Option<Section>, reading: &mut Reading<'_>) -> Series {
+fn series(table: Option<Section>, reading: &mut ReadContext<'_>) -> Series {
     let mut series = Series::default();
     if let Some(mut table) = table {
         table.set(reading, "max", number(SERIES), &mut series.max);
@@ -225,7 +230,7 @@ fn series(table: Option<Section>, reading: &mut Reading<'_>) -> Series {
     series
 }
 
-fn events(table: Option<Section>, reading: &mut Reading<'_>) -> Events {
+fn events(table: Option<Section>, reading: &mut ReadContext<'_>) -> Events {
     let mut events = Events::default();
     if let Some(mut table) = table {
         let words = word(&[("refuse", OnInvalid::Refuse), ("warn", OnInvalid::Warn)]);
@@ -237,10 +242,10 @@ fn events(table: Option<Section>, reading: &mut Reading<'_>) -> Events {
     events
 }
 
-fn buffer(table: Option<Section>, reading: &mut Reading<'_>) -> Buffer {
-    let mut buffer = Buffer::default_in(reading.root);
+fn buffer(table: Option<Section>, reading: &mut ReadContext<'_>) -> BufferTable {
+    let mut buffer = BufferTable::default_in(reading.root);
     if let Some(mut table) = table {
-        let max_size = |node: &Node, reading: &mut Reading<'_>| {
+        let max_size = |node: &Node, reading: &mut ReadContext<'_>| {
             let given = size(0..=u64::MAX)(node, reading)?;
             if given < SMALLEST_BUFFER {
                 must_be(format!("at least {}", show_size(SMALLEST_BUFFER)))
@@ -258,7 +263,7 @@ fn buffer(table: Option<Section>, reading: &mut Reading<'_>) -> Buffer {
     buffer
 }
 
-fn logging(table: Option<Section>, reading: &mut Reading<'_>) -> Logging {
+fn logging(table: Option<Section>, reading: &mut ReadContext<'_>) -> Logging {
     let mut logging = Logging::default_in(reading.root, reading.around);
     if let Some(mut table) = table {
         let words = word(&[
@@ -276,7 +281,7 @@ fn logging(table: Option<Section>, reading: &mut Reading<'_>) -> Logging {
     logging
 }
 
-fn reload(table: Option<Section>, reading: &mut Reading<'_>) -> Reload {
+fn reload(table: Option<Section>, reading: &mut ReadContext<'_>) -> Reload {
     let mut reload = Reload::default();
     if let Some(mut table) = table {
         table.set(reading, "watch", yes_or_no, &mut reload.watch);
@@ -286,7 +291,7 @@ fn reload(table: Option<Section>, reading: &mut Reading<'_>) -> Reload {
     reload
 }
 
-fn global_tags(table: Option<Section>, reading: &mut Reading<'_>) -> BTreeMap<String, String> {
+fn global_tags(table: Option<Section>, reading: &mut ReadContext<'_>) -> BTreeMap<String, String> {
     let mut tags = table.map_or_else(BTreeMap::new, |mut table| tags_of(table.take_rest(), reading));
     tags.entry("host".to_owned()).or_insert_with(|| reading.around.hostname.clone());
     tags

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::values::{DAY, certificates};
 use crate::code::Code;
-use crate::config::raw::{Entry, Node, Span, as_list};
-use crate::config::repos::{A_REPO_URL, GitRepos, Repo, RepoUrl, Scheme, Transport, UrlLogin};
+use crate::config::raw::{Node, Span, TableEntry, as_list};
+use crate::config::repos::{A_REPO_URL, GitRepos, GitTransport, RepoSettings, RepoUrl, Scheme, UrlLogin};
 use crate::config::secret::Secret;
 use crate::config::section::{
-    self, At, Reading, Section, Taken, because, because_with_help, duration, filled_text, must_be, number, secret,
-    size, word, yes_or_no,
+    self, Located, ReadContext, Section, TakenValue, because, because_with_help, duration, filled_text, must_be,
+    number, secret, size, word, yes_or_no,
 };
 
 /// The user name that goes with a token where none is given; GitHub and GitLab take any, some want this one.
@@ -19,15 +19,15 @@ const TOKEN_USER: &str = "oauth2";
 const TIMEOUT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// Reads the table; a repository with a fault, or one that is not enabled, is left out.
-pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> GitRepos {
+pub fn read(table: Option<Section>, reading: &mut ReadContext<'_>) -> GitRepos {
     let mut repos = GitRepos::default_in(reading.root, reading.around);
     let Some(mut table) = table else {
         return repos;
     };
     table.set(reading, "pull_interval", duration(Duration::from_secs(1)..=DAY), &mut repos.pull_interval);
     let mut names: BTreeMap<String, Span> = BTreeMap::new();
-    if let Some(Entry { node, .. }) = table.take("repo") {
-        let mut read: Vec<(Repo, Option<Span>)> = Vec::new();
+    if let Some(TableEntry { node, .. }) = table.take("repo") {
+        let mut read: Vec<(RepoSettings, Option<Span>)> = Vec::new();
         for node in as_list(node.value, node.span) {
             if let Some(section) = Section::open("[[git_repos.repo]]", node, reading)
                 && let Some(repo) = repo(section, reading, &mut names)
@@ -42,12 +42,17 @@ pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> GitRepos {
 }
 
 /// Gives a name to those that have none of their own; the second of two repositories called `conf` is `conf-2`.
-fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, reading: &mut Reading<'_>) -> Vec<Repo> {
+fn named(
+    read: Vec<(RepoSettings, Option<Span>)>,
+    given: &BTreeMap<String, Span>,
+    reading: &mut ReadContext<'_>,
+) -> Vec<RepoSettings> {
     let mut taken: Vec<String> = given.keys().cloned().collect();
-    let mut repos: Vec<Repo> = Vec::new();
+    let mut repos: Vec<RepoSettings> = Vec::new();
     for (mut repo, name_span) in read {
-        let key =
-            |repo: &Repo| (repo.url.as_str().to_owned(), repo.branch.clone(), repo.rev.clone(), repo.subdir.clone());
+        let key = |repo: &RepoSettings| {
+            (repo.url.as_str().to_owned(), repo.branch.clone(), repo.rev.clone(), repo.subdir.clone())
+        };
         if let Some(first) = repos.iter().find(|first| key(first) == key(&repo)) {
             let message = format!(
                 "the repository `{}` is given twice, the second time in line {}",
@@ -55,7 +60,7 @@ fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, readin
                 repo.origin.line
             );
             reading.faults.push(crate::diagnostic::Diagnostic::error(Code::GivenTwice, message).at(
-                crate::diagnostic::Place {
+                crate::diagnostic::SourcePlace {
                     file: first.origin.file.clone(),
                     line: first.origin.line,
                     column: first.origin.column,
@@ -83,15 +88,16 @@ fn named(read: Vec<(Repo, Option<Span>)>, given: &BTreeMap<String, Span>, readin
 
 fn repo(
     mut table: Section,
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     names: &mut BTreeMap<String, Span>,
-) -> Option<(Repo, Option<Span>)> {
+) -> Option<(RepoSettings, Option<Span>)> {
     let faults_before = reading.faults.len();
     let origin = table.origin(reading);
     let enable = table.read(reading, "enable", yes_or_no).map(|at| at.value);
     let is_enabled = enable == Some(true);
     let url = url(&mut table, reading, is_enabled);
-    let mut repo = Repo { origin, ..Repo::plain("", url.as_ref().map_or_else(some_url, |at| at.value.0.clone())) };
+    let mut repo =
+        RepoSettings { origin, ..RepoSettings::plain("", url.as_ref().map_or_else(some_url, |at| at.value.0.clone())) };
     let name = table.read(reading, "name", name);
     repo.branch = optional(table.read(reading, "branch", reference));
     let rev = table.read(reading, "rev", reference);
@@ -106,7 +112,7 @@ fn repo(
         table.take("ca_file");
         None
     };
-    let transports = word(&[("libgit2", Transport::Libgit2), ("system", Transport::System)]);
+    let transports = word(&[("libgit2", GitTransport::Libgit2), ("system", GitTransport::System)]);
     table.set(reading, "transport", transports, &mut repo.transport);
     let username = table.read(reading, "username", section::text_with_secrets);
     let password = table.read(reading, "password", secret);
@@ -126,7 +132,7 @@ fn repo(
     }
     repo.ca_file = ca_file.map(|at| at.value);
     let name_span = name.as_ref().map(|at| at.span);
-    if let Some(At { value, span }) = name {
+    if let Some(Located { value, span }) = name {
         if is_enabled {
             check_unique(&value, span, names, reading);
         }
@@ -139,7 +145,7 @@ fn repo(
     (is_enabled && url.is_some() && reading.faults.len() == faults_before).then_some((repo, name_span))
 }
 
-fn check_rev(branch: Option<&str>, rev: Option<&At<Option<String>>>, reading: &mut Reading<'_>) {
+fn check_rev(branch: Option<&str>, rev: Option<&Located<Option<String>>>, reading: &mut ReadContext<'_>) {
     if let (Some(branch), Some(rev)) = (branch, rev)
         && rev.value.is_some()
     {
@@ -148,7 +154,7 @@ fn check_rev(branch: Option<&str>, rev: Option<&At<Option<String>>>, reading: &m
     }
 }
 
-fn check_unique(name: &str, span: Span, names: &mut BTreeMap<String, Span>, reading: &mut Reading<'_>) {
+fn check_unique(name: &str, span: Span, names: &mut BTreeMap<String, Span>, reading: &mut ReadContext<'_>) {
     match names.get(name) {
         Some(first) => reading.twice(&format!("name = \"{name}\""), *first, span),
         None => {
@@ -161,13 +167,17 @@ fn some_url() -> RepoUrl {
     RepoUrl::parse("/").expect("a path is a repository URL").0
 }
 
-fn optional<T>(at: Option<At<Option<T>>>) -> Option<T> {
+fn optional<T>(at: Option<Located<Option<T>>>) -> Option<T> {
     at.and_then(|at| at.value)
 }
 
 /// A disabled repository may have an empty one, as in DataKit's sample.
-fn url(table: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<At<(RepoUrl, Option<UrlLogin>)>> {
-    let parse = |node: &Node, reading: &mut Reading<'_>| {
+fn url(
+    table: &mut Section,
+    reading: &mut ReadContext<'_>,
+    enabled: bool,
+) -> Option<Located<(RepoUrl, Option<UrlLogin>)>> {
+    let parse = |node: &Node, reading: &mut ReadContext<'_>| {
         let text = section::text_with_secrets(node, reading)?;
         if text.trim().is_empty() && !enabled {
             return Ok(None);
@@ -196,15 +206,15 @@ fn url(table: &mut Section, reading: &mut Reading<'_>, enabled: bool) -> Option<
         let message = "`url` starts with http://: whoever sits between can read and change the scripts";
         reading.warn(Code::ExposedSecret, at.span, message, "use https:// or ssh://");
     }
-    Some(At { value: (url, login), span: at.span })
+    Some(Located { value: (url, login), span: at.span })
 }
 
 fn login(
     in_url: Option<UrlLogin>,
-    username: Option<At<String>>,
-    password: Option<At<Secret>>,
-    token: Option<At<Secret>>,
-    reading: &mut Reading<'_>,
+    username: Option<Located<String>>,
+    password: Option<Located<Secret>>,
+    token: Option<Located<Secret>>,
+    reading: &mut ReadContext<'_>,
 ) -> Option<(String, Secret)> {
     let (url_user, url_password) = in_url.map_or((None, None), |(user, password)| (Some(user), password));
     if let (Some(password), Some(_)) = (&password, &token) {
@@ -231,7 +241,7 @@ fn login(
 }
 
 /// A branch, a tag or a commit; empty is as good as absent.
-fn reference(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
+fn reference(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Option<String>> {
     let text = section::text(node, reading)?;
     let text = text.trim();
     if text.is_empty() {
@@ -247,7 +257,7 @@ fn reference(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
     }
 }
 
-fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn name(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = filled_text(node, reading)?;
     let is_tame = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if is_tame && !text.starts_with(['.', '-']) && text.len() <= 100 && text != "known_hosts" {
@@ -257,7 +267,7 @@ fn name(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
     }
 }
 
-fn subdir(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
+fn subdir(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Option<String>> {
     let text = section::text(node, reading)?;
     let path = text.trim().trim_matches('/');
     if path.is_empty() || path == "." {
@@ -269,12 +279,12 @@ fn subdir(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<String>> {
     Ok(Some(path.to_owned()))
 }
 
-fn optional_path(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<PathBuf>> {
+fn optional_path(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Option<PathBuf>> {
     let text = section::text(node, reading)?;
     Ok((!text.trim().is_empty()).then(|| reading.path_below(reading.root, text.trim())))
 }
 
-fn optional_secret(node: &Node, reading: &mut Reading<'_>) -> Taken<Option<Secret>> {
+fn optional_secret(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Option<Secret>> {
     let text = section::text_with_secrets(node, reading)?;
     if text.contains(['\n', '\r', '\0']) {
         return because(Code::WrongValue, "the secret has more than one line");

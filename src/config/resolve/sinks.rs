@@ -8,11 +8,11 @@ use reqwest::Url;
 
 use super::values::{certificates, directory, tags_of};
 use crate::code::Code;
-use crate::config::raw::{Entry, Node, Span, Value};
+use crate::config::raw::{Node, Span, TableEntry, TomlValue};
 use crate::config::secret::Secret;
 use crate::config::section::{
-    At, Reading, Section, Taken, because, because_with_help, duration, filled_text, listed, must_be, number, secret,
-    size, text_with_secrets, word, yes_or_no,
+    Located, ReadContext, Section, TakenValue, because, because_with_help, duration, filled_text, listed, must_be,
+    number, secret, size, text_with_secrets, word, yes_or_no,
 };
 use crate::config::sinks::{
     DatawaySink, FileSink, GREPTIMEDB_DATABASE, GZIP, GreptimedbSink, HttpSettings, InfluxdbApi, InfluxdbSink, Login,
@@ -36,9 +36,9 @@ const KEPT_FILES: RangeInclusive<usize> = 1..=100_000;
 const INGEST: &str = "ingest";
 
 /// Reads every sink; without one, the default file sink, which the second value says.
-pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> (Vec<SinkSettings>, bool) {
+pub fn read(table: Option<Section>, reading: &mut ReadContext<'_>) -> (Vec<SinkSettings>, bool) {
     let mut sinks: Vec<(SinkSettings, Span)> = Vec::new();
-    let mut names: Vec<At<String>> = Vec::new();
+    let mut names: Vec<Located<String>> = Vec::new();
     let mut any = false;
     for kind in table.map_or_else(Vec::new, |mut table| table.take_rest()) {
         any = true;
@@ -59,7 +59,7 @@ pub fn read(table: Option<Section>, reading: &mut Reading<'_>) -> (Vec<SinkSetti
     (sinks.into_iter().map(|(sink, _)| sink).collect(), false)
 }
 
-fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
+fn unknown_kind(entry: &TableEntry, reading: &mut ReadContext<'_>) {
     if reading.files.is_in_broken_line(entry.key_span) {
         return;
     }
@@ -72,8 +72,8 @@ fn unknown_kind(entry: &Entry, reading: &mut Reading<'_>) {
 }
 
 /// The tables below `[sinks.<kind>]`.
-fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<String>, Section)> {
-    let Value::Table(table) = entry.node.value else {
+fn named_sinks(kind: &str, entry: TableEntry, reading: &mut ReadContext<'_>) -> Vec<(Located<String>, Section)> {
+    let TomlValue::Table(table) = entry.node.value else {
         reading.fault(
             Code::WrongValue,
             entry.node.span,
@@ -82,20 +82,20 @@ fn named_sinks(kind: &str, entry: Entry, reading: &mut Reading<'_>) -> Vec<(At<S
         return Vec::new();
     };
     let mut found = Vec::new();
-    for Entry { key, key_span, node } in table.entries {
-        if !matches!(node.value, Value::Table(_)) {
+    for TableEntry { key, key_span, node } in table.entries {
+        if !matches!(node.value, TomlValue::Table(_)) {
             let message = format!("`{key}` stands in `[sinks.{kind}]`; a sink needs a name: `[sinks.{kind}.main]`");
             reading.fault(Code::WrongValue, key_span, message);
             break;
         }
-        let name = At { value: key, span: key_span };
+        let name = Located { value: key, span: key_span };
         let title = format!("[sinks.{kind}.{}]", name.value);
         found.extend(Section::open(&title, node, reading).map(|section| (name, section)));
     }
     found
 }
 
-fn check_name(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Reading<'_>) {
+fn check_name(name: &Located<String>, names: &mut Vec<Located<String>>, reading: &mut ReadContext<'_>) {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if name.value.is_empty() || name.value.len() > 100 || name.value.starts_with('.') || !name.value.chars().all(plain)
     {
@@ -115,7 +115,7 @@ fn check_name(name: &At<String>, names: &mut Vec<At<String>>, reading: &mut Read
 }
 
 /// Two sinks that write the same files would tear each other's lines.
-fn check_directories(sinks: &[(SinkSettings, Span)], reading: &mut Reading<'_>) {
+fn check_directories(sinks: &[(SinkSettings, Span)], reading: &mut ReadContext<'_>) {
     let mut seen: Vec<(&PathBuf, Span)> = Vec::new();
     for (sink, span) in sinks {
         let SinkKind::File(file) = &sink.kind else { continue };
@@ -126,7 +126,7 @@ fn check_directories(sinks: &[(SinkSettings, Span)], reading: &mut Reading<'_>) 
     }
 }
 
-fn sink(kind: &str, name: &str, mut section: Section, reading: &mut Reading<'_>) -> Option<SinkSettings> {
+fn sink(kind: &str, name: &str, mut section: Section, reading: &mut ReadContext<'_>) -> Option<SinkSettings> {
     let origin = section.origin(reading);
     let kind = match kind {
         "file" => Some(SinkKind::File(file(&mut section, reading))),
@@ -168,7 +168,7 @@ fn sink(kind: &str, name: &str, mut section: Section, reading: &mut Reading<'_>)
     kind.map(|_| sink)
 }
 
-fn category(node: &Node, reading: &mut Reading<'_>) -> Taken<Category> {
+fn category(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Category> {
     let name = filled_text(node, reading)?;
     let names = Category::ALL.map(Category::as_str);
     match (Category::from_name(&name), nearest(&name, &names)) {
@@ -182,7 +182,7 @@ fn category(node: &Node, reading: &mut Reading<'_>) -> Taken<Category> {
     }
 }
 
-fn file(section: &mut Section, reading: &mut Reading<'_>) -> FileSink {
+fn file(section: &mut Section, reading: &mut ReadContext<'_>) -> FileSink {
     let mut file = FileSink::default_in(reading.root);
     section.set(reading, "dir", directory, &mut file.dir);
     section.set(reading, "max_file", size(FILE), &mut file.max_file);
@@ -190,14 +190,14 @@ fn file(section: &mut Section, reading: &mut Reading<'_>) -> FileSink {
     file
 }
 
-fn dataway(section: &mut Section, reading: &mut Reading<'_>) -> Option<DatawaySink> {
+fn dataway(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<DatawaySink> {
     const EXAMPLE: &str = "\"https://openway.example?token=${file:/etc/pythond/dataway.token}\"";
     let url = section.require(reading, "url", EXAMPLE, dataway_url);
     let (gzip, ca_file) = transport(section, reading, url.as_ref().map(|url| url.value.expose()));
     Some(DatawaySink { url: url?.value, gzip, ca_file })
 }
 
-fn dataway_url(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
+fn dataway_url(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<Secret> {
     let text = text_with_secrets(node, reading)?;
     let url = http_url(&text)?;
     if !url.query_pairs().any(|(key, value)| key == "token" && !value.is_empty()) {
@@ -211,14 +211,14 @@ fn dataway_url(node: &Node, reading: &mut Reading<'_>) -> Taken<Secret> {
     Ok(Secret::new(text.trim()))
 }
 
-fn influxdb(section: &mut Section, reading: &mut Reading<'_>) -> Option<InfluxdbSink> {
+fn influxdb(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<InfluxdbSink> {
     let url = section.require(reading, "url", "\"http://127.0.0.1:8086\"", influxdb_url);
     let (gzip, ca_file) = transport(section, reading, url.as_ref().map(|url| url.value.as_str()));
     let api = influxdb_api(section, reading);
     Some(InfluxdbSink { url: url?.value, api: api?, gzip, ca_file })
 }
 
-fn influxdb_url(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn influxdb_url(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = text_with_secrets(node, reading)?;
     let url = http_url(&text)?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -235,7 +235,7 @@ fn influxdb_url(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
 }
 
 /// Checks a URL without showing it: it may carry a token.
-fn http_url(text: &str) -> Taken<Url> {
+fn http_url(text: &str) -> TakenValue<Url> {
     let url = match Url::parse(text.trim()) {
         Ok(url) => url,
         Err(error) => {
@@ -256,7 +256,7 @@ fn http_url(text: &str) -> Taken<Url> {
 }
 
 /// What all kinds share that speak HTTP.
-fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>) -> (bool, Option<PathBuf>) {
+fn transport(section: &mut Section, reading: &mut ReadContext<'_>, url: Option<&str>) -> (bool, Option<PathBuf>) {
     let mut gzip = GZIP;
     section.set(reading, "gzip", yes_or_no, &mut gzip);
     let ca_file = section.read(reading, "ca_file", certificates);
@@ -273,13 +273,13 @@ fn transport(section: &mut Section, reading: &mut Reading<'_>, url: Option<&str>
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
+enum SinkVersion {
     V1,
     V2,
     V3,
 }
 
-impl Version {
+impl SinkVersion {
     fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
@@ -300,19 +300,19 @@ impl Version {
 }
 
 /// The keys of all versions as given.
-struct Given {
-    database: Option<At<String>>,
-    retention_policy: Option<At<String>>,
-    username: Option<At<String>>,
-    password: Option<At<Secret>>,
-    org: Option<At<String>>,
-    bucket: Option<At<String>>,
-    token: Option<At<Secret>>,
+struct SinkKeys {
+    database: Option<Located<String>>,
+    retention_policy: Option<Located<String>>,
+    username: Option<Located<String>>,
+    password: Option<Located<Secret>>,
+    org: Option<Located<String>>,
+    bucket: Option<Located<String>>,
+    token: Option<Located<Secret>>,
 }
 
-fn influxdb_api(section: &mut Section, reading: &mut Reading<'_>) -> Option<InfluxdbApi> {
+fn influxdb_api(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<InfluxdbApi> {
     let faults_before = reading.faults.len();
-    let versions = word(&[("v1", Version::V1), ("v2", Version::V2), ("v3", Version::V3)]);
+    let versions = word(&[("v1", SinkVersion::V1), ("v2", SinkVersion::V2), ("v3", SinkVersion::V3)]);
     let version_given = section.has("version");
     let bucket_given = section.has("bucket");
     let version = section.read(reading, "version", versions).map(|at| at.value);
@@ -322,21 +322,22 @@ fn influxdb_api(section: &mut Section, reading: &mut Reading<'_>) -> Option<Infl
         }
         return None;
     }
-    let version = version.unwrap_or(if bucket_given { Version::V2 } else { Version::V1 });
+    let version = version.unwrap_or(if bucket_given { SinkVersion::V2 } else { SinkVersion::V1 });
     refuse_foreign_keys(section, reading, version, version_given);
     let required: &[(&'static str, &str)] = match version {
-        Version::V1 | Version::V3 => &[("database", "\"metrics\"")],
-        Version::V2 => &[("org", "\"my-org\""), ("bucket", "\"metrics\"")],
+        SinkVersion::V1 | SinkVersion::V3 => &[("database", "\"metrics\"")],
+        SinkVersion::V2 => &[("org", "\"my-org\""), ("bucket", "\"metrics\"")],
     };
-    let mut one = |key: &'static str, reading: &mut Reading<'_>| match required.iter().find(|(name, _)| *name == key) {
-        Some((_, example)) => section.require(reading, key, example, filled_secret_text),
-        None => section.read(reading, key, filled_secret_text),
-    };
+    let mut one =
+        |key: &'static str, reading: &mut ReadContext<'_>| match required.iter().find(|(name, _)| *name == key) {
+            Some((_, example)) => section.require(reading, key, example, filled_secret_text),
+            None => section.read(reading, key, filled_secret_text),
+        };
     let (database, retention_policy, username) =
         (one("database", reading), one("retention_policy", reading), one("username", reading));
     let (org, bucket) = (one("org", reading), one("bucket", reading));
     let (password, token) = (section.read(reading, "password", secret), section.read(reading, "token", secret));
-    let given = Given { database, retention_policy, username, password, org, bucket, token };
+    let given = SinkKeys { database, retention_policy, username, password, org, bucket, token };
     if reading.faults.len() > faults_before {
         return None;
     }
@@ -344,22 +345,27 @@ fn influxdb_api(section: &mut Section, reading: &mut Reading<'_>) -> Option<Infl
 }
 
 /// Names, which may come from `${env:…}` as well in the settings of a sink.
-fn filled_secret_text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn filled_secret_text(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = text_with_secrets(node, reading)?;
     if text.trim().is_empty() { must_be("text that is not empty") } else { Ok(text) }
 }
 
 /// A key that belongs to another version is a fault; it is taken, so that it is not called unknown as well.
-fn refuse_foreign_keys(section: &mut Section, reading: &mut Reading<'_>, version: Version, version_given: bool) {
+fn refuse_foreign_keys(
+    section: &mut Section,
+    reading: &mut ReadContext<'_>,
+    version: SinkVersion,
+    version_given: bool,
+) {
     for key in ["database", "retention_policy", "username", "password", "org", "bucket", "token"] {
         if version.knows(key) {
             continue;
         }
         if let Some(entry) = section.take(key) {
-            let homes: Vec<&str> = [Version::V1, Version::V2, Version::V3]
+            let homes: Vec<&str> = [SinkVersion::V1, SinkVersion::V2, SinkVersion::V3]
                 .into_iter()
                 .filter(|v| v.knows(key))
-                .map(Version::as_str)
+                .map(SinkVersion::as_str)
                 .collect();
             let message = format!(
                 "`{key}` belongs to InfluxDB {}, but this sink speaks {}",
@@ -376,12 +382,12 @@ fn refuse_foreign_keys(section: &mut Section, reading: &mut Reading<'_>, version
     }
 }
 
-impl Given {
-    fn into_api(self, version: Version, reading: &mut Reading<'_>) -> Option<InfluxdbApi> {
-        let value = |at: At<String>| at.value;
+impl SinkKeys {
+    fn into_api(self, version: SinkVersion, reading: &mut ReadContext<'_>) -> Option<InfluxdbApi> {
+        let value = |at: Located<String>| at.value;
         let token = self.token.map(|at| at.value);
         match version {
-            Version::V1 => {
+            SinkVersion::V1 => {
                 let login = password_login(self.username, self.password, reading);
                 Some(InfluxdbApi::V1 {
                     database: value(self.database?),
@@ -389,17 +395,17 @@ impl Given {
                     login,
                 })
             }
-            Version::V2 => Some(InfluxdbApi::V2 { org: value(self.org?), bucket: value(self.bucket?), token }),
-            Version::V3 => Some(InfluxdbApi::V3 { database: value(self.database?), token }),
+            SinkVersion::V2 => Some(InfluxdbApi::V2 { org: value(self.org?), bucket: value(self.bucket?), token }),
+            SinkVersion::V3 => Some(InfluxdbApi::V3 { database: value(self.database?), token }),
         }
     }
 }
 
 /// Both halves of a login, or neither.
 fn password_login(
-    username: Option<At<String>>,
-    password: Option<At<Secret>>,
-    reading: &mut Reading<'_>,
+    username: Option<Located<String>>,
+    password: Option<Located<Secret>>,
+    reading: &mut ReadContext<'_>,
 ) -> Option<(String, Secret)> {
     match (username, password) {
         (Some(username), Some(password)) => Some((username.value, password.value)),
@@ -415,14 +421,14 @@ fn password_login(
     }
 }
 
-fn password_of(section: &mut Section, reading: &mut Reading<'_>) -> Login {
+fn password_of(section: &mut Section, reading: &mut ReadContext<'_>) -> Login {
     let username = section.read(reading, "username", filled_secret_text);
     let password = section.read(reading, "password", secret);
     password_login(username, password, reading)
         .map_or(Login::Nobody, |(username, password)| Login::Password(username, password))
 }
 
-fn password_or_token(section: &mut Section, reading: &mut Reading<'_>) -> Login {
+fn password_or_token(section: &mut Section, reading: &mut ReadContext<'_>) -> Login {
     let login = password_of(section, reading);
     match (login, section.read(reading, "token", secret)) {
         (Login::Nobody, Some(token)) => Login::Token(token.value),
@@ -441,9 +447,9 @@ fn password_or_token(section: &mut Section, reading: &mut Reading<'_>) -> Login 
 /// A base URL, gzip and certificates; the login is the kind's.
 fn http(
     section: &mut Section,
-    reading: &mut Reading<'_>,
+    reading: &mut ReadContext<'_>,
     example: &str,
-    login: fn(&mut Section, &mut Reading<'_>) -> Login,
+    login: fn(&mut Section, &mut ReadContext<'_>) -> Login,
 ) -> Option<HttpSettings> {
     let url = section.require(reading, "url", example, influxdb_url);
     let (gzip, ca_file) = transport(section, reading, url.as_ref().map(|url| url.value.as_str()));
@@ -451,10 +457,10 @@ fn http(
     Some(HttpSettings { url: url?.value, gzip, ca_file, login })
 }
 
-fn victoriametrics(section: &mut Section, reading: &mut Reading<'_>) -> Option<VictoriametricsSink> {
+fn victoriametrics(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<VictoriametricsSink> {
     let http = http(section, reading, "\"http://127.0.0.1:8428\"", password_or_token);
     let mut extra_labels = Vec::new();
-    if let Some(Entry { node, .. }) = section.take("extra_labels")
+    if let Some(TableEntry { node, .. }) = section.take("extra_labels")
         && let Some(mut labels) = Section::open("extra_labels", node, reading)
     {
         extra_labels.extend(tags_of(labels.take_rest(), reading));
@@ -463,16 +469,16 @@ fn victoriametrics(section: &mut Section, reading: &mut Reading<'_>) -> Option<V
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Transport {
+enum SinkTransport {
     Http,
     Tcp,
 }
 
-fn questdb(section: &mut Section, reading: &mut Reading<'_>) -> Option<QuestdbSink> {
-    let mut transport = Transport::Http;
-    let words = word(&[("http", Transport::Http), ("tcp", Transport::Tcp)]);
+fn questdb(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<QuestdbSink> {
+    let mut transport = SinkTransport::Http;
+    let words = word(&[("http", SinkTransport::Http), ("tcp", SinkTransport::Tcp)]);
     section.set(reading, "transport", words, &mut transport);
-    if transport == Transport::Http {
+    if transport == SinkTransport::Http {
         return http(section, reading, "\"http://127.0.0.1:9000\"", password_or_token).map(QuestdbSink::Http);
     }
     for key in ["gzip", "ca_file", "username", "password", "token"] {
@@ -486,33 +492,33 @@ fn questdb(section: &mut Section, reading: &mut Reading<'_>) -> Option<QuestdbSi
             );
         }
     }
-    let read = |node: &Node, reading: &mut Reading<'_>| host_and_port(node, reading, "tcp", 9009);
+    let read = |node: &Node, reading: &mut ReadContext<'_>| host_and_port(node, reading, "tcp", 9009);
     let address = section.require(reading, "url", "\"tcp://127.0.0.1:9009\"", read)?.value;
     Some(QuestdbSink::Tcp { address })
 }
 
-fn telegraf(section: &mut Section, reading: &mut Reading<'_>) -> Option<TelegrafSink> {
+fn telegraf(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<TelegrafSink> {
     let http = http(section, reading, "\"http://127.0.0.1:8186\"", password_or_token);
     let database = section.read(reading, "database", filled_text).map(|at| at.value);
     let retention_policy = section.read(reading, "retention_policy", filled_text).map(|at| at.value);
     Some(TelegrafSink { http: http?, database, retention_policy })
 }
 
-fn greptimedb(section: &mut Section, reading: &mut Reading<'_>) -> Option<GreptimedbSink> {
+fn greptimedb(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<GreptimedbSink> {
     let http = http(section, reading, "\"http://127.0.0.1:4000\"", password_of);
     let mut database = GREPTIMEDB_DATABASE.to_owned();
     section.set(reading, "database", filled_text, &mut database);
     Some(GreptimedbSink { http: http?, database })
 }
 
-fn socket(section: &mut Section, reading: &mut Reading<'_>) -> Option<SocketSink> {
+fn socket(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<SocketSink> {
     let address = section.require(reading, "url", "\"tcp://127.0.0.1:8094\"", socket_address);
     let mut max_datagram = MAX_DATAGRAM;
     section.set(reading, "max_datagram", size(DATAGRAM), &mut max_datagram);
     Some(SocketSink { address: address?.value, max_datagram })
 }
 
-fn socket_address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddress> {
+fn socket_address(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<SocketAddress> {
     let text = filled_text(node, reading)?;
     match text.trim().split_once("://") {
         Some(("tcp", rest)) => Ok(SocketAddress::Tcp(with_port(rest, None)?)),
@@ -526,7 +532,7 @@ fn socket_address(node: &Node, reading: &mut Reading<'_>) -> Taken<SocketAddress
 }
 
 /// `<scheme>://host:port`, without the scheme.
-fn host_and_port(node: &Node, reading: &mut Reading<'_>, scheme: &str, port: u16) -> Taken<String> {
+fn host_and_port(node: &Node, reading: &mut ReadContext<'_>, scheme: &str, port: u16) -> TakenValue<String> {
     let text = filled_text(node, reading)?;
     match text.trim().strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) {
         Some(rest) => with_port(rest.trim_end_matches('/'), Some(port)),
@@ -534,7 +540,7 @@ fn host_and_port(node: &Node, reading: &mut Reading<'_>, scheme: &str, port: u16
     }
 }
 
-fn with_port(text: &str, default: Option<u16>) -> Taken<String> {
+fn with_port(text: &str, default: Option<u16>) -> TakenValue<String> {
     if text.contains(['@', '/', '?', '#']) {
         return because(Code::WrongAddress, "`url` must be a scheme, a host and a port; a login has keys of its own");
     }
@@ -549,8 +555,8 @@ fn with_port(text: &str, default: Option<u16>) -> Taken<String> {
     }
 }
 
-fn nats(section: &mut Section, reading: &mut Reading<'_>) -> Option<NatsSink> {
-    let read = |node: &Node, reading: &mut Reading<'_>| host_and_port(node, reading, "nats", 4222);
+fn nats(section: &mut Section, reading: &mut ReadContext<'_>) -> Option<NatsSink> {
+    let read = |node: &Node, reading: &mut ReadContext<'_>| host_and_port(node, reading, "nats", 4222);
     let address = section.require(reading, "url", "\"nats://127.0.0.1:4222\"", read);
     let (mut subject, mut id) = (NATS_SUBJECT.to_owned(), reading.around.hostname.clone());
     section.set(reading, "subject", subject_text, &mut subject);
@@ -559,13 +565,13 @@ fn nats(section: &mut Section, reading: &mut Reading<'_>) -> Option<NatsSink> {
     Some(NatsSink { address: address?.value, subject, id, login })
 }
 
-fn one_word(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn one_word(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = filled_text(node, reading)?;
     let is_one = !text.contains(|c: char| c.is_whitespace() || c.is_control());
     if is_one { Ok(text) } else { must_be("text without blanks") }
 }
 
-fn subject_text(node: &Node, reading: &mut Reading<'_>) -> Taken<String> {
+fn subject_text(node: &Node, reading: &mut ReadContext<'_>) -> TakenValue<String> {
     let text = one_word(node, reading)?;
     let is_good = text.split('.').all(|token| !token.is_empty() && token != "*" && token != ">");
     if is_good { Ok(text) } else { must_be("a subject without wildcards, such as \"pythond.{category}\"") }

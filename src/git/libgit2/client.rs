@@ -6,7 +6,7 @@ use std::io;
 use reqwest::{Certificate, NoProxy, Proxy, Url, redirect};
 
 use super::super::fault::Asked;
-use super::super::judge::{Trouble, tame};
+use super::super::judge::{GitError, tame};
 use super::session::{Halt, SYSTEM};
 use crate::code::Code;
 use crate::config::repos::GitRepos;
@@ -29,7 +29,7 @@ pub fn client(asked: &Asked<'_>, url: &Url) -> Result<reqwest::Client, Halt> {
         .no_proxy()
         .http1_ignore_invalid_headers_in_responses(true);
     if let Some(file) = &asked.repo.ca_file {
-        let unusable = |why: String| Trouble::Certificate(format!("{} cannot be used: {why}", file.display()));
+        let unusable = |why: String| GitError::Certificate(format!("{} cannot be used: {why}", file.display()));
         let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
         let trusted = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(innermost(&error)))?;
         builder = builder.tls_certs_only(trusted);
@@ -40,7 +40,7 @@ pub fn client(asked: &Asked<'_>, url: &Url) -> Result<reqwest::Client, Halt> {
     if let Some(proxy) = proxy(asked.repos, url)? {
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| Trouble::Certificate(innermost(&error)).into())
+    builder.build().map_err(|error| GitError::Certificate(innermost(&error)).into())
 }
 
 /// The first of these variables that holds something.
@@ -67,15 +67,15 @@ fn proxy(repos: &GitRepos, url: &Url) -> Result<Option<Proxy>, Halt> {
         return Err(Halt::Told(Box::new(Diagnostic::error(Code::GitFailed, message).with_help(help))));
     }
     // The URL may hold a password: neither it nor the error is told.
-    let unusable = |_| Trouble::Other("the proxy in the environment is no URL".to_owned());
+    let unusable = |_| GitError::Other("the proxy in the environment is no URL".to_owned());
     Ok(Some(Proxy::all(written).map_err(unusable)?.no_proxy(NoProxy::from_string(exceptions))))
 }
 
 /// What a request that failed means.
-pub fn trouble_of(error: &reqwest::Error) -> Trouble {
+pub fn trouble_of(error: &reqwest::Error) -> GitError {
     match of_tls(error) {
-        Some(why) => Trouble::Certificate(why),
-        None => Trouble::Unreachable(innermost(error)),
+        Some(why) => GitError::Certificate(why),
+        None => GitError::Unreachable(innermost(error)),
     }
 }
 

@@ -12,7 +12,7 @@ use git2::{Error, ObjectType, Oid, Repository};
 use super::super::leftovers::remove;
 
 /// Where a copy comes from and goes to.
-pub struct Copy<'a> {
+pub struct RepositoryCopy<'a> {
     pub origin: &'a Repository,
     pub store: &'a Repository,
     /// The folder of the store.
@@ -21,7 +21,7 @@ pub struct Copy<'a> {
     pub goes_on: &'a dyn Fn(u64) -> bool,
 }
 
-impl Copy<'_> {
+impl RepositoryCopy<'_> {
     /// Copies what a ref of the origin points to, and has a ref of the store point there too; a depth of 0 is the whole history.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use git2::Error;
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 
 use super::super::fault::Asked;
-use super::super::judge::{Trouble, judge};
-use super::super::program::{MESSAGES, Running, read_bounded};
+use super::super::judge::{GitError, judge};
+use super::super::program::{MESSAGES, RunningProgram, read_bounded};
 use super::super::ssh;
 use super::advert;
 use super::session::{Halt, Session};
@@ -37,11 +37,11 @@ impl Exec {
     }
 
     /// Starts ssh and reads the list of refs.
-    fn start(&self) -> Result<Pipe, Halt> {
+    fn start(&self) -> Result<SshPipe, Halt> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let mut command = self.session.programs.program("ssh", &words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut running = Running::start(command)?;
+        let mut running = RunningProgram::start(command)?;
         let child = running.child();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stderr = child.stderr.take().expect("its messages were asked for");
@@ -52,10 +52,10 @@ impl Exec {
         std::thread::spawn(move || read_all(stdout.expect("its output was asked for"), &answer));
         let said = std::thread::spawn(move || read_bounded(stderr, MESSAGES));
         let session = Arc::clone(&self.session);
-        let mut pipe = Pipe { ask, answers, piece: Cursor::default(), said: Some(said), session, _running: running };
-        let list = advert::read(&mut pipe).map_err(|error| Trouble::Other(error.to_string()))?;
+        let mut pipe = SshPipe { ask, answers, piece: Cursor::default(), said: Some(said), session, _running: running };
+        let list = advert::read(&mut pipe).map_err(|error| GitError::Other(error.to_string()))?;
         if advert::is_sha256(&list) {
-            return Err(Trouble::Other("mismatched algorithms: client sha1; server sha256".to_owned()).into());
+            return Err(GitError::Other("mismatched algorithms: client sha1; server sha256".to_owned()).into());
         }
         pipe.piece = Cursor::new(advert::without_foreign_names(list));
         Ok(pipe)
@@ -83,22 +83,22 @@ impl SmartSubtransport for Pipes {
 }
 
 /// An ssh with what goes to it and comes from it; ended when it is dropped.
-struct Pipe {
+struct SshPipe {
     ask: Sender<Vec<u8>>,
     answers: Receiver<io::Result<Vec<u8>>>,
     piece: Cursor<Vec<u8>>,
     said: Option<JoinHandle<io::Result<Vec<u8>>>>,
     session: Arc<Session>,
-    _running: Running,
+    _running: RunningProgram,
 }
 
-impl Pipe {
+impl SshPipe {
     /// The next piece of the answer; nothing at its end.
     fn next(&mut self) -> io::Result<Vec<u8>> {
         loop {
             match self.answers.recv_timeout(LOOK) {
                 Ok(piece) => {
-                    return piece.map_err(|error| self.session.failed(Trouble::Unreachable(error.to_string())));
+                    return piece.map_err(|error| self.session.failed(GitError::Unreachable(error.to_string())));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.session.programs.go_on().map_err(|not_run| self.session.failed(not_run))?;
@@ -120,7 +120,7 @@ impl Pipe {
             if said.is_finished() { said.join().ok().and_then(Result::ok).unwrap_or_default() } else { Vec::new() };
         let said = self.session.programs.without_secrets(&String::from_utf8_lossy(&said));
         let trouble = match said.trim() {
-            "" => Trouble::Unreachable("the connection was closed before the repository was handed out".to_owned()),
+            "" => GitError::Unreachable("the connection was closed before the repository was handed out".to_owned()),
             // What git itself says then.
             said => judge(&format!("{said}\nfatal: Could not read from remote repository.")),
         };
@@ -128,7 +128,7 @@ impl Pipe {
     }
 }
 
-impl Read for Pipe {
+impl Read for SshPipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.position() == self.piece.get_ref().len() as u64 {
             self.piece = Cursor::new(self.next()?);
@@ -137,7 +137,7 @@ impl Read for Pipe {
     }
 }
 
-impl Write for Pipe {
+impl Write for SshPipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A thread that has gone met a closed pipe; the reading end says why.
         let _ = self.ask.send(bytes.to_vec());

@@ -18,7 +18,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
 use super::super::fault::Asked;
-use super::super::judge::{Trouble, tame};
+use super::super::judge::{GitError, tame};
 use super::advert;
 use super::client::{client, trouble_of};
 use super::session::{Halt, SYSTEM, Session};
@@ -54,7 +54,7 @@ impl Http {
     /// # Errors
     /// A certificate file or proxy that cannot be used.
     pub fn new(asked: &Asked<'_>, session: &Arc<Session>) -> Result<Self, Halt> {
-        let other = |error: &dyn std::error::Error| Trouble::Other(error.to_string());
+        let other = |error: &dyn std::error::Error| GitError::Other(error.to_string());
         let place = asked.repo.url.as_str().trim_end_matches('/').to_owned();
         let home = Url::parse(&place).map_err(|error| other(&error))?;
         let runtime =
@@ -72,7 +72,7 @@ impl Http {
     /// Asks for the list of refs, wherever the server sends us on to.
     fn list(&self) -> Result<Vec<u8>, Halt> {
         let asked = format!("{}{LIST}", self.place());
-        let mut url = Url::parse(&asked).map_err(|error| Trouble::Other(error.to_string()))?;
+        let mut url = Url::parse(&asked).map_err(|error| GitError::Other(error.to_string()))?;
         for _ in 0..=REDIRECTS {
             let response = self.send(Method::GET, &url, None)?;
             if let Some(next) = sent_on(&response) {
@@ -88,20 +88,20 @@ impl Http {
             let place = url.as_str().strip_suffix(LIST).unwrap_or_default();
             place.clone_into(&mut self.place.lock().unwrap_or_else(PoisonError::into_inner));
             if advert::is_sha256(&list) {
-                return Err(Trouble::Other("mismatched algorithms: client sha1; server sha256".to_owned()).into());
+                return Err(GitError::Other("mismatched algorithms: client sha1; server sha256".to_owned()).into());
             }
             return Ok(advert::without_foreign_names(list));
         }
-        Err(Trouble::Other(format!("the server sends us on more than {REDIRECTS} times")).into())
+        Err(GitError::Other(format!("the server sends us on more than {REDIRECTS} times")).into())
     }
 
     /// Asks for objects; the answer has begun.
     fn exchange(&self, question: Vec<u8>) -> Result<Response, Halt> {
         let url = format!("{}/git-upload-pack", self.place());
-        let url = Url::parse(&url).map_err(|error| Trouble::Other(error.to_string()))?;
+        let url = Url::parse(&url).map_err(|error| GitError::Other(error.to_string()))?;
         let response = self.send(Method::POST, &url, Some(question))?;
         self.check_status(&response, &url)?;
-        if is_of_type(&response, RESULT_TYPE) { Ok(response) } else { Err(Trouble::NoGitServer.into()) }
+        if is_of_type(&response, RESULT_TYPE) { Ok(response) } else { Err(GitError::NoGitServer.into()) }
     }
 
     fn place(&self) -> String {
@@ -131,12 +131,12 @@ impl Http {
             status if status.is_success() => return Ok(()),
             StatusCode::UNAUTHORIZED if has_login => match other_ways(response) {
                 Some(ways) => return Err(no_basic(url, &ways)),
-                None => Trouble::LoginRefused,
+                None => GitError::LoginRefused,
             },
-            StatusCode::UNAUTHORIZED => Trouble::LoginMissing,
-            StatusCode::FORBIDDEN => Trouble::LoginRefused,
-            StatusCode::NOT_FOUND | StatusCode::GONE => Trouble::NoRepository,
-            status => Trouble::Status(status.as_u16()),
+            StatusCode::UNAUTHORIZED => GitError::LoginMissing,
+            StatusCode::FORBIDDEN => GitError::LoginRefused,
+            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::NoRepository,
+            status => GitError::Status(status.as_u16()),
         }
         .into())
     }
@@ -146,7 +146,7 @@ impl Http {
         while let Some(piece) = self.piece(&mut response)? {
             whole.extend_from_slice(&piece);
             if whole.len() > advert::MOST {
-                return Err(Trouble::Other("the server's list of refs is too long".to_owned()).into());
+                return Err(GitError::Other("the server's list of refs is too long".to_owned()).into());
             }
         }
         Ok(whole)
@@ -168,7 +168,7 @@ impl Http {
                     done = &mut work => return Ok(done),
                     () = &mut silence => {
                         let why = format!("nothing came for {} s", SILENCE.as_secs());
-                        return Err(Trouble::Unreachable(why).into());
+                        return Err(GitError::Unreachable(why).into());
                     }
                     () = tokio::time::sleep(LOOK) => self.session.programs.go_on()?,
                 }
@@ -194,13 +194,13 @@ fn sent_on(response: &Response) -> Option<String> {
 
 /// Another place for the same list. Whatever else we are sent on to, such as a page to log in, is no git server.
 fn next_url(url: &Url, next: &str) -> Result<Url, Halt> {
-    let next = url.join(next).map_err(|_| Trouble::NoGitServer)?;
+    let next = url.join(next).map_err(|_| GitError::NoGitServer)?;
     if !matches!(next.scheme(), "http" | "https") || !next.as_str().ends_with(LIST) {
-        return Err(Trouble::NoGitServer.into());
+        return Err(GitError::NoGitServer.into());
     }
     if url.scheme() == "https" && next.scheme() == "http" {
         let why = format!("the server sends us on to `{}`, without encryption", tame(&shown(&next)));
-        return Err(Trouble::Other(why).into());
+        return Err(GitError::Other(why).into());
     }
     Ok(next)
 }
@@ -236,7 +236,7 @@ fn no_basic(url: &Url, ways: &str) -> Halt {
 fn no_list(answer: &[u8]) -> Halt {
     let is_id = answer.len() > 40 && answer[..40].iter().all(u8::is_ascii_hexdigit) && answer[40] == b'\t';
     if !is_id {
-        return Trouble::NoGitServer.into();
+        return GitError::NoGitServer.into();
     }
     let message = "the server hands out the files of a repository only, which libgit2 does not read";
     let help = format!("{SYSTEM} with `depth = 0` does; better, have the server run `git http-backend`");

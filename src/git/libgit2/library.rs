@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use git2::{Error, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
-use super::super::failure::{Failure, local};
+use super::super::failure::{PullFailure, local};
 use super::super::fault::Asked;
-use super::super::judge::{Trouble, judge, tame};
+use super::super::judge::{GitError, judge, tame};
 use super::super::leftovers::remove;
 use super::{setup, sound};
 
@@ -14,7 +14,7 @@ use super::{setup, sound};
 ///
 /// # Errors
 /// What is wrong with the disk.
-pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), Failure> {
+pub fn init(asked: &Asked<'_>, path: &Path) -> Result<(), PullFailure> {
     setup::ready().map_err(|error| library(asked, &error))?;
     let mut options = RepositoryInitOptions::new();
     options.bare(true).external_template(false).initial_head("main").no_reinit(true);
@@ -35,9 +35,9 @@ impl<'a> Libgit2<'a> {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn open(asked: &'a Asked<'a>, store: &Path) -> Result<Self, Failure> {
+    pub fn open(asked: &'a Asked<'a>, store: &Path) -> Result<Self, PullFailure> {
         setup::ready().map_err(|error| library(asked, &error))?;
-        sound::check(store).map_err(|error| Failure::Corrupt(error.to_string()))?;
+        sound::check(store).map_err(|error| PullFailure::Corrupt(error.to_string()))?;
         let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::BARE | RepositoryOpenFlags::NO_DOTGIT;
         let repository =
             Repository::open_ext(store, flags, std::iter::empty::<&Path>()).map_err(|error| library(asked, &error))?;
@@ -48,20 +48,20 @@ impl<'a> Libgit2<'a> {
     ///
     /// # Errors
     /// The time is over, or the agent stops.
-    pub fn go_on(&self) -> Result<(), Failure> {
+    pub fn go_on(&self) -> Result<(), PullFailure> {
         self.asked.programs.go_on().map_err(|not_run| self.asked.not_run(not_run))
     }
 
     /// What an error of the library about this store means.
-    pub fn damaged(&self, error: &Error) -> Failure {
+    pub fn damaged(&self, error: &Error) -> PullFailure {
         library(self.asked, error)
     }
 }
 
 /// What went wrong with the store, in the end with this machine's disk.
-fn library(asked: &Asked<'_>, error: &Error) -> Failure {
+fn library(asked: &Asked<'_>, error: &Error) -> PullFailure {
     match judge(&format!("fatal: {}", error.message())) {
-        Trouble::DiskFull => asked.troubled(Trouble::DiskFull),
-        _ => Failure::Corrupt(format!("libgit2: {}", tame(error.message()))),
+        GitError::DiskFull => asked.troubled(GitError::DiskFull),
+        _ => PullFailure::Corrupt(format!("libgit2: {}", tame(error.message()))),
     }
 }

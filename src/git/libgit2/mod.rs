@@ -21,7 +21,7 @@ use std::path::Path;
 use git2::{Error, ErrorClass, ErrorCode, ObjectType, Oid};
 
 use super::commit::{Commit, is_commit_id};
-use super::failure::Failure;
+use super::failure::PullFailure;
 use super::judge::tame;
 use super::leftovers::remove;
 use super::limits::{LISTING, endless};
@@ -46,13 +46,18 @@ impl Libgit2<'_> {
     }
 
     /// One tree: its files, links and submodules go to `entries`, its folders to `folders`.
-    fn read(&self, folder: &Folder, entries: &mut Vec<TreeEntry>, folders: &mut Vec<Folder>) -> Result<(), Error> {
+    fn read(
+        &self,
+        folder: &TreeFolder,
+        entries: &mut Vec<TreeEntry>,
+        folders: &mut Vec<TreeFolder>,
+    ) -> Result<(), Error> {
         let odb = self.repository.odb()?;
         for entry in self.repository.find_tree(folder.id)?.iter() {
             let path = [folder.path.as_slice(), entry.name_bytes()].concat();
             let mode = entry.filemode_raw().cast_unsigned();
             if mode & 0o170_000 == 0o040_000 {
-                folders.push(Folder { id: entry.id(), path: [&path, &b"/"[..]].concat() });
+                folders.push(TreeFolder { id: entry.id(), path: [&path, &b"/"[..]].concat() });
                 continue;
             }
             let is_here = mode & 0o170_000 != 0o160_000;
@@ -93,26 +98,26 @@ impl Libgit2<'_> {
 }
 
 /// A tree that is to be read, with its path and a `/` behind it.
-struct Folder {
+struct TreeFolder {
     id: Oid,
     path: Vec<u8>,
 }
 
 impl Plumbing for Libgit2<'_> {
-    fn server(&self) -> Result<Box<dyn Server + '_>, Failure> {
+    fn server(&self) -> Result<Box<dyn Server + '_>, PullFailure> {
         server::server(self)
     }
 
-    fn commit_id(&self, name: &str) -> Result<String, Failure> {
+    fn commit_id(&self, name: &str) -> Result<String, PullFailure> {
         let commit = if is_commit_id(name) {
             self.find(name)
         } else {
             self.repository.find_reference(name).and_then(|reference| reference.peel_to_commit())
         };
-        commit.map(|commit| commit.id().to_string()).map_err(|error| Failure::Corrupt(tame(error.message())))
+        commit.map(|commit| commit.id().to_string()).map_err(|error| PullFailure::Corrupt(tame(error.message())))
     }
 
-    fn commit(&self, id: &str) -> Result<Commit, Failure> {
+    fn commit(&self, id: &str) -> Result<Commit, PullFailure> {
         let commit = self.find(id).map_err(|error| self.damaged(&error))?;
         let text = |bytes: &[u8]| tame(&String::from_utf8_lossy(bytes));
         Ok(Commit {
@@ -123,9 +128,9 @@ impl Plumbing for Libgit2<'_> {
         })
     }
 
-    fn tree(&self, commit: &str, subdir: Option<&str>) -> Result<Option<Vec<TreeEntry>>, Failure> {
+    fn tree(&self, commit: &str, subdir: Option<&str>) -> Result<Option<Vec<TreeEntry>>, PullFailure> {
         let Some(id) = self.root(commit, subdir).map_err(|error| self.damaged(&error))? else { return Ok(None) };
-        let (mut entries, mut folders) = (Vec::new(), vec![Folder { id, path: Vec::new() }]);
+        let (mut entries, mut folders) = (Vec::new(), vec![TreeFolder { id, path: Vec::new() }]);
         let (mut bytes, mut counted) = (0, 0);
         while let Some(folder) = folders.pop() {
             self.go_on()?;
@@ -141,7 +146,7 @@ impl Plumbing for Libgit2<'_> {
         Ok(Some(entries))
     }
 
-    fn blobs(&self) -> Result<Box<dyn Blobs + '_>, Failure> {
+    fn blobs(&self) -> Result<Box<dyn Blobs + '_>, PullFailure> {
         Ok(Box::new(self))
     }
 
@@ -173,7 +178,7 @@ impl Plumbing for Libgit2<'_> {
 }
 
 impl Blobs for &Libgit2<'_> {
-    fn copy(&mut self, id: &str, size: u64, take: Take<'_>) -> Result<(), Failure> {
+    fn copy(&mut self, id: &str, size: u64, take: Take<'_>) -> Result<(), PullFailure> {
         let read = || {
             let odb = self.repository.odb()?;
             let id = Oid::from_str(id)?;
@@ -181,7 +186,7 @@ impl Blobs for &Libgit2<'_> {
         };
         let ((found, kind), odb, oid) = read().map_err(|error| self.damaged(&error))?;
         if kind != ObjectType::Blob || found as u64 != size {
-            return Err(Failure::Corrupt(format!("object {id} has another size than its tree says")));
+            return Err(PullFailure::Corrupt(format!("object {id} has another size than its tree says")));
         }
         let object = odb.read(oid).map_err(|error| self.damaged(&error))?;
         take(object.data())

@@ -10,12 +10,12 @@ use git2::{
 };
 
 use super::super::commit::is_commit_id;
-use super::super::failure::Failure;
+use super::super::failure::PullFailure;
 use super::super::fault::Asked;
-use super::super::judge::{Trouble, judge};
+use super::super::judge::{GitError, judge};
 use super::super::limits::pack_bytes;
 use super::super::plumbing::{ALL_BRANCHES, NotFetched, Server};
-use super::copy::Copy;
+use super::copy::RepositoryCopy;
 use super::exec::Exec;
 use super::http::Http;
 use super::library::Libgit2;
@@ -31,7 +31,7 @@ const BRANCHES: &str = "refs/heads/";
 const UNSHALLOW: i32 = i32::MAX;
 
 /// The server of a repository; nothing is asked yet.
-pub fn server<'a>(library: &'a Libgit2<'a>) -> Result<Box<dyn Server + 'a>, Failure> {
+pub fn server<'a>(library: &'a Libgit2<'a>) -> Result<Box<dyn Server + 'a>, PullFailure> {
     let session = Arc::new(Session::new(library.asked.programs));
     let route = match library.asked.repo.url.scheme {
         Scheme::File => {
@@ -57,7 +57,7 @@ struct Far<'a> {
 }
 
 impl<'a> Far<'a> {
-    fn connect(&mut self) -> Result<&mut Remote<'a>, Failure> {
+    fn connect(&mut self) -> Result<&mut Remote<'a>, PullFailure> {
         if self.remote.is_none() {
             let repository = &self.library.repository;
             let connected = setup::by(&self.route, || {
@@ -76,12 +76,12 @@ impl<'a> Far<'a> {
 }
 
 impl Server for Far<'_> {
-    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, PullFailure> {
         self.connect()?;
         Ok(self.refs.iter().filter(|(_, name)| names.contains(&name.as_str())).cloned().collect())
     }
 
-    fn branches(&mut self) -> Result<Vec<String>, Failure> {
+    fn branches(&mut self) -> Result<Vec<String>, PullFailure> {
         self.connect()?;
         Ok(self.refs.iter().filter_map(|(_, name)| name.strip_prefix(BRANCHES)).map(str::to_owned).collect())
     }
@@ -89,7 +89,7 @@ impl Server for Far<'_> {
     fn fetch(&mut self, source: &str, target: &str, depth: u32) -> Result<(), NotFetched> {
         let (library, asked) = (self.library, self.library.asked);
         if is_commit_id(source) && source.len() != Oid::ZERO_SHA1.to_string().len() {
-            let trouble = Trouble::Other("mismatched algorithms: client sha1; id sha256".to_owned());
+            let trouble = GitError::Other("mismatched algorithms: client sha1; id sha256".to_owned());
             return Err(NotFetched::Unavailable(asked.troubled(trouble)));
         }
         let depth = match depth {
@@ -116,7 +116,7 @@ impl Far<'_> {
         let is_missing =
             |id: &str| Oid::from_str(id).is_ok_and(|id| self.library.repository.find_object(id, None).is_err());
         match self.session.take() {
-            Some(Halt::Trouble(trouble @ (Trouble::NoSuchRef | Trouble::Other(_)))) => {
+            Some(Halt::Trouble(trouble @ (GitError::NoSuchRef | GitError::Other(_)))) => {
                 NotFetched::Unavailable(self.library.asked.troubled(trouble))
             }
             Some(halt) => NotFetched::Failed(halted(self.library.asked, halt)),
@@ -137,7 +137,7 @@ struct Neighbour<'a> {
 }
 
 impl Neighbour<'_> {
-    fn origin(&self) -> Result<&Repository, Failure> {
+    fn origin(&self) -> Result<&Repository, PullFailure> {
         if let Some(origin) = self.origin.get() {
             return Ok(origin);
         }
@@ -148,22 +148,22 @@ impl Neighbour<'_> {
     }
 
     /// The origin, for a look into its objects.
-    fn sound_origin(&self) -> Result<&Repository, Failure> {
+    fn sound_origin(&self) -> Result<&Repository, PullFailure> {
         let origin = self.origin()?;
         let damaged = |error: std::io::Error| {
-            self.asked.troubled(Trouble::Other(format!("the repository there cannot be read: {error}")))
+            self.asked.troubled(GitError::Other(format!("the repository there cannot be read: {error}")))
         };
         sound::check(origin.commondir()).map_err(damaged).map(|()| origin)
     }
 
     /// What the origin itself says: it is not the store that is damaged.
-    fn odd(&self, error: &Error) -> Failure {
-        self.asked.troubled(Trouble::Other(error.message().to_owned()))
+    fn odd(&self, error: &Error) -> PullFailure {
+        self.asked.troubled(GitError::Other(error.message().to_owned()))
     }
 }
 
 impl Server for Neighbour<'_> {
-    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, Failure> {
+    fn refs(&mut self, names: &[&str]) -> Result<Vec<(String, String)>, PullFailure> {
         // What a tag points to is an object.
         let is_tag = names.iter().any(|name| name.ends_with("^{}"));
         let origin = if is_tag { self.sound_origin()? } else { self.origin()? };
@@ -185,7 +185,7 @@ impl Server for Neighbour<'_> {
         Ok(refs)
     }
 
-    fn branches(&mut self) -> Result<Vec<String>, Failure> {
+    fn branches(&mut self) -> Result<Vec<String>, PullFailure> {
         let branches = self.origin()?.references_glob(ALL_BRANCHES).map_err(|error| self.odd(&error))?;
         let name = |reference: git2::Reference<'_>| {
             String::from_utf8_lossy(reference.name_bytes()).strip_prefix(BRANCHES).map(str::to_owned)
@@ -208,19 +208,20 @@ impl Server for Neighbour<'_> {
         let id = match found {
             Ok(id) => id,
             Err(error) if is_absent(&error) => {
-                return Err(NotFetched::Unavailable(self.asked.troubled(Trouble::NoSuchRef)));
+                return Err(NotFetched::Unavailable(self.asked.troubled(GitError::NoSuchRef)));
             }
             Err(error) => return Err(self.odd(&error).into()),
         };
         let before = pack_bytes(&self.library.store);
         let goes_on = |bytes: u64| self.session.may_grow_to(self.asked, before + bytes);
-        let copy = Copy { origin, store: &self.library.repository, dir: &self.library.store, goes_on: &goes_on };
+        let copy =
+            RepositoryCopy { origin, store: &self.library.repository, dir: &self.library.store, goes_on: &goes_on };
         copy.copy(id, target, depth).map_err(|error| failed(self.library, &self.session, &error).into())
     }
 }
 
 /// What a failure of the library means: what our side of it found, what the server said, or a damaged store.
-fn failed(library: &Libgit2<'_>, session: &Session, error: &Error) -> Failure {
+fn failed(library: &Libgit2<'_>, session: &Session, error: &Error) -> PullFailure {
     let asked = library.asked;
     if let Some(halt) = session.take() {
         return halted(asked, halt);
@@ -233,11 +234,11 @@ fn failed(library: &Libgit2<'_>, session: &Session, error: &Error) -> Failure {
     library.damaged(error)
 }
 
-fn halted(asked: &Asked<'_>, halt: Halt) -> Failure {
+fn halted(asked: &Asked<'_>, halt: Halt) -> PullFailure {
     match halt {
         Halt::NotRun(not_run) => asked.not_run(not_run),
         Halt::Trouble(trouble) => asked.troubled(trouble),
-        Halt::Told(diagnostic) => Failure::Fault(diagnostic),
+        Halt::Told(diagnostic) => PullFailure::Fault(diagnostic),
     }
 }
 
@@ -252,15 +253,15 @@ fn place(path: &str) -> PathBuf {
     if !as_it_is.exists() && with_ending.is_dir() { with_ending } else { as_it_is }
 }
 
-fn not_opened(asked: &Asked<'_>, path: &Path, error: &Error) -> Failure {
+fn not_opened(asked: &Asked<'_>, path: &Path, error: &Error) -> PullFailure {
     let said = error.message();
     if said.contains("objectformat") || said.contains("object format") {
-        return asked.troubled(Trouble::Other("mismatched algorithms: client sha1; server sha256".to_owned()));
+        return asked.troubled(GitError::Other("mismatched algorithms: client sha1; server sha256".to_owned()));
     }
     let cannot = |what: &str| {
         let message = format!("libgit2 does not read `{}`: {what}", asked.repo.url.as_str());
         let help = format!("{SYSTEM} may");
-        Failure::fault(Diagnostic::error(Code::GitFailed, message).with_help(help))
+        PullFailure::fault(Diagnostic::error(Code::GitFailed, message).with_help(help))
     };
     if path.is_file() {
         return cannot("it is a file, such as a bundle");
@@ -269,7 +270,7 @@ fn not_opened(asked: &Asked<'_>, path: &Path, error: &Error) -> Failure {
         return cannot(said);
     }
     match error.code() {
-        ErrorCode::NotFound => asked.troubled(Trouble::NoRepository),
-        _ => asked.troubled(Trouble::Other(said.to_owned())),
+        ErrorCode::NotFound => asked.troubled(GitError::NoRepository),
+        _ => asked.troubled(GitError::Other(said.to_owned())),
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::fault::Asked;
-use super::super::judge::Trouble;
+use super::super::judge::GitError;
 use super::super::limits::too_large;
 use super::super::program::{NotRun, Programs};
 use crate::diagnostic::Diagnostic;
@@ -18,7 +18,7 @@ pub const SYSTEM: &str = "`transport = \"system\"`, which runs the `git` program
 #[derive(Debug)]
 pub enum Halt {
     NotRun(NotRun),
-    Trouble(Trouble),
+    Trouble(GitError),
     /// Already in words.
     Told(Box<Diagnostic>),
 }
@@ -29,8 +29,8 @@ impl From<NotRun> for Halt {
     }
 }
 
-impl From<Trouble> for Halt {
-    fn from(trouble: Trouble) -> Self {
+impl From<GitError> for Halt {
+    fn from(trouble: GitError) -> Self {
         Self::Trouble(trouble)
     }
 }

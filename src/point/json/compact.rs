@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::seed::{Any, Name};
+use super::seed::{Any, KeyName};
 use super::write::write_json;
 use crate::point::Warnings;
 use crate::point::repairs::shown;
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Compact<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         self.0.push(b'{');
         let start = self.0.len();
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             if self.0.len() > start {
                 self.0.push(b',');
             }

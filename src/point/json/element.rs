@@ -7,14 +7,14 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::draft::{Draft, RawTime, TIME_WANTED};
 use super::fault::unfit;
 use super::fields::Fields;
-use super::reader::Reader;
+use super::reader::PointReader;
 use super::seed::Any;
 use super::surrogates::with_whole_surrogates;
-use super::tags::Tags;
+use super::tags::PointTags;
 use crate::point::repairs::{Unfit, shown};
 use crate::point::{Decoded, Text};
 
-impl<'t> Reader<'t> {
+impl<'t> PointReader<'t> {
     /// Takes one element that was cut out of the body.
     pub(super) fn element(&mut self, index: usize, element: &'t str) -> Result<(), Unfit> {
         match self.draft(element) {
@@ -34,7 +34,7 @@ impl<'t> Reader<'t> {
 
     /// Takes a point whose text does not live as long as the body.
     fn mended_element(&mut self, index: usize, mended: &str) -> Result<(), Unfit> {
-        let mut reader = Reader::new(&self.how);
+        let mut reader = PointReader::new(&self.how);
         let taken = reader.draft(mended).and_then(|draft| reader.take(index, draft));
         if !reader.untimed.is_empty() {
             self.untimed.push(self.decoded.points.len());
@@ -53,7 +53,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-pub(super) struct Points<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct Points<'r, 't>(pub(super) &'r mut PointReader<'t>);
 
 impl<'de> Visitor<'de> for Points<'_, 'de> {
     type Value = ();
@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Points<'_, 'de> {
     }
 }
 
-pub(super) struct OnePoint<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct OnePoint<'r, 't>(pub(super) &'r mut PointReader<'t>);
 
 impl<'de> Visitor<'de> for OnePoint<'_, 'de> {
     type Value = Draft<'de>;
@@ -86,24 +86,24 @@ impl<'de> Visitor<'de> for OnePoint<'_, 'de> {
         let mut draft = Draft::default();
         while let Some(key) = map.next_key_seed(Any(PointKey))? {
             match key {
-                Key::Measurement => {
+                PointMember::Measurement => {
                     let read = map.next_value_seed(Any(NullableText));
                     draft.measurement = read.map_err(|error| reader.blame(|| "measurement".to_owned(), error))?;
                 }
-                Key::Tags => {
-                    let read = map.next_value_seed(Any(Tags(&mut *reader)));
+                PointMember::Tags => {
+                    let read = map.next_value_seed(Any(PointTags(&mut *reader)));
                     draft.tags = read.map_err(|error| reader.blame(|| "tags".to_owned(), error))?;
                 }
-                Key::Fields => {
+                PointMember::Fields => {
                     let read = map.next_value_seed(Any(Fields { reader: &mut *reader, draft: &mut draft }));
                     read.map_err(|error| reader.blame(|| "fields".to_owned(), error))?;
                 }
-                Key::Time => {
-                    let read = map.next_value_seed(Any(Time));
+                PointMember::Time => {
+                    let read = map.next_value_seed(Any(PointTime));
                     draft.time = read.map_err(|error| reader.blame(|| "time".to_owned(), error))?;
                 }
-                Key::Name => draft.name = map.next_value::<serde_json::Value>()?.as_str().map(str::to_owned),
-                Key::Unknown(name) => {
+                PointMember::Name => draft.name = map.next_value::<serde_json::Value>()?.as_str().map(str::to_owned),
+                PointMember::Unknown(name) => {
                     draft.unknown.push(name);
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for OnePoint<'_, 'de> {
     }
 }
 
-enum Key {
+enum PointMember {
     Measurement,
     Tags,
     Fields,
@@ -131,21 +131,21 @@ enum Key {
 struct PointKey;
 
 impl Visitor<'_> for PointKey {
-    type Value = Key;
+    type Value = PointMember;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+    fn visit_str<E: Error>(self, key: &str) -> Result<PointMember, E> {
         let is = |name: &str| key.eq_ignore_ascii_case(name);
         Ok(match key.len() {
-            11 if is("measurement") => Key::Measurement,
-            4 if is("tags") => Key::Tags,
-            6 if is("fields") => Key::Fields,
-            4 if is("time") => Key::Time,
-            4 if is("name") => Key::Name,
-            _ => Key::Unknown(shown(key)),
+            11 if is("measurement") => PointMember::Measurement,
+            4 if is("tags") => PointMember::Tags,
+            6 if is("fields") => PointMember::Fields,
+            4 if is("time") => PointMember::Time,
+            4 if is("name") => PointMember::Name,
+            _ => PointMember::Unknown(shown(key)),
         })
     }
 }
@@ -172,9 +172,9 @@ impl<'de> Visitor<'de> for NullableText {
     }
 }
 
-struct Time;
+struct PointTime;
 
-impl Visitor<'_> for Time {
+impl Visitor<'_> for PointTime {
     type Value = RawTime;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

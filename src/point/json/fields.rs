@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 use super::compact::{Compact, into_text, warn_nested};
 use super::draft::Draft;
 use super::protobuf::ProtobufField;
-use super::reader::Reader;
-use super::seed::{Any, Name};
+use super::reader::PointReader;
+use super::seed::{Any, KeyName};
 use crate::point::repairs::shown;
 use crate::point::{Text, Value};
 
 /// `fields`: an object, or the list of a point in protobuf JSON, which holds the tags too.
 pub(super) struct Fields<'r, 'd, 't> {
-    pub(super) reader: &'r mut Reader<'t>,
+    pub(super) reader: &'r mut PointReader<'t>,
     pub(super) draft: &'d mut Draft<'t>,
 }
 
@@ -35,7 +35,7 @@ impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { reader, draft } = self;
         draft.fields = Vec::with_capacity(8);
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             let read = map.next_value_seed(FieldValue { integers_as_floats: reader.how.integers_as_floats });
             match read.map_err(|error| reader.blame(|| format!("fields.{}", shown(&key)), error))? {
                 Read::Null => {}

@@ -19,13 +19,13 @@ mod write;
 use serde::de::{Deserializer, IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{BodyFault, Decoded, Decoding, Refusal, Text, Warnings, text_of};
+use super::{BodyFault, Decoded, Decoding, PointRefusal, Text, Warnings, text_of};
 use element::Points;
-use reader::Reader;
+use reader::PointReader;
 
 pub(super) use compact::warn_nested;
 pub(crate) use fault::{no_json, unfit};
-pub(crate) use seed::{Any, Name};
+pub(crate) use seed::{Any, KeyName};
 pub(crate) use surrogates::with_whole_surrogates;
 pub(crate) use tags::{TagText, TagValue, warn_not_text};
 pub use write::encode;
@@ -88,7 +88,7 @@ fn no_points() -> BodyFault {
 
 /// The fast way; `None` at the first fault.
 fn read_whole<'t>(text: &'t str, how: &Decoding) -> Option<Decoded<'t>> {
-    let mut reader = Reader::new(how);
+    let mut reader = PointReader::new(how);
     let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_seq(Points(&mut reader)).ok()?;
     json.end().ok()?;
@@ -98,10 +98,10 @@ fn read_whole<'t>(text: &'t str, how: &Decoding) -> Option<Decoded<'t>> {
 /// The exact way; fails only when the body is no JSON array.
 fn read_one_by_one<'t>(text: &'t str, how: &Decoding) -> Result<Decoded<'t>, BodyFault> {
     let elements: Vec<&'t RawValue> = serde_json::from_str(text).map_err(|error| no_json(text, &error))?;
-    let mut reader = Reader::new(how);
+    let mut reader = PointReader::new(how);
     for (index, element) in elements.into_iter().map(RawValue::get).enumerate() {
         if let Err(unfit) = reader.element(index, element) {
-            reader.decoded.refused.push(Refusal::new(index, unfit, element));
+            reader.decoded.refused.push(PointRefusal::new(index, unfit, element));
         }
     }
     Ok(reader.finish())

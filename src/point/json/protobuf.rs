@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::compact::{Compact, into_text, warn_nested};
 use super::draft::Draft;
-use super::reader::Reader;
+use super::reader::PointReader;
 use super::tags::warn_not_text;
 use crate::point::Value;
 use crate::point::repairs::shown;
@@ -35,7 +35,7 @@ pub(super) struct ProtobufField<'a> {
 }
 
 impl ProtobufField<'_> {
-    pub(super) fn put<'t>(self, draft: &mut Draft<'t>, reader: &mut Reader<'t>) -> Result<(), String> {
+    pub(super) fn put<'t>(self, draft: &mut Draft<'t>, reader: &mut PointReader<'t>) -> Result<(), String> {
         let Some(value) = value_of(&self, reader)? else { return Ok(()) };
         if !self.is_tag {
             draft.fields.push((self.key.into(), value));
@@ -57,7 +57,7 @@ impl ProtobufField<'_> {
 }
 
 /// The one value of an entry. Its integers are typed by the sender and stay integers.
-fn value_of(entry: &ProtobufField<'_>, reader: &mut Reader) -> Result<Option<Value<'static>>, String> {
+fn value_of(entry: &ProtobufField<'_>, reader: &mut PointReader) -> Result<Option<Value<'static>>, String> {
     if let Some(text) = entry.i {
         let number = text
             .get()

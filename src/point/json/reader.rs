@@ -8,7 +8,7 @@ use crate::point::repairs::Unfit;
 use crate::point::{Decoded, Decoding, Point, Text, time};
 
 /// What has been read so far.
-pub(super) struct Reader<'t> {
+pub(super) struct PointReader<'t> {
     pub(super) how: Decoding,
     pub(super) decoded: Decoded<'t>,
     /// Places in `decoded.points` of those that came without a time.
@@ -17,7 +17,7 @@ pub(super) struct Reader<'t> {
     pub(super) fault: Option<Unfit>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> PointReader<'t> {
     pub(super) fn new(how: &Decoding) -> Self {
         Self { how: *how, decoded: Decoded::default(), untimed: Vec::new(), fault: None }
     }

@@ -18,9 +18,9 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Any<V> {
 }
 
 /// A key of tags or fields.
-pub(crate) struct Name;
+pub(crate) struct KeyName;
 
-impl<'de> Visitor<'de> for Name {
+impl<'de> Visitor<'de> for KeyName {
     type Value = Text<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,14 +4,14 @@ use std::fmt;
 
 use serde::de::{Error, MapAccess, Visitor};
 
-use super::reader::Reader;
-use super::seed::{Any, Name};
+use super::reader::PointReader;
+use super::seed::{Any, KeyName};
 use crate::point::repairs::shown;
 use crate::point::{Tag, Text, Warnings};
 
-pub(super) struct Tags<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct PointTags<'r, 't>(pub(super) &'r mut PointReader<'t>);
 
-impl<'de> Visitor<'de> for Tags<'_, 'de> {
+impl<'de> Visitor<'de> for PointTags<'_, 'de> {
     type Value = Vec<Tag<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,7 +25,7 @@ impl<'de> Visitor<'de> for Tags<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self(reader) = self;
         let mut tags = Vec::with_capacity(8);
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             let read = map.next_value_seed(Any(TagValue));
             let value = match read.map_err(|error| reader.blame(|| format!("tags.{}", shown(&key)), error))? {
                 TagText::Absent => continue,

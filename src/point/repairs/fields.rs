@@ -1,7 +1,7 @@
 //! The fields of a point.
 
-use super::keys::{Repaired, holds, holds_sorted, key_fits, make_unique};
-use super::part::Part;
+use super::keys::{RepairedKeys, holds, holds_sorted, key_fits, make_unique};
+use super::part::PointPart;
 use super::text::{cut, shown};
 use super::unfit::Unfit;
 use super::warnings::Warnings;
@@ -24,16 +24,17 @@ pub(in crate::point) fn fields<'t>(
         let reason = format!("`{field}` is {number}; it must be a finite number, or be left out");
         return Err(Unfit::new(field, reason));
     }
-    let mut repaired = Repaired::default();
+    let mut repaired = RepairedKeys::default();
     fields.retain_mut(|(key, value)| {
-        let keep = key_fits(key, Part::FieldKey, category, &mut repaired, warnings) && !is_tag(key, tags, warnings);
+        let keep =
+            key_fits(key, PointPart::FieldKey, category, &mut repaired, warnings) && !is_tag(key, tags, warnings);
         if let Value::Str(text) = value {
             cut_text(key, text, warnings);
         }
         repaired.next(keep);
         keep
     });
-    make_unique(&mut fields, &repaired.places, Part::FieldKey, warnings);
+    make_unique(&mut fields, &repaired.places, PointPart::FieldKey, warnings);
     let required = required(category).filter(|(key, _)| !holds(tags, key) && !holds(&fields, key));
     let room = MAX_FIELDS - usize::from(required.is_some());
     if fields.len() > room {
@@ -57,7 +58,7 @@ fn is_tag(key: &str, tags: &[Tag], warnings: &mut Warnings) -> bool {
     if taken {
         warnings.add(
             "tag_and_field",
-            &Part::FieldKey.place(key),
+            &PointPart::FieldKey.place(key),
             &format!("field `{}` was dropped: a tag has the same key", shown(key)),
         );
     }
@@ -68,7 +69,7 @@ fn cut_text(key: &str, text: &mut Text<'_>, warnings: &mut Warnings) {
     if text.len() > MAX_TEXT {
         warnings.add(
             "exceed_max_field_value_len",
-            &Part::FieldKey.place(key),
+            &PointPart::FieldKey.place(key),
             &format!("field `{}`: {} bytes of text were cut to {MAX_TEXT}", shown(key), text.len()),
         );
         let len = cut(text, MAX_TEXT).len();

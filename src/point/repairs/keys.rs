@@ -3,20 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use super::names::clean;
-use super::part::Part;
+use super::part::PointPart;
 use super::text::shown;
 use super::warnings::Warnings;
 use crate::point::value::{Category, Text};
 
 /// Which of the entries that stay had their key repaired, in rising order.
 #[derive(Default)]
-pub(super) struct Repaired {
+pub(super) struct RepairedKeys {
     at: usize,
     here: bool,
     pub(super) places: Vec<usize>,
 }
 
-impl Repaired {
+impl RepairedKeys {
     pub(super) fn next(&mut self, kept: bool) {
         if kept && self.here {
             self.places.push(self.at);
@@ -28,9 +28,9 @@ impl Repaired {
 
 pub(super) fn key_fits(
     key: &mut Text<'_>,
-    part: Part,
+    part: PointPart,
     category: Category,
-    repaired: &mut Repaired,
+    repaired: &mut RepairedKeys,
     warnings: &mut Warnings,
 ) -> bool {
     (*key, repaired.here) = clean(std::mem::take(key), part, "", warnings);
@@ -80,7 +80,12 @@ pub(super) fn holds_sorted<V>(entries: &[(Text, V)], key: &str) -> bool {
 }
 
 /// Leaves one entry of each key: an exact key wins over one that only became equal by a repair, else the last wins.
-pub(super) fn make_unique<V>(entries: &mut Vec<(Text, V)>, repaired: &[usize], part: Part, warnings: &mut Warnings) {
+pub(super) fn make_unique<V>(
+    entries: &mut Vec<(Text, V)>,
+    repaired: &[usize],
+    part: PointPart,
+    warnings: &mut Warnings,
+) {
     if !has_duplicates(entries) {
         return;
     }

@@ -1,12 +1,12 @@
 //! A name in the form that every sink reads alike.
 
-use super::part::Part;
+use super::part::PointPart;
 use super::text::{cut, is_control, shown};
 use super::warnings::Warnings;
 use crate::point::value::Text;
 
 pub(in crate::point) fn measurement<'t>(raw: Text<'t>, warnings: &mut Warnings) -> Text<'t> {
-    let (mut name, _) = clean(raw, Part::Measurement, "", warnings);
+    let (mut name, _) = clean(raw, PointPart::Measurement, "", warnings);
     if name.is_empty() {
         warnings.add("invalid_measurement", "measurement", "the measurement is empty; it became `__default`");
         return "__default".into();
@@ -18,19 +18,19 @@ pub(in crate::point) fn measurement<'t>(raw: Text<'t>, warnings: &mut Warnings) 
             &format!("measurement `{}` would be a comment; `_` was put before it", shown(&name)),
         );
         name.to_mut().insert(0, '_');
-        name = clean(name, Part::Measurement, "", warnings).0;
+        name = clean(name, PointPart::Measurement, "", warnings).0;
     }
     name
 }
 
 /// The name in its encodable form, and whether it had to be changed; of a value with the key that has it.
-pub(super) fn clean<'t>(raw: Text<'t>, part: Part, of: &str, warnings: &mut Warnings) -> (Text<'t>, bool) {
+pub(super) fn clean<'t>(raw: Text<'t>, part: PointPart, of: &str, warnings: &mut Warnings) -> (Text<'t>, bool) {
     // No early exit: this way the compiler looks at many bytes at a time.
     let is_special = raw.bytes().fold(false, |found, byte| found | is_control(byte) | (byte == b'\\'));
     if raw.len() <= part.max() && !is_special {
         return (raw, false);
     }
-    let place = part.place(if part == Part::TagValue { of } else { &raw });
+    let place = part.place(if part == PointPart::TagValue { of } else { &raw });
     let mut name = without_controls(&raw);
     name.truncate(name.trim_end_matches('\\').len());
     if name != raw {

@@ -7,14 +7,14 @@ pub(super) const MAX_TAG_VALUE: usize = 1024;
 pub(super) const MAX_MEASUREMENT: usize = 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PointPart {
     Measurement,
     TagKey,
     TagValue,
     FieldKey,
 }
 
-impl Part {
+impl PointPart {
     pub(super) fn max(self) -> usize {
         match self {
             Self::Measurement => MAX_MEASUREMENT,

@@ -1,8 +1,8 @@
 //! The tags of a point, and those that the agent adds.
 
-use super::keys::{Repaired, key_fits, make_unique};
+use super::keys::{RepairedKeys, key_fits, make_unique};
 use super::names::clean;
-use super::part::Part;
+use super::part::PointPart;
 use super::text::shown;
 use super::warnings::Warnings;
 use crate::point::value::{Category, Tag, Text};
@@ -10,14 +10,14 @@ use crate::point::value::{Category, Tag, Text};
 pub(in crate::point) const MAX_TAGS: usize = 256;
 
 pub(in crate::point) fn tags<'t>(mut tags: Vec<Tag<'t>>, category: Category, warnings: &mut Warnings) -> Vec<Tag<'t>> {
-    let mut repaired = Repaired::default();
+    let mut repaired = RepairedKeys::default();
     tags.retain_mut(|(key, value)| {
         let keep =
-            key_fits(key, Part::TagKey, category, &mut repaired, warnings) && tag_value_fits(key, value, warnings);
+            key_fits(key, PointPart::TagKey, category, &mut repaired, warnings) && tag_value_fits(key, value, warnings);
         repaired.next(keep);
         keep
     });
-    make_unique(&mut tags, &repaired.places, Part::TagKey, warnings);
+    make_unique(&mut tags, &repaired.places, PointPart::TagKey, warnings);
     if tags.len() > MAX_TAGS {
         let example = format!("{} tags; the first {MAX_TAGS} were kept", tags.len());
         warnings.add("exceed_max_tags", "tags", &example);
@@ -32,17 +32,17 @@ pub(in crate::point) fn global_tag<'t>(key: &'t str, value: &'t str) -> Option<T
     // Nobody who sends a point can do anything about a global tag: its repairs are not counted as theirs.
     let mut unseen = Warnings::default();
     let (mut key, mut value) = (Text::from(key), Text::from(value));
-    let fits = key_fits(&mut key, Part::TagKey, Category::Metric, &mut Repaired::default(), &mut unseen)
+    let fits = key_fits(&mut key, PointPart::TagKey, Category::Metric, &mut RepairedKeys::default(), &mut unseen)
         && tag_value_fits(&key, &mut value, &mut unseen);
     fits.then_some((key, value))
 }
 
 fn tag_value_fits(key: &str, value: &mut Text<'_>, warnings: &mut Warnings) -> bool {
-    *value = clean(std::mem::take(value), Part::TagValue, key, warnings).0;
+    *value = clean(std::mem::take(value), PointPart::TagValue, key, warnings).0;
     if value.is_empty() {
         warnings.add(
             "empty_tag",
-            &Part::TagValue.place(key),
+            &PointPart::TagValue.place(key),
             &format!("tag `{}` was dropped: it is empty", shown(key)),
         );
     }

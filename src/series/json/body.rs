@@ -1,18 +1,18 @@
 //! A body taken apart, and how it outlives its text.
 
-use crate::point::{Refusal, Text, Warnings};
-use crate::series::row::{Options, Reading, Row};
+use crate::point::{PointRefusal, Text, Warnings};
+use crate::series::row::{Options, Row, RowValue};
 
 /// A body taken apart.
 #[derive(Debug)]
-pub struct Body<'t> {
+pub struct SeriesBody<'t> {
     /// The job's key; empty where the rows are of none.
     pub job: Text<'t>,
     /// How often the job runs.
     pub interval_s: f64,
     /// `(index in the request, row)`, in order.
     pub rows: Vec<(usize, Row<'t>)>,
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<PointRefusal>,
     pub warnings: Warnings,
 }
 
@@ -23,18 +23,18 @@ impl Row<'_> {
             tags: self.tags.into_iter().map(|(key, value)| (own(key), own(value))).collect(),
             time_ns: self.time_ns,
             interval_s: self.interval_s,
-            readings: self.readings.into_iter().map(Reading::into_owned).collect(),
+            readings: self.readings.into_iter().map(RowValue::into_owned).collect(),
         }
     }
 }
 
-impl Reading<'_> {
-    pub(super) fn into_owned(self) -> Reading<'static> {
+impl RowValue<'_> {
+    pub(super) fn into_owned(self) -> RowValue<'static> {
         let owned = |options: Box<Options<'_>>| {
             let Options { kind, scale, wrap, out, raw, raw_type, min, max, max_gap, round, late } = *options;
             Box::new(Options { kind, scale, wrap, out, raw: own(raw), raw_type, min, max, max_gap, round, late })
         };
-        Reading { field: own(self.field), value: self.value, options: self.options.map(owned) }
+        RowValue { field: own(self.field), value: self.value, options: self.options.map(owned) }
     }
 }
 
@@ -42,9 +42,9 @@ pub(super) fn own(text: Text<'_>) -> Text<'static> {
     Text::Owned(text.into_owned())
 }
 
-impl Body<'_> {
-    pub(super) fn into_owned(self) -> Body<'static> {
-        Body {
+impl SeriesBody<'_> {
+    pub(super) fn into_owned(self) -> SeriesBody<'static> {
+        SeriesBody {
             job: own(self.job),
             interval_s: self.interval_s,
             rows: self.rows.into_iter().map(|(index, row)| (index, row.into_owned())).collect(),

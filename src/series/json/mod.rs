@@ -17,16 +17,16 @@ use serde_json::value::RawValue;
 
 use crate::point::json::{no_json, unfit};
 use crate::point::{BodyFault, Text, Warnings, text_of};
-use reader::{BODY, Pass, Reader};
+use reader::{BODY, Pass, SeriesReader};
 use whole::JobOnly;
 
-pub use body::Body;
+pub use body::SeriesBody;
 
 /// Reads a body.
 ///
 /// # Errors
 /// When the body as a whole cannot be read; a single bad row is in `Body::refused` instead.
-pub fn decode(body: &[u8]) -> Result<Body<'_>, BodyFault> {
+pub fn decode(body: &[u8]) -> Result<SeriesBody<'_>, BodyFault> {
     let mut warnings = Warnings::default();
     let mut read = match text_of(body, &mut warnings) {
         Text::Borrowed(text) => decode_text(text)?,
@@ -58,17 +58,17 @@ pub fn texts(body: &[u8]) -> Vec<String> {
     texts.map_or_else(|_| Vec::new(), |texts| texts.rows.iter().map(|row| row.get().to_owned()).collect())
 }
 
-fn decode_text(text: &str) -> Result<Body<'_>, BodyFault> {
+fn decode_text(text: &str) -> Result<SeriesBody<'_>, BodyFault> {
     if text.trim_ascii().is_empty() {
         return Err(BodyFault::new("datakit.emptyBody", format!("the body is empty; it must be {BODY}")));
     }
-    let mut whole = Reader::new(Pass::Whole);
+    let mut whole = SeriesReader::new(Pass::Whole);
     if whole.read(text).is_ok()
         && let Ok(body) = whole.finish()
     {
         return Ok(body);
     }
-    let mut rows = Reader::new(Pass::RowByRow);
+    let mut rows = SeriesReader::new(Pass::RowByRow);
     if let Err(error) = rows.read(text) {
         if error.is_syntax() || error.is_eof() {
             return Err(no_json(text, &error));

@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
-use super::reader::Reader;
-use super::scalars::{Float, MaybeFloat, Word};
-use crate::point::json::{Any, Name};
+use super::reader::SeriesReader;
+use super::scalars::{MaybeFloat, SeriesFloat, Word};
+use crate::point::json::{Any, KeyName};
 use crate::point::repairs::shown;
-use crate::series::row::{Kind, Late, Options, Out, RawType, Round, Wrap};
+use crate::series::row::{Late, Options, Out, RawType, Round, RowKind, Wrap};
 
 const OPTIONS: &str = "kind, scale, wrap, out, raw, raw_type, min, max, max_gap, round, late";
 
-pub(super) struct GivenOptions<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct GivenOptions<'r, 't>(pub(super) &'r mut SeriesReader<'t>);
 
 impl<'de> Visitor<'de> for GivenOptions<'_, 'de> {
     type Value = Option<Box<Options<'de>>>;
@@ -28,7 +28,7 @@ impl<'de> Visitor<'de> for GivenOptions<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self(reader) = self;
         let mut options = Box::new(Options::PLAIN);
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             let read = option(&key, &mut options, reader, &mut map);
             read.map_err(|error| reader.blame(&key, error))?;
         }
@@ -42,11 +42,11 @@ impl<'de> Visitor<'de> for GivenOptions<'_, 'de> {
 fn option<'de, A: MapAccess<'de>>(
     key: &str,
     options: &mut Options<'de>,
-    reader: &mut Reader<'de>,
+    reader: &mut SeriesReader<'de>,
     map: &mut A,
 ) -> Result<(), A::Error> {
     match key {
-        "kind" => options.kind = map.next_value_seed(OneOf { key, words: &Kind::ALL, reader })?,
+        "kind" => options.kind = map.next_value_seed(OneOf { key, words: &RowKind::ALL, reader })?,
         "out" => {
             let words = &[("rate", Out::Rate), ("raw", Out::Raw), ("both", Out::Both)];
             options.out = map.next_value_seed(OneOf { key, words, reader })?;
@@ -65,7 +65,7 @@ fn option<'de, A: MapAccess<'de>>(
         }
         "wrap" => options.wrap = map.next_value_seed(Any(WrapAt))?,
         "raw" => options.raw = map.next_value_seed(Any(Word))?,
-        "scale" => options.scale = map.next_value_seed(Any(Float))?,
+        "scale" => options.scale = map.next_value_seed(Any(SeriesFloat))?,
         "min" => options.min = map.next_value_seed(Any(MaybeFloat))?,
         "max" => options.max = map.next_value_seed(Any(MaybeFloat))?,
         "max_gap" => options.max_gap = map.next_value_seed(Any(MaybeFloat))?,
@@ -79,7 +79,7 @@ fn check(options: &Options) -> Result<(), (&'static str, String)> {
     let kind = options.kind;
     let useless =
         |key: &'static str, right: &str| Err((key, format!("`{key}` has no use for {}; {right}", kind.as_str())));
-    if options.wrap != Wrap::Never && kind != Kind::Counter {
+    if options.wrap != Wrap::Never && kind != RowKind::Counter {
         return useless("wrap", "only a counter wraps");
     }
     if options.min.is_some() && !kind.is_rate() {
@@ -116,7 +116,7 @@ fn check(options: &Options) -> Result<(), (&'static str, String)> {
 struct OneOf<'w, 'r, 't, T> {
     key: &'w str,
     words: &'w [(&'w str, T)],
-    reader: &'r mut Reader<'t>,
+    reader: &'r mut SeriesReader<'t>,
 }
 
 impl<'de, T: Copy> DeserializeSeed<'de> for OneOf<'_, '_, 'de, T> {

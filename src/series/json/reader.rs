@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::de::{Error, MapAccess};
 
-use super::body::Body;
-use super::scalars::Float;
+use super::body::SeriesBody;
+use super::scalars::SeriesFloat;
 use crate::point::json::{Any, unfit};
 use crate::point::repairs::shown;
-use crate::point::{Refusal, Text, Unfit, Warnings};
+use crate::point::{PointRefusal, Text, Unfit, Warnings};
 use crate::series::row::Row;
 
 pub(super) const BODY: &str = r#"an object `{"job": …, "interval": …, "rows": […]}`"#;
@@ -23,18 +23,18 @@ pub(super) enum Pass {
 }
 
 /// What has been read so far.
-pub(super) struct Reader<'t> {
+pub(super) struct SeriesReader<'t> {
     pub(super) pass: Pass,
     pub(super) job: Option<Text<'t>>,
     pub(super) interval_s: Option<f64>,
     pub(super) rows: Option<Vec<(usize, Row<'t>)>>,
-    pub(super) refused: Vec<Refusal>,
+    pub(super) refused: Vec<PointRefusal>,
     pub(super) warnings: Warnings,
     /// What serde's error cannot carry: the key at fault, and what would be right.
     pub(super) fault: Option<Unfit>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> SeriesReader<'t> {
     pub(super) fn new(pass: Pass) -> Self {
         Self {
             pass,
@@ -58,9 +58,9 @@ impl<'t> Reader<'t> {
 
     /// # Errors
     /// What is missing.
-    pub(super) fn finish(self) -> Result<Body<'t>, String> {
+    pub(super) fn finish(self) -> Result<SeriesBody<'t>, String> {
         let missing = |key: &str| format!("`{key}` is missing; the body must be {BODY}");
-        Ok(Body {
+        Ok(SeriesBody {
             job: self.job.ok_or_else(|| missing("job"))?,
             interval_s: self.interval_s.ok_or_else(|| missing("interval"))?,
             rows: self.rows.ok_or_else(|| missing("rows"))?,
@@ -96,7 +96,7 @@ impl<'t> Reader<'t> {
 
     /// Reads a number of seconds.
     pub(super) fn interval<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<f64, A::Error> {
-        let read = map.next_value_seed(Any(Float));
+        let read = map.next_value_seed(Any(SeriesFloat));
         let seconds = read.map_err(|error| self.blame(key, error))?;
         if seconds <= 0.0 {
             return Err(self.fail(key, format!("`{key}` is {seconds}; it must be a number of seconds above 0")));

@@ -5,16 +5,16 @@ use std::fmt;
 use serde::de::{Error, SeqAccess, Visitor};
 
 use super::options::GivenOptions;
-use super::reader::{READING, Reader};
+use super::reader::{READING, SeriesReader};
 use super::scalars::Word;
 use crate::point::json::Any;
 use crate::series::number::Number;
-use crate::series::row::{Options, Out, Reading};
+use crate::series::row::{Options, Out, RowValue};
 
-pub(super) struct Readings<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct Readings<'r, 't>(pub(super) &'r mut SeriesReader<'t>);
 
 impl<'de> Visitor<'de> for Readings<'_, 'de> {
-    type Value = Vec<Reading<'de>>;
+    type Value = Vec<RowValue<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of readings")
@@ -36,18 +36,18 @@ impl<'de> Visitor<'de> for Readings<'_, 'de> {
 }
 
 struct OneReading<'r, 't> {
-    reader: &'r mut Reader<'t>,
+    reader: &'r mut SeriesReader<'t>,
     index: usize,
 }
 
 impl<'de> Visitor<'de> for OneReading<'_, 'de> {
-    type Value = Reading<'de>;
+    type Value = RowValue<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(READING)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Reading<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RowValue<'de>, A::Error> {
         let Self { reader, index } = self;
         let field = match seq.next_element_seed(Any(Word)) {
             Ok(Some(field)) => field,
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for OneReading<'_, 'de> {
             }
         };
         match rest_of_reading(reader, &field, &mut seq) {
-            Ok((value, options)) => Ok(Reading { field, value, options }),
+            Ok((value, options)) => Ok(RowValue { field, value, options }),
             Err(error) => Err(reader.blame_reading(index, Some(&field), error)),
         }
     }
@@ -70,11 +70,11 @@ impl<'de> Visitor<'de> for OneReading<'_, 'de> {
 type ValueAndOptions<'t> = (Number, Option<Box<Options<'t>>>);
 
 fn rest_of_reading<'de, A: SeqAccess<'de>>(
-    reader: &mut Reader<'de>,
+    reader: &mut SeriesReader<'de>,
     field: &str,
     seq: &mut A,
 ) -> Result<ValueAndOptions<'de>, A::Error> {
-    let value = seq.next_element_seed(Any(Value)).map_err(|error| reader.blame("value", error))?;
+    let value = seq.next_element_seed(Any(SeriesValue)).map_err(|error| reader.blame("value", error))?;
     let Some(value) = value else {
         return Err(reader.fail("value", format!("the value is missing; a reading is {READING}")));
     };
@@ -90,9 +90,9 @@ fn rest_of_reading<'de, A: SeqAccess<'de>>(
     Ok((value, options))
 }
 
-struct Value;
+struct SeriesValue;
 
-impl Visitor<'_> for Value {
+impl Visitor<'_> for SeriesValue {
     type Value = Number;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

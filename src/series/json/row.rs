@@ -4,28 +4,28 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::reader::{Pass, READING, Reader};
+use super::reader::{Pass, READING, SeriesReader};
 use super::reading::Readings;
-use super::scalars::{Time, Word};
-use crate::point::json::{Any, Name, TagText, TagValue, unfit, warn_not_text, with_whole_surrogates};
+use super::scalars::{SeriesTime, Word};
+use crate::point::json::{Any, KeyName, TagText, TagValue, unfit, warn_not_text, with_whole_surrogates};
 use crate::point::repairs::shown;
-use crate::point::{Refusal, Tag, Text, Unfit};
+use crate::point::{PointRefusal, Tag, Text, Unfit};
 use crate::series::row::Row;
 
-impl<'t> Reader<'t> {
+impl<'t> SeriesReader<'t> {
     /// Reads a row by itself.
-    pub(super) fn row_alone(&mut self, index: usize, text: &'t str) -> Result<Row<'t>, Refusal> {
+    pub(super) fn row_alone(&mut self, index: usize, text: &'t str) -> Result<Row<'t>, PointRefusal> {
         let unfit = match self.row(text) {
             Ok(row) => return Ok(row),
             Err(unfit) => unfit,
         };
         // As in points: undecodable bytes of file names come from Python as lone surrogates.
-        let Some(mended) = with_whole_surrogates(text) else { return Err(Refusal::new(index, unfit, text)) };
-        let mut reader = Reader::new(Pass::Whole);
+        let Some(mended) = with_whole_surrogates(text) else { return Err(PointRefusal::new(index, unfit, text)) };
+        let mut reader = SeriesReader::new(Pass::Whole);
         let row = reader.row(&mended).map(Row::into_owned);
         self.warnings.merge(std::mem::take(&mut reader.warnings));
         self.warnings.add("invalid_utf8", "", "a lone surrogate (`\\ud800` to `\\udfff`) became U+FFFD");
-        row.map_err(|unfit| Refusal::new(index, unfit, text))
+        row.map_err(|unfit| PointRefusal::new(index, unfit, text))
     }
 
     fn row(&mut self, text: &'t str) -> Result<Row<'t>, Unfit> {
@@ -35,7 +35,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-pub(super) struct OneRow<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct OneRow<'r, 't>(pub(super) &'r mut SeriesReader<'t>);
 
 impl<'de> Visitor<'de> for OneRow<'_, 'de> {
     type Value = Row<'de>;
@@ -48,18 +48,18 @@ impl<'de> Visitor<'de> for OneRow<'_, 'de> {
         let Self(reader) = self;
         let (mut measurement, mut readings) = (None, None);
         let (mut tags, mut time_ns, mut interval_s) = (Vec::new(), None, None);
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             match key.as_ref() {
                 "m" => {
                     let read = map.next_value_seed(Any(Word));
                     measurement = Some(read.map_err(|error| reader.blame("m", error))?);
                 }
                 "t" => {
-                    let read = map.next_value_seed(Any(Tags(&mut *reader)));
+                    let read = map.next_value_seed(Any(SeriesTags(&mut *reader)));
                     tags = read.map_err(|error| reader.blame("t", error))?;
                 }
                 "ns" => {
-                    let read = map.next_value_seed(Any(Time));
+                    let read = map.next_value_seed(Any(SeriesTime));
                     time_ns = read.map_err(|error| reader.blame("ns", error))?;
                 }
                 // As exact as what is remembered of a series.
@@ -81,9 +81,9 @@ impl<'de> Visitor<'de> for OneRow<'_, 'de> {
     }
 }
 
-struct Tags<'r, 't>(&'r mut Reader<'t>);
+struct SeriesTags<'r, 't>(&'r mut SeriesReader<'t>);
 
-impl<'de> Visitor<'de> for Tags<'_, 'de> {
+impl<'de> Visitor<'de> for SeriesTags<'_, 'de> {
     type Value = Vec<Tag<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,7 +97,7 @@ impl<'de> Visitor<'de> for Tags<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self(reader) = self;
         let mut tags = Vec::with_capacity(8);
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             let read = map.next_value_seed(Any(TagValue));
             match read.map_err(|error| reader.blame(&format!("t.{}", shown(&key)), error))? {
                 TagText::Absent => {}

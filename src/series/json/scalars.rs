@@ -25,9 +25,9 @@ impl<'de> Visitor<'de> for Word {
     }
 }
 
-pub(super) struct Float;
+pub(super) struct SeriesFloat;
 
-impl Visitor<'_> for Float {
+impl Visitor<'_> for SeriesFloat {
     type Value = f64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,9 +73,9 @@ impl Visitor<'_> for MaybeFloat {
     }
 }
 
-pub(super) struct Time;
+pub(super) struct SeriesTime;
 
-impl Visitor<'_> for Time {
+impl Visitor<'_> for SeriesTime {
     type Value = Option<i64>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

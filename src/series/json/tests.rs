@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::series::number::Number;
-use crate::series::row::{Kind, Late, Options, Out, RawType, Reading, Round, Row, Wrap};
+use crate::series::row::{Late, Options, Out, RawType, Round, Row, RowKind, RowValue, Wrap};
 
 fn body(rows: &str) -> String {
     format!(r#"{{"job":"local","interval":10.0,"rows":[{rows}]}}"#)
 }
 
 /// The one reading of a body whose only row has it.
-fn reading(text: &str) -> Result<Reading<'static>, String> {
+fn reading(text: &str) -> Result<RowValue<'static>, String> {
     let body = body(&format!(r#"{{"m":"m","r":[{text}]}}"#));
     let mut read = decode(body.as_bytes()).unwrap().into_owned();
     match read.refused.pop() {
@@ -40,7 +40,7 @@ fn what_the_sdk_sends_is_read() {
     assert_eq!((body.job.as_ref(), body.interval_s), ("local", 10.0));
     assert!(body.refused.is_empty() && body.warnings.is_empty());
     let options = Options {
-        kind: Kind::Counter,
+        kind: RowKind::Counter,
         scale: 0.001,
         wrap: Wrap::Auto,
         out: Out::Both,
@@ -54,8 +54,8 @@ fn what_the_sdk_sends_is_read() {
         time_ns: Some(1_700_000_000_000_000_000),
         interval_s: Some(60.0),
         readings: vec![
-            Reading { field: "user".into(), value: Number::Float(12.5), options: None },
-            Reading { field: "reads".into(), value: Number::Unsigned(7), options: Some(Box::new(options)) },
+            RowValue { field: "user".into(), value: Number::Float(12.5), options: None },
+            RowValue { field: "reads".into(), value: Number::Unsigned(7), options: Some(Box::new(options)) },
         ],
     };
     assert_eq!(body.rows, [(0, row)]);
@@ -75,7 +75,7 @@ fn the_job_is_found_wherever_it_stands() {
 fn each_option_is_read() {
     let given = r#"["x",1,{"kind":"derive","min":-1,"max":2.5,"round":"truncate","late":"replace","wrap":null,"max_gap":null,"out":"raw","raw_type":"integer"}]"#;
     let options = Options {
-        kind: Kind::Derive,
+        kind: RowKind::Derive,
         min: Some(-1.0),
         max: Some(2.5),
         round: Round::Truncate,
@@ -89,7 +89,7 @@ fn each_option_is_read() {
         let given = format!(r#"["x",1,{{"kind":"counter","wrap":{word}}}]"#);
         assert_eq!(reading(&given).unwrap().options().wrap, wrap);
     }
-    for (name, kind) in Kind::ALL {
+    for (name, kind) in RowKind::ALL {
         assert_eq!(reading(&format!(r#"["x",1,{{"kind":"{name}"}}]"#)).unwrap().options().kind, kind);
         assert_eq!(kind.as_str(), name);
     }

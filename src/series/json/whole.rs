@@ -5,14 +5,14 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::reader::{BODY, Pass, Reader};
+use super::reader::{BODY, Pass, SeriesReader};
 use super::row::OneRow;
 use super::scalars::Word;
 use crate::point::Text;
-use crate::point::json::{Any, Name};
+use crate::point::json::{Any, KeyName};
 use crate::series::row::Row;
 
-impl<'t> Reader<'t> {
+impl<'t> SeriesReader<'t> {
     /// Reads a whole body.
     pub(super) fn read(&mut self, text: &'t str) -> serde_json::Result<()> {
         let mut json = serde_json::Deserializer::from_str(text);
@@ -21,7 +21,7 @@ impl<'t> Reader<'t> {
     }
 }
 
-pub(super) struct WholeBody<'r, 't>(pub(super) &'r mut Reader<'t>);
+pub(super) struct WholeBody<'r, 't>(pub(super) &'r mut SeriesReader<'t>);
 
 impl<'de> Visitor<'de> for WholeBody<'_, 'de> {
     type Value = ();
@@ -32,7 +32,7 @@ impl<'de> Visitor<'de> for WholeBody<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self(reader) = self;
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             if reader.has(&key) {
                 return Err(reader.fail(&key, format!("`{key}` is there twice; remove one of them")));
             }
@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for JobOnly<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key_seed(Any(Name))? {
+        while let Some(key) = map.next_key_seed(Any(KeyName))? {
             if key == "job" {
                 *self.0 = Some(map.next_value_seed(Any(Word))?);
                 break;
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for JobOnly<'_, 'de> {
     }
 }
 
-struct Rows<'r, 't>(&'r mut Reader<'t>);
+struct Rows<'r, 't>(&'r mut SeriesReader<'t>);
 
 impl<'de> Visitor<'de> for Rows<'_, 'de> {
     type Value = Vec<(usize, Row<'de>)>;

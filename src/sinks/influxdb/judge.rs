@@ -10,23 +10,23 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::super::batch::Batch;
-use super::super::fields::Line;
-use super::super::http::Answer;
+use super::super::fields::FieldsLine;
+use super::super::http::HttpAnswer;
 use super::super::verdict::Verdict;
 
 /// Which API the far end has: their answers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Api {
+pub(super) enum InfluxApi {
     V1,
     V2,
     V3,
 }
 
 /// Judges an answer.
-pub(super) fn judge(api: Api, answer: &Answer, batch: &Batch) -> Verdict {
+pub(super) fn judge(api: InfluxApi, answer: &HttpAnswer, batch: &Batch) -> Verdict {
     let message = answer.message().unwrap_or_default();
     match answer.status {
-        400 if api == Api::V3 => listed(answer, batch).unwrap_or_else(|| bad_request(answer, &message, batch)),
+        400 if api == InfluxApi::V3 => listed(answer, batch).unwrap_or_else(|| bad_request(answer, &message, batch)),
         400 => bad_request(answer, &message, batch),
         422 => partial(answer, &message, batch),
         401 | 403 => Verdict::Misconfigured { why: with_hint(answer, login_hint(api)) },
@@ -36,7 +36,7 @@ pub(super) fn judge(api: Api, answer: &Answer, batch: &Batch) -> Verdict {
     }
 }
 
-fn bad_request(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
+fn bad_request(answer: &HttpAnswer, message: &str, batch: &Batch) -> Verdict {
     // A quoted line may hold any words.
     if message.contains("partial write") || message.contains("unable to parse") {
         return partial(answer, message, batch);
@@ -54,7 +54,7 @@ fn bad_request(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
 
 /// Some points are not written; finds those that are told. Nothing is known about the others: the server tells one thing only, so while it
 /// tells a conflict it is silent about lines that it could not parse and about the conflicts of other shards; and a long list may be cut off.
-fn partial(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
+fn partial(answer: &HttpAnswer, message: &str, batch: &Batch) -> Verdict {
     let found =
         conflicting(message, batch).or_else(|| unparsable(message, batch)).or_else(|| all_dropped(message, batch));
     match found {
@@ -63,7 +63,7 @@ fn partial(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
     }
 }
 
-fn server_error(answer: &Answer, message: &str, batch: &Batch) -> Verdict {
+fn server_error(answer: &HttpAnswer, message: &str, batch: &Batch) -> Verdict {
     let text = if message.is_empty() { &answer.body } else { message };
     if text.contains("retention policy not found") {
         let hint = "create it with CREATE RETENTION POLICY, or correct `retention_policy`";
@@ -104,7 +104,7 @@ impl<'a> Conflict<'a> {
     }
 
     fn is_about(&self, line: &[u8]) -> bool {
-        let line = Line::parse(line);
+        let line = FieldsLine::parse(line);
         match self.kind {
             Some(kind) => line.writes(self.measurement, self.field, kind),
             None => line.has(self.measurement, self.field),
@@ -169,7 +169,7 @@ struct Listed {
 }
 
 /// The lines of InfluxDB 3's list: by text, else by number when that line begins as the list says. `None` where one is not found.
-fn listed(answer: &Answer, batch: &Batch) -> Option<Verdict> {
+fn listed(answer: &HttpAnswer, batch: &Batch) -> Option<Verdict> {
     let list: List = serde_json::from_str(&answer.body).ok()?;
     let numbers = by_text(batch);
     let mut found = Vec::new();
@@ -191,22 +191,22 @@ fn numbered(one: &Listed, original: &[u8], batch: &Batch) -> Option<usize> {
     (!original.is_empty() && batch.line(n).starts_with(original)).then_some(n)
 }
 
-fn with_hint(answer: &Answer, hint: &str) -> String {
+fn with_hint(answer: &HttpAnswer, hint: &str) -> String {
     if hint.is_empty() { answer.words() } else { format!("{}; {hint}", answer.words()) }
 }
 
-fn login_hint(api: Api) -> &'static str {
+fn login_hint(api: InfluxApi) -> &'static str {
     match api {
-        Api::V1 => "check `username` and `password`, and that the user may write",
-        Api::V2 | Api::V3 => "check `token`, and that it may write",
+        InfluxApi::V1 => "check `username` and `password`, and that the user may write",
+        InfluxApi::V2 | InfluxApi::V3 => "check `token`, and that it may write",
     }
 }
 
-fn not_found_hint(api: Api, message: &str) -> String {
+fn not_found_hint(api: InfluxApi, message: &str) -> String {
     match (api, message.strip_prefix("database not found: ")) {
-        (Api::V1, Some(name)) => format!("create it with CREATE DATABASE {name}, or correct `database`"),
-        (Api::V1 | Api::V3, _) => "check `url` and `database`".to_owned(),
-        (Api::V2, _) => "check `url`, `org` and `bucket`".to_owned(),
+        (InfluxApi::V1, Some(name)) => format!("create it with CREATE DATABASE {name}, or correct `database`"),
+        (InfluxApi::V1 | InfluxApi::V3, _) => "check `url` and `database`".to_owned(),
+        (InfluxApi::V2, _) => "check `url`, `org` and `bucket`".to_owned(),
     }
 }
 
@@ -227,11 +227,11 @@ mod tests {
         Batch::new(Category::Metric, Position::default(), "in/s", Bytes::from(text))
     }
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.to_owned(), ..Answer::default() }
+    fn answer(status: u16, body: &str) -> HttpAnswer {
+        HttpAnswer { status, body: body.to_owned(), ..HttpAnswer::default() }
     }
 
-    fn error(status: u16, message: &str) -> Answer {
+    fn error(status: u16, message: &str) -> HttpAnswer {
         answer(status, &serde_json::json!({ "error": message }).to_string())
     }
 
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(api: Api, answer: &Answer, lines: &[&str], expected: &str) {
+    fn check(api: InfluxApi, answer: &HttpAnswer, lines: &[&str], expected: &str) {
         let verdict = judge(api, answer, &batch(lines));
         assert_eq!(word(&verdict), expected, "{api:?} {answer:?} gave {verdict:?}");
     }
@@ -262,7 +262,7 @@ mod tests {
         let conflict = |dropped: u32| error(400, &format!("{CONFLICT} dropped={dropped}"));
         let unparsable = |line: &str| format!("unable to parse '{line}': missing field value");
         let with_control_byte = "m,a=\u{1b}[0m v= 4";
-        let rows: &[(Answer, &[&str], &str)] = &[
+        let rows: &[(HttpAnswer, &[&str], &str)] = &[
             (answer(204, ""), LINES, "kept"),
             // A type conflict: as many lines match as were dropped, or they have to be searched for.
             (conflict(1), LINES, "part [1]"),
@@ -343,7 +343,7 @@ mod tests {
             (answer(429, ""), LINES, "again"),
         ];
         for (answer, lines, expected) in rows {
-            check(Api::V1, answer, lines, expected);
+            check(InfluxApi::V1, answer, lines, expected);
         }
     }
 
@@ -353,7 +353,7 @@ mod tests {
             answer(status, &serde_json::json!({"code": "invalid", "message": message}).to_string())
         };
         let partial = "failure writing points to database: partial write: field type conflict: input field \"v\" on measurement \"m\" is type string, already exists as type float dropped=1";
-        let rows: &[(Answer, &[&str], &str)] = &[
+        let rows: &[(HttpAnswer, &[&str], &str)] = &[
             (answer(204, ""), LINES, "kept"),
             // A syntax error: nothing is written.
             (says(400, "unable to parse 'm,a=2 v=\"x\" 2': bad"), LINES, "part [1]"),
@@ -378,7 +378,7 @@ mod tests {
             (says(500, &partial.replace("failure", "unexpected error")), LINES, "part [1]"),
         ];
         for (answer, lines, expected) in rows {
-            check(Api::V2, answer, lines, expected);
+            check(InfluxApi::V2, answer, lines, expected);
         }
     }
 
@@ -394,7 +394,7 @@ mod tests {
                 &serde_json::json!({"error": "partial write of line protocol occurred", "data": data}).to_string(),
             )
         };
-        let rows: &[(Answer, &[&str], &str)] = &[
+        let rows: &[(HttpAnswer, &[&str], &str)] = &[
             (answer(204, ""), LINES, "kept"),
             (list(&[(LINES[1], 2)]), LINES, "except [1]"),
             (list(&[(LINES[2], 9), (LINES[0], 9)]), LINES, "except [0, 2]"),
@@ -425,13 +425,14 @@ mod tests {
             (answer(500, ""), LINES, "again"),
         ];
         for (answer, lines, expected) in rows {
-            check(Api::V3, answer, lines, expected);
+            check(InfluxApi::V3, answer, lines, expected);
         }
     }
 
     #[test]
     fn reasons_say_what_the_server_said() {
-        let Verdict::RefusedPart(lines) = judge(Api::V1, &error(400, &format!("{CONFLICT} dropped=1")), &batch(LINES))
+        let Verdict::RefusedPart(lines) =
+            judge(InfluxApi::V1, &error(400, &format!("{CONFLICT} dropped=1")), &batch(LINES))
         else {
             panic!()
         };
@@ -441,23 +442,23 @@ mod tests {
             lines[0].1
         );
         let parse = "partial write: unable to parse 'm,a=1 v=1.5 1': bad timestamp dropped=0";
-        let Verdict::RefusedPart(lines) = judge(Api::V1, &error(400, parse), &batch(LINES)) else { panic!() };
+        let Verdict::RefusedPart(lines) = judge(InfluxApi::V1, &error(400, parse), &batch(LINES)) else { panic!() };
         assert_eq!(lines[0].1, "HTTP 400 Bad Request: unable to parse: bad timestamp");
     }
 
     #[test]
     fn a_missing_database_comes_with_its_cure() {
-        let verdict = judge(Api::V1, &error(404, "database not found: \"x\""), &batch(LINES));
+        let verdict = judge(InfluxApi::V1, &error(404, "database not found: \"x\""), &batch(LINES));
         let why = "HTTP 404 Not Found: database not found: \"x\"; create it with CREATE DATABASE \"x\", or correct `database`".to_owned();
         assert_eq!(verdict, Verdict::Misconfigured { why });
     }
 
     #[test]
     fn a_wish_for_patience_is_passed_on() {
-        let busy = Answer { status: 503, retry_after: Some(Duration::from_secs(9)), ..Answer::default() };
+        let busy = HttpAnswer { status: 503, retry_after: Some(Duration::from_secs(9)), ..HttpAnswer::default() };
         let why = "HTTP 503 Service Unavailable".to_owned();
         assert_eq!(
-            judge(Api::V2, &busy, &batch(LINES)),
+            judge(InfluxApi::V2, &busy, &batch(LINES)),
             Verdict::TryAgain { after: Some(Duration::from_secs(9)), why }
         );
     }
@@ -465,7 +466,12 @@ mod tests {
     #[test]
     fn identical_lines_are_excepted_together() {
         let lines = ["m v=1 1", "m v=\"a\" 2", "m v=\"a\" 2"];
-        check(Api::V1, &error(400, &format!("{CONFLICT} dropped=2")), &lines, "part [1, 2]");
-        check(Api::V1, &error(400, "partial write: unable to parse 'm v=\"a\" 2': x dropped=0"), &lines, "part [1, 2]");
+        check(InfluxApi::V1, &error(400, &format!("{CONFLICT} dropped=2")), &lines, "part [1, 2]");
+        check(
+            InfluxApi::V1,
+            &error(400, "partial write: unable to parse 'm v=\"a\" 2': x dropped=0"),
+            &lines,
+            "part [1, 2]",
+        );
     }
 }

@@ -6,52 +6,52 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::grace::{Stop, Stopped, until_grace_ends};
+use super::grace::{StopDeadline, Stopped, until_grace_ends};
 use super::source::Source;
-use super::tally::Tally;
-use crate::buffer::{Entry, Position, ReadError};
+use super::tally::PumpTally;
+use crate::buffer::{LoggedRecord, Position, ReadError};
 use crate::config::SinkSettings;
 use crate::deadletter::{Dead, DeadLetters};
 use crate::point::Category;
-use crate::sinks::batch::{Batch, Wanted, cut};
-use crate::sinks::health::{Health, State};
+use crate::sinks::batch::{Batch, WantedPoints, cut};
+use crate::sinks::health::{Health, SinkState};
 use crate::sinks::http::causes;
-use crate::sinks::limits::Limits;
-use crate::sinks::pace::Pace;
+use crate::sinks::limits::DeliveryLimits;
+use crate::sinks::pace::RetryPace;
 use crate::sinks::sink::Sink;
 use crate::sinks::verdict::Verdict;
-use crate::sinks::work::{Step, Trust, Work, shrink};
+use crate::sinks::work::{ChunkWork, PumpStep, Trust, shrink};
 use crate::telemetry::counters::BySinkAndReason;
-use crate::telemetry::trouble::Trouble;
+use crate::telemetry::trouble::RepeatedTrouble;
 
 pub(super) struct Pump {
     pub(super) sink: Box<dyn Sink>,
     pub(super) source: Box<dyn Source>,
     pub(super) dead: DeadLetters,
-    pub(super) tally: Tally,
+    pub(super) tally: PumpTally,
     pub(super) health: Health,
-    pub(super) pace: Pace,
+    pub(super) pace: RetryPace,
     pub(super) trust: Trust,
-    pub(super) limits: Limits,
+    pub(super) limits: DeliveryLimits,
     pub(super) settings: SinkSettings,
-    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) stop: watch::Receiver<StopDeadline>,
     /// The place in the buffer cannot be saved.
-    pub(super) unsaved: Trouble,
+    pub(super) unsaved: RepeatedTrouble,
 }
 
 impl Pump {
     pub(super) async fn run(&mut self) {
         loop {
             let Ok(entries) = self.gather().await else { return };
-            let chunk = cut(&entries, self.source.position(), Wanted::of(&self.settings), self.limits);
-            if self.bury(&chunk.foreign).await.is_err() || self.send(Work::new(chunk)).await.is_err() {
+            let chunk = cut(&entries, self.source.position(), WantedPoints::of(&self.settings), self.limits);
+            if self.bury(&chunk.foreign).await.is_err() || self.send(ChunkWork::new(chunk)).await.is_err() {
                 return;
             }
         }
     }
 
     /// Waits for something to send, then `linger` for more; what is enough for a batch, or the last of all, goes at once.
-    async fn gather(&mut self) -> Result<Vec<Entry>, Stopped> {
+    async fn gather(&mut self) -> Result<Vec<LoggedRecord>, Stopped> {
         let entries = self.read().await?;
         let size: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
         if size >= self.limits.max_bytes || self.is_stopping() || self.settings.linger.is_zero() {
@@ -65,7 +65,7 @@ impl Pump {
         self.read().await
     }
 
-    async fn read(&mut self) -> Result<Vec<Entry>, Stopped> {
+    async fn read(&mut self) -> Result<Vec<LoggedRecord>, Stopped> {
         loop {
             if self.is_stopping() && !self.source.waiting() {
                 return Err(Stopped);
@@ -77,12 +77,12 @@ impl Pump {
             match read {
                 Ok(entries) => return Ok(entries),
                 Err(ReadError::Closed) => return Err(Stopped),
-                Err(error @ ReadError::Disk(_)) => self.fail(State::Down, None, &causes(&error)).await?,
+                Err(error @ ReadError::Disk(_)) => self.fail(SinkState::Down, None, &causes(&error)).await?,
             }
         }
     }
 
-    async fn send(&mut self, mut work: Work) -> Result<(), Stopped> {
+    async fn send(&mut self, mut work: ChunkWork) -> Result<(), Stopped> {
         // Moves over what was passed over (unwanted categories, foreign records).
         self.confirm(work.done_to());
         while let Some(batch) = work.front().cloned() {
@@ -97,18 +97,18 @@ impl Pump {
                 self.count_left_out();
             }
             match work.act(verdict, &mut self.trust) {
-                Step::Done { kept, dead } => {
+                PumpStep::Done { kept, dead } => {
                     self.bury_of(&dead, &batch).await?;
                     self.confirm(work.done_to());
                     self.answered(kept, batch.category(), began.elapsed());
                 }
-                Step::Split => {}
-                Step::Smaller { max_bytes } => shrink(&mut self.limits, max_bytes),
-                Step::Wait { after, why } => self.fail(State::Down, after, &why).await?,
-                Step::Misconfigured { why } => self.fail(State::Misconfigured, None, &why).await?,
-                Step::Systematic { why } => {
+                PumpStep::Split => {}
+                PumpStep::Smaller { max_bytes } => shrink(&mut self.limits, max_bytes),
+                PumpStep::Wait { after, why } => self.fail(SinkState::Down, after, &why).await?,
+                PumpStep::Misconfigured { why } => self.fail(SinkState::Misconfigured, None, &why).await?,
+                PumpStep::Systematic { why } => {
                     let why = format!("every part of a batch was refused, and the answer names no point: {why}");
-                    return self.fail(State::Misconfigured, None, &why).await;
+                    return self.fail(SinkState::Misconfigured, None, &why).await;
                 }
             }
         }
@@ -138,14 +138,16 @@ impl Pump {
     }
 
     /// Notes a failure and waits until it is time to try again.
-    pub(super) async fn fail(&mut self, state: State, wish: Option<Duration>, why: &str) -> Result<(), Stopped> {
+    pub(super) async fn fail(&mut self, state: SinkState, wish: Option<Duration>, why: &str) -> Result<(), Stopped> {
         let wait = match state {
-            State::Misconfigured => self.pace.after_misconfiguration(draw()),
+            SinkState::Misconfigured => self.pace.after_misconfiguration(draw()),
             _ => self.pace.after_failure(wish, draw()),
         };
         self.tally.retries.inc();
         match (self.health.failed(state, why, wait), state) {
-            (Some(said), State::Misconfigured) => tracing::error!(target: "sink", sink = self.settings.name, "{said}"),
+            (Some(said), SinkState::Misconfigured) => {
+                tracing::error!(target: "sink", sink = self.settings.name, "{said}")
+            }
             (Some(said), _) => tracing::warn!(target: "sink", sink = self.settings.name, "{said}"),
             (None, _) => tracing::debug!(target: "sink", sink = self.settings.name, "{why}"),
         }
@@ -175,7 +177,7 @@ impl Pump {
                 Ok(Err(error)) => causes(&error),
                 Err(error) => error.to_string(),
             };
-            self.fail(State::Down, None, &format!("the dead letters could not be written: {why}")).await?;
+            self.fail(SinkState::Down, None, &format!("the dead letters could not be written: {why}")).await?;
         }
         Ok(())
     }

@@ -6,14 +6,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// `None`: go on. `Some`: send what is there until then, end as soon as nothing is left.
-pub type Stop = Option<Instant>;
+pub type StopDeadline = Option<Instant>;
 
 /// The grace ended, or nothing is left to send.
 pub(super) struct Stopped;
 
 /// Waits for the future, but no longer than the grace of a stop.
 pub(super) async fn until_grace_ends<F: Future>(
-    mut stop: watch::Receiver<Stop>,
+    mut stop: watch::Receiver<StopDeadline>,
     future: F,
 ) -> Result<F::Output, Stopped> {
     let grace = async move {

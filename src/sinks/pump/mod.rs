@@ -15,24 +15,24 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::error::BuildError;
-use super::health::{Health, State};
+use super::health::{Health, SinkState};
 use super::http::causes;
-use super::pace::Pace;
+use super::pace::RetryPace;
 use super::sink::Sink;
 use super::work::Trust;
 use crate::config::SinkSettings;
 use crate::containment;
 use crate::deadletter::DeadLetters;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::trouble::Trouble;
+use crate::telemetry::trouble::RepeatedTrouble;
 use delivery::Pump;
-use tally::Tally;
+use tally::PumpTally;
 
-pub use grace::Stop;
+pub use grace::StopDeadline;
 pub use source::Source;
 
 /// A pump at work.
-pub struct Running {
+pub struct RunningPump {
     pub health: Health,
     /// Ends after a stop.
     pub task: JoinHandle<()>,
@@ -48,8 +48,8 @@ pub fn start<M>(
     source: Box<dyn Source>,
     dead: DeadLetters,
     counters: &Counters,
-    stop: watch::Receiver<Stop>,
-) -> Result<Running, BuildError>
+    stop: watch::Receiver<StopDeadline>,
+) -> Result<RunningPump, BuildError>
 where
     M: Fn() -> Result<Box<dyn Sink>, BuildError> + Send + 'static,
 {
@@ -60,15 +60,15 @@ where
         sink,
         source,
         dead,
-        tally: Tally::of(&settings.name, counters),
+        tally: PumpTally::of(&settings.name, counters),
         health: health.clone(),
-        pace: Pace::default(),
+        pace: RetryPace::default(),
         trust: Trust::default(),
         settings: settings.clone(),
         stop,
-        unsaved: Trouble::default(),
+        unsaved: RepeatedTrouble::default(),
     };
-    Ok(Running { health, task: tokio::spawn(keep_running(pump, make)) })
+    Ok(RunningPump { health, task: tokio::spawn(keep_running(pump, make)) })
 }
 
 /// Runs the pump; a panic is caught, counted, and the pump goes on with a new sink after a while.
@@ -83,7 +83,7 @@ where
         let mut why = format!("a defect in the sink: {}", containment::text(panic.as_ref()));
         tracing::error!(target: "sink", sink = pump.settings.name, "{why}; the sink is made anew");
         pump.sink = loop {
-            if pump.fail(State::Down, None, &why).await.is_err() {
+            if pump.fail(SinkState::Down, None, &why).await.is_err() {
                 return;
             }
             match make() {

@@ -5,7 +5,7 @@ use std::io;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::buffer::{Cursor, Entry, Position, ReadError};
+use crate::buffer::{Cursor, LoggedRecord, Position, ReadError};
 
 /// Where the pump takes records from: a cursor of the buffer, or a list in tests.
 pub trait Source: Send {
@@ -13,7 +13,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// When the disk says no (a later call may succeed), or when the source is closed.
-    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
+    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Vec<LoggedRecord>, ReadError>>;
     /// The confirmed place.
     fn position(&self) -> Position;
     /// Moves the confirmed place.
@@ -28,7 +28,7 @@ pub trait Source: Send {
 }
 
 impl Source for Cursor {
-    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Vec<LoggedRecord>, ReadError>> {
         self.next(max_bytes).boxed()
     }
 

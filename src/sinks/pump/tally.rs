@@ -5,14 +5,14 @@ use prometheus_client::metrics::family::Family;
 
 use crate::telemetry::counters::{BySink, BySinkAndReason, Counters};
 
-pub(super) struct Tally {
+pub(super) struct PumpTally {
     pub(super) delivered: Counter,
     pub(super) retries: Counter,
     pub(super) dead: Counter,
     pub(super) dropped_fields: Family<BySinkAndReason, Counter>,
 }
 
-impl Tally {
+impl PumpTally {
     pub(super) fn of(sink: &str, counters: &Counters) -> Self {
         let by_sink = BySink { sink: sink.to_owned() };
         Self {

@@ -7,11 +7,11 @@ use tokio::sync::Notify;
 use super::super::batch::Batch;
 use super::super::batch::tests::entry;
 use super::super::health::HealthReport;
-use super::super::limits::Limits;
+use super::super::limits::DeliveryLimits;
 use super::super::verdict::Verdict;
 use super::delivery::draw;
 use super::*;
-use crate::buffer::{Entry, Position, ReadError};
+use crate::buffer::{LoggedRecord, Position, ReadError};
 use crate::config::Origin;
 use crate::config::sinks::{FileSink, SinkKind};
 use crate::deadletter;
@@ -30,7 +30,7 @@ struct Memory {
 
 #[derive(Default)]
 struct Shared {
-    records: Vec<Entry>,
+    records: Vec<LoggedRecord>,
     position: Position,
     confirms_fail: bool,
 }
@@ -46,10 +46,10 @@ impl Memory {
     fn append_bytes(&self, bytes: &'static [u8]) {
         let mut shared = self.shared.0.lock().unwrap();
         let seq = shared.records.len() as u64;
-        shared.records.push(Entry { seq, points: 1, bytes: bytes.into() });
+        shared.records.push(LoggedRecord { seq, points: 1, bytes: bytes.into() });
     }
 
-    fn take(&self, max_bytes: usize) -> Vec<Entry> {
+    fn take(&self, max_bytes: usize) -> Vec<LoggedRecord> {
         let shared = self.shared.0.lock().unwrap();
         let mut size = 0;
         let rest = shared.records.iter().filter(|entry| entry.seq >= shared.position.seq);
@@ -66,7 +66,7 @@ impl Memory {
 }
 
 impl Source for Memory {
-    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+    fn next(&mut self, max_bytes: usize) -> BoxFuture<'_, Result<Vec<LoggedRecord>, ReadError>> {
         async move {
             loop {
                 let grown = self.shared.1.notified();
@@ -107,7 +107,7 @@ type Judge = dyn FnMut(&Batch, usize) -> Verdict + Send;
 struct Scripted {
     judge: Arc<Mutex<Box<Judge>>>,
     requests: Arc<Mutex<Vec<(Instant, String)>>>,
-    limits: Limits,
+    limits: DeliveryLimits,
 }
 
 impl Sink for Scripted {
@@ -121,7 +121,7 @@ impl Sink for Scripted {
         async move { (self.judge.lock().unwrap_or_else(std::sync::PoisonError::into_inner))(batch, number) }.boxed()
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> DeliveryLimits {
         self.limits
     }
 }
@@ -131,13 +131,13 @@ struct Bench {
     sink: Scripted,
     dir: tempfile::TempDir,
     counters: Counters,
-    stop: watch::Sender<Stop>,
+    stop: watch::Sender<StopDeadline>,
     settings: SinkSettings,
 }
 
 impl Bench {
     fn new(judge: impl FnMut(&Batch, usize) -> Verdict + Send + 'static) -> Self {
-        let limits = Limits { max_bytes: 1 << 20, max_points: 1000, by_category: false };
+        let limits = DeliveryLimits { max_bytes: 1 << 20, max_points: 1000, by_category: false };
         let sink = Scripted { judge: Arc::new(Mutex::new(Box::new(judge))), requests: Arc::default(), limits };
         let settings = SinkSettings {
             name: "far".to_owned(),
@@ -167,12 +167,12 @@ impl Bench {
         self
     }
 
-    fn start(&self) -> Running {
+    fn start(&self) -> RunningPump {
         let sink = self.sink.clone();
         self.start_with(move || Ok(Box::new(sink.clone())))
     }
 
-    fn start_with(&self, make: impl Fn() -> Result<Box<dyn Sink>, BuildError> + Send + 'static) -> Running {
+    fn start_with(&self, make: impl Fn() -> Result<Box<dyn Sink>, BuildError> + Send + 'static) -> RunningPump {
         let dead = DeadLetters::open(self.dir.path(), 1 << 20).unwrap();
         start(&self.settings, make, Box::new(self.log.clone()), dead, &self.counters, self.stop.subscribe()).unwrap()
     }
@@ -216,7 +216,7 @@ async fn what_gathered_goes_in_one_request_in_order_and_is_confirmed() {
     let report = bench.drain().await;
     assert_eq!(bench.sent(), ["m v=0 0\nm v=1 1\nm v=2 2\n"]);
     assert_eq!(bench.log.position(), Position { seq: 3, lines: 0 });
-    assert_eq!((report.delivered, report.dead, report.state), (3, 0, State::Ok));
+    assert_eq!((report.delivered, report.dead, report.state), (3, 0, SinkState::Ok));
     assert_eq!(bench.counters.sink_delivered.get_or_create(&BySink { sink: "far".to_owned() }).get(), 3);
 }
 
@@ -242,7 +242,7 @@ async fn the_same_bytes_come_again_after_growing_waits() {
     for (pause, most) in bench.pauses().into_iter().zip([500, 1000, 2000, 4000, 8000]) {
         assert!(pause <= Duration::from_millis(most + 1), "{pause:?}");
     }
-    assert_eq!((report.retries, report.attempts, report.state), (5, 0, State::Ok));
+    assert_eq!((report.retries, report.attempts, report.state), (5, 0, SinkState::Ok));
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,7 +259,7 @@ async fn a_misconfigured_sink_keeps_everything_and_is_tried_seldom() {
     let running = bench.start();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let report = running.health.report();
-    assert_eq!((report.state, report.attempts), (State::Misconfigured, 1));
+    assert_eq!((report.state, report.attempts), (SinkState::Misconfigured, 1));
     assert_eq!(report.last_error.unwrap().1, "401");
     assert_eq!(bench.log.position(), Position::default());
     bench.stop.send_replace(Some(Instant::now() + Duration::from_secs(3600)));
@@ -331,7 +331,7 @@ async fn nothing_is_confirmed_while_its_dead_letter_cannot_be_written() {
     let running = bench.start();
     tokio::time::sleep(Duration::from_secs(100)).await;
     let report = running.health.report();
-    assert_eq!((report.state, bench.log.position(), report.dead), (State::Down, Position::default(), 0));
+    assert_eq!((report.state, bench.log.position(), report.dead), (SinkState::Down, Position::default(), 0));
     assert!(report.last_error.unwrap().1.starts_with("the dead letters could not be written"));
     std::fs::remove_file(blocker).unwrap();
     bench.stop.send_replace(Some(Instant::now() + Duration::from_secs(60)));
@@ -391,8 +391,8 @@ async fn a_stop_does_not_wait_for_a_sink_that_hangs() {
         fn deliver<'a>(&'a mut self, _: &'a Batch) -> BoxFuture<'a, Verdict> {
             std::future::pending().boxed()
         }
-        fn limits(&self) -> Limits {
-            Limits { max_bytes: 1, max_points: 1, by_category: false }
+        fn limits(&self) -> DeliveryLimits {
+            DeliveryLimits { max_bytes: 1, max_points: 1, by_category: false }
         }
     }
     let bench = Bench::new(|_, _| Verdict::Kept).with_lines(1);

@@ -89,7 +89,7 @@ pub struct Spec<'a> {
     /// Keys of the jobs that are run by hand; empty: all.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub only: &'a [String],
-    pub limits: Limits<'a>,
+    pub limits: ProcessLimits<'a>,
     /// How far its runs are moved against those of workers that start with it: 0 to 1, of an interval or 10 s.
     pub phase: f64,
     /// The manifest of the last good version, where that is to run in place of the files on disk.
@@ -142,7 +142,7 @@ pub fn in_frames(units: Vec<OneUnit<'_>>) -> Vec<Down<'_>> {
 
 /// What the worker does to itself before it opens its files; what is absent stays as it is.
 #[derive(Debug, Serialize)]
-pub struct Limits<'a> {
+pub struct ProcessLimits<'a> {
     pub core: u64,
     pub files: u64,
     pub oom_score_adj: i32,
@@ -166,7 +166,7 @@ const PROCESSES: u64 = 512;
 /// Python itself has mappings that count as data; less than this and nothing starts.
 const LEAST_DATA: u64 = 256 << 20;
 
-impl<'a> Limits<'a> {
+impl<'a> ProcessLimits<'a> {
     fn of(spec: &'a WorkerSpec) -> Self {
         let given = |name: &&str| !spec.envs.iter().any(|(key, _)| key == name);
         Self {
@@ -238,7 +238,7 @@ impl<'a> Spec<'a> {
             config: &spec.config,
             times,
             only: &[],
-            limits: Limits::of(spec),
+            limits: ProcessLimits::of(spec),
             kept: None,
             phase: 0.0,
         }

@@ -5,8 +5,8 @@ mod down;
 mod up;
 
 pub use channel::Channel;
-pub use down::{Address, Down, Limits, Mode, OneUnit, Spec, in_frames, phase_of, socket_for_other_users};
+pub use down::{Address, Down, Mode, OneUnit, ProcessLimits, Spec, in_frames, phase_of, socket_for_other_users};
 pub use up::{
-    Caller, Fatal, Folder, Frame, Hello, Job, JobCheck, JobStands, Loaded, Refused, RunEnded, Settings, Severity,
-    TablePiece, ToldUnit, Up, Warn,
+    Caller, Fatal, FrameSeverity, Hello, JobCheck, JobFrame, JobStands, Loaded, RefusedReport, RunEnded, SeenFolder,
+    SeenSettings, TablePiece, ToldUnit, TracebackFrame, Up, Warn,
 };

@@ -20,9 +20,9 @@ pub enum Up {
     /// Settings files that were read, and folders that were looked into.
     Read {
         #[serde(default)]
-        files: Vec<Settings>,
+        files: Vec<SeenSettings>,
         #[serde(default)]
-        folders: Vec<Folder>,
+        folders: Vec<SeenFolder>,
     },
     /// One of several units is about to be loaded.
     Loading {
@@ -33,7 +33,7 @@ pub enum Up {
     /// Jobs that came, or changed, and those that went; at any time.
     Jobs {
         #[serde(default)]
-        set: Vec<Job>,
+        set: Vec<JobFrame>,
         #[serde(default)]
         gone: Vec<usize>,
     },
@@ -48,9 +48,9 @@ pub enum Up {
     End(RunEnded),
     /// Runs that went well, of one job or many; one that did not take long was not told when it began.
     Ran {
-        runs: Vec<Ran>,
+        runs: Vec<RunSucceeded>,
     },
-    Refused(Refused),
+    Refused(RefusedReport),
     /// A part of the answer to [`super::Down::Resources`].
     Resources(TablePiece),
     Warn(Warn),
@@ -93,21 +93,21 @@ pub struct Loaded {
 
 /// A settings file as the worker has read it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Settings {
+pub struct SeenSettings {
     pub file: PathBuf,
     pub sum: Sum,
 }
 
 /// A folder as the worker has seen it: the hash of the names in it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Folder {
+pub struct SeenFolder {
     pub folder: PathBuf,
     pub sum: Sum,
 }
 
 /// One schedule of a unit.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Job {
+pub struct JobFrame {
     pub i: usize,
     /// Number of its unit, of several.
     #[serde(default)]
@@ -209,17 +209,17 @@ pub struct RunEnded {
     #[serde(default)]
     pub tb: String,
     #[serde(default, rename = "where")]
-    pub places: Vec<Frame>,
+    pub places: Vec<TracebackFrame>,
     #[serde(default)]
     pub hint: Option<String>,
 }
 
 /// A run that went well, as an array: `[i, k, ms, points, refused, no_value, next_ms]`, which mean what they mean in [`RunEnded`].
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct Ran(usize, u64, f64, u64, u64, u64, u64);
+pub struct RunSucceeded(usize, u64, f64, u64, u64, u64, u64);
 
-impl From<Ran> for RunEnded {
-    fn from(Ran(i, k, ms, points, refused, no_value, next_ms): Ran) -> Self {
+impl From<RunSucceeded> for RunEnded {
+    fn from(RunSucceeded(i, k, ms, points, refused, no_value, next_ms): RunSucceeded) -> Self {
         let (exc, msg, tb) = (String::new(), String::new(), String::new());
         Self { i, k, ms, ok: true, points, refused, no_value, next_ms, exc, msg, tb, places: Vec::new(), hint: None }
     }
@@ -227,7 +227,7 @@ impl From<Ran> for RunEnded {
 
 /// A frame of the user's own code, innermost first.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Frame {
+pub struct TracebackFrame {
     pub file: PathBuf,
     pub line: usize,
     #[serde(default)]
@@ -241,7 +241,7 @@ pub struct Frame {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub struct Refused {
+pub struct RefusedReport {
     /// Number of the unit, of several; so in the frames below.
     #[serde(default)]
     pub u: usize,
@@ -302,7 +302,7 @@ pub struct Warn {
     #[serde(default)]
     pub col: usize,
     #[serde(default)]
-    pub severity: Severity,
+    pub severity: FrameSeverity,
     /// The text of the line.
     #[serde(default)]
     pub src: String,
@@ -312,7 +312,7 @@ pub struct Warn {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub enum FrameSeverity {
     Error,
     #[default]
     Warning,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
-use super::limits::Limits;
+use super::limits::LifeLimits;
 
 /// Counts the failures of a worker over all its incarnations.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Breaker {
     }
 
     /// Counts a failure; `is_steady`: the incarnation had lived long and well, so it is the first one again.
-    pub fn fails(&mut self, is_steady: bool, limits: &Limits, chance: &mut Chance, now: Instant) -> Delay {
+    pub fn fails(&mut self, is_steady: bool, limits: &LifeLimits, chance: &mut Chance, now: Instant) -> Delay {
         if is_steady {
             self.failures = 0;
         }

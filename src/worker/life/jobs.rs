@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::limits::{Limits, in_words};
+use super::limits::{LifeLimits, in_words};
 
 #[derive(Debug, Default)]
-pub(super) struct Jobs {
+pub(super) struct LifeJobs {
     schedules: BTreeMap<usize, Schedule>,
     /// Runs under way and when they began.
     running: BTreeMap<usize, Instant>,
@@ -23,13 +23,13 @@ struct Schedule {
 
 /// How it is with the runs.
 #[derive(Debug, PartialEq)]
-pub(super) enum Pace {
+pub(super) enum RunPace {
     Fine,
     Late,
     Hung(String),
 }
 
-impl Jobs {
+impl LifeJobs {
     /// Takes jobs that came or have another interval now.
     pub fn set(&mut self, set: Vec<(usize, Duration)>) {
         for (job, every) in set {
@@ -87,7 +87,7 @@ impl Jobs {
     }
 
     /// When the first of the runs under way counts as hung.
-    pub fn end_at(&self, last_activity: Instant, limits: &Limits) -> Option<Instant> {
+    pub fn end_at(&self, last_activity: Instant, limits: &LifeLimits) -> Option<Instant> {
         // Where a worker says that it runs once in a thousand years there is no such time.
         let limit = |(job, began): (usize, Instant)| match limits.run_timeout {
             Some(limit) => began.checked_add(limit),
@@ -97,7 +97,7 @@ impl Jobs {
     }
 
     /// Looks for runs that last too long and for silence; between two runs, whether the next one should have begun.
-    pub fn pace(&self, last_activity: Instant, limits: &Limits, now: Instant) -> Pace {
+    pub fn pace(&self, last_activity: Instant, limits: &LifeLimits, now: Instant) -> RunPace {
         if self.rest() {
             return self.pace_at_rest(last_activity, limits, now);
         }
@@ -106,31 +106,31 @@ impl Jobs {
             let silent = now.saturating_duration_since(last_activity.max(began));
             if let Some(limit) = limits.run_timeout {
                 if lasts >= limit {
-                    return Pace::Hung(format!("hung: its run lasted longer than run_timeout, {}", in_words(limit)));
+                    return RunPace::Hung(format!("hung: its run lasted longer than run_timeout, {}", in_words(limit)));
                 }
             } else if silent >= self.silence_limit(job, limits) {
-                return Pace::Hung(format!("hung: no sign of life for {}", in_words(silent)));
+                return RunPace::Hung(format!("hung: no sign of life for {}", in_words(silent)));
             }
         }
         let is_late = |(job, began): (usize, Instant)| {
             now.saturating_duration_since(began) >= self.interval(job).max(limits.overdue_min)
         };
-        if self.under_way().any(is_late) { Pace::Late } else { Pace::Fine }
+        if self.under_way().any(is_late) { RunPace::Late } else { RunPace::Fine }
     }
 
-    fn pace_at_rest(&self, last_activity: Instant, limits: &Limits, now: Instant) -> Pace {
+    fn pace_at_rest(&self, last_activity: Instant, limits: &LifeLimits, now: Instant) -> RunPace {
         let due = || self.schedules.values().filter(|schedule| !schedule.waits);
         // With no job that is due there is no run to be missed.
-        let Some(rest) = due().map(|schedule| schedule.every).min() else { return Pace::Fine };
+        let Some(rest) = due().map(|schedule| schedule.every).min() else { return RunPace::Fine };
         let since = due().map(|schedule| schedule.rests_since(last_activity)).min().unwrap_or(last_activity);
         let silent = now.saturating_duration_since(since);
         if silent >= rest.saturating_add(rest.saturating_mul(10).max(limits.silence_min)) {
-            return Pace::Hung(format!("hung: no run began for {}", in_words(silent)));
+            return RunPace::Hung(format!("hung: no run began for {}", in_words(silent)));
         }
-        if silent >= rest.saturating_mul(3).max(limits.idle_min) { Pace::Late } else { Pace::Fine }
+        if silent >= rest.saturating_mul(3).max(limits.idle_min) { RunPace::Late } else { RunPace::Fine }
     }
 
-    fn silence_limit(&self, job: usize, limits: &Limits) -> Duration {
+    fn silence_limit(&self, job: usize, limits: &LifeLimits) -> Duration {
         self.interval(job).saturating_mul(10).max(limits.silence_min)
     }
 

@@ -6,7 +6,7 @@ use crate::config::Restart;
 
 /// How long a worker may take for what.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
+pub struct LifeLimits {
     /// From the order to a process: a zygote may have to be booted first, and others be forked before this one.
     pub pending: Duration,
     /// From then on to `hello`; at least three times the slowest start of this worker.
@@ -48,7 +48,7 @@ pub struct Limits {
     pub dump: Duration,
 }
 
-impl Default for Limits {
+impl Default for LifeLimits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {

@@ -29,6 +29,6 @@ mod stops;
 #[cfg(test)]
 mod tests;
 
-pub use limits::Limits;
+pub use limits::LifeLimits;
 pub use machine::Life;
-pub use states::{Failure, Fault, Input, Next, Order, State, Step};
+pub use states::{FailureKind, FailureText, LifeAction, LifeInput, LifeState, Next, StopStep};

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::machine::Life;
-use super::states::{Failure, Fault, Next, State, Step};
+use super::states::{FailureKind, FailureText, LifeState, Next, StopStep};
 use super::stops::AfterStop;
 
 /// A healthy script loads faster.
 const LOADS_AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Life {
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> LifeState {
         self.state
     }
 
@@ -19,7 +19,7 @@ impl Life {
     }
 
     /// The last failure, until a run has gone well since.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&FailureText> {
         self.cause.as_ref().or(self.failure.as_ref())
     }
 
@@ -29,15 +29,15 @@ impl Life {
     }
 
     /// The fault that ends this incarnation, if it is known before the end.
-    pub fn ends_because(&self) -> Option<Fault> {
+    pub fn ends_because(&self) -> Option<FailureKind> {
         self.cause.as_ref().map(|failure| failure.fault)
     }
 
     /// True while it takes the machine's time to start. One that loads for longer waits for something, and nobody waits for it.
     pub fn is_starting(&self, now: Instant) -> bool {
         match self.state {
-            State::Spawning => true,
-            State::Loading => now.saturating_duration_since(self.since) < LOADS_AT_ONCE,
+            LifeState::Spawning => true,
+            LifeState::Loading => now.saturating_duration_since(self.since) < LOADS_AT_ONCE,
             _ => false,
         }
     }
@@ -54,46 +54,49 @@ impl Life {
     pub fn has_process(&self) -> bool {
         matches!(
             self.state,
-            State::Spawning
-                | State::Loading
-                | State::Idle
-                | State::Running
-                | State::Overdue
-                | State::Stopping(_)
-                | State::Unkillable
+            LifeState::Spawning
+                | LifeState::Loading
+                | LifeState::Idle
+                | LifeState::Running
+                | LifeState::Overdue
+                | LifeState::Stopping(_)
+                | LifeState::Unkillable
         )
     }
 
     /// True until the process has said something.
     pub fn is_spawning(&self) -> bool {
-        self.state == State::Spawning
+        self.state == LifeState::Spawning
     }
 
     pub fn is_loading(&self) -> bool {
-        self.state == State::Loading
+        self.state == LifeState::Loading
     }
 
     pub fn is_stopping(&self) -> bool {
-        matches!(self.state, State::Stopping(_))
+        matches!(self.state, LifeState::Stopping(_))
     }
 
     /// True while the stacks of a hung run are written.
     pub fn is_dumping(&self) -> bool {
-        self.state == State::Stopping(Step::Dump)
+        self.state == LifeState::Stopping(StopStep::Dump)
     }
 
     /// True while it waits for its turn to start.
     pub fn waits_for_slot(&self) -> bool {
-        self.state == State::Waiting
+        self.state == LifeState::Waiting
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.state == State::Stopped
+        self.state == LifeState::Stopped
     }
 
     /// True while it has no process and a change of its files may bring one.
     pub(super) fn waits_without_process(&self) -> bool {
-        matches!(self.state, State::Resting | State::Backoff | State::Blocked | State::Tripped | State::Ended)
+        matches!(
+            self.state,
+            LifeState::Resting | LifeState::Backoff | LifeState::Blocked | LifeState::Tripped | LifeState::Ended
+        )
     }
 
     /// True while its process ends because it has nothing to do for a while.
@@ -113,24 +116,26 @@ impl Life {
 
     pub fn next(&self) -> Option<Next> {
         let what = match self.state {
-            State::Waiting => return Some(Next { what: "start", at: self.since }),
-            State::Spawning | State::Loading => "give up starting",
-            State::Resting => "check",
-            State::Backoff => "restart",
-            State::Blocked | State::Tripped => "next try",
-            State::Stopping(Step::Dump) => "ask it to stop",
-            State::Stopping(Step::Ask) => "TERM",
-            State::Stopping(Step::Term) => "KILL",
-            State::Stopping(Step::Kill) => "give up ending it",
+            LifeState::Waiting => return Some(Next { what: "start", at: self.since }),
+            LifeState::Spawning | LifeState::Loading => "give up starting",
+            LifeState::Resting => "check",
+            LifeState::Backoff => "restart",
+            LifeState::Blocked | LifeState::Tripped => "next try",
+            LifeState::Stopping(StopStep::Dump) => "ask it to stop",
+            LifeState::Stopping(StopStep::Ask) => "TERM",
+            LifeState::Stopping(StopStep::Term) => "KILL",
+            LifeState::Stopping(StopStep::Kill) => "give up ending it",
             // Only where somebody has to look: a run that goes well needs no announcement of its end.
-            State::Running | State::Overdue if self.state == State::Overdue || self.failure.is_some() => {
+            LifeState::Running | LifeState::Overdue if self.state == LifeState::Overdue || self.failure.is_some() => {
                 return self
                     .jobs
                     .end_at(self.last_activity, &self.limits)
                     .map(|at| Next { what: "ended unless its run is done", at });
             }
-            State::Unkillable => "KILL again",
-            State::Idle | State::Running | State::Overdue | State::Ended | State::Stopped => return None,
+            LifeState::Unkillable => "KILL again",
+            LifeState::Idle | LifeState::Running | LifeState::Overdue | LifeState::Ended | LifeState::Stopped => {
+                return None;
+            }
         };
         self.deadline.map(|at| Next { what, at })
     }

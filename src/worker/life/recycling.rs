@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::limits::{Limits, in_words};
+use super::limits::{LifeLimits, in_words};
 
 /// The time of one incarnation.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub(super) struct Recycling {
 
 impl Recycling {
     /// That of an incarnation that is ready now. `share` spreads it: workers that were started together are not replaced together.
-    pub fn of(limits: &Limits, share: f64, now: Instant) -> Self {
+    pub fn of(limits: &LifeLimits, share: f64, now: Instant) -> Self {
         let spread = 0.9 + 0.2 * share;
         Self {
             because: None,
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn workers_of_one_age_are_not_replaced_together() {
-        let limits = Limits { max_age: Some(Duration::from_secs(1000)), ..Limits::default() };
+        let limits = LifeLimits { max_age: Some(Duration::from_secs(1000)), ..LifeLimits::default() };
         let start = Instant::now();
         let end = |seed: u64| Recycling::of(&limits, Chance::new(seed * 1_000_003).share(), start).at.unwrap();
         let ends: BTreeSet<Instant> = (1..20).map(end).collect();

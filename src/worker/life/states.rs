@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum LifeState {
     /// For a start slot.
     Waiting,
     Spawning,
@@ -12,7 +12,7 @@ pub enum State {
     Running,
     /// In a run that lasts longer than it should, or without a run for longer than it should.
     Overdue,
-    Stopping(Step),
+    Stopping(StopStep),
     /// All its jobs wait for a check that is a while off: its process has ended, and starts again for that.
     Resting,
     Backoff,
@@ -29,7 +29,7 @@ pub enum State {
 
 /// How far a stop has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum StopStep {
     Dump,
     Ask,
     Term,
@@ -38,7 +38,7 @@ pub enum Step {
 
 /// What kind of failure stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum FailureKind {
     /// There is no process to be had.
     NotStarted,
     /// The unit could not be loaded.
@@ -50,14 +50,14 @@ pub enum Fault {
 
 /// A failure in plain words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    pub fault: Fault,
+pub struct FailureText {
+    pub fault: FailureKind,
     pub why: String,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Input {
+pub enum LifeInput {
     /// There is room to start.
     Slot,
     /// There is a process now.
@@ -121,7 +121,7 @@ pub enum Input {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum LifeAction {
     Spawn,
     /// Have the stacks written.
     Dump,

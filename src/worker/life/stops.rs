@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::limits::Limits;
-use super::states::{Order, Step};
+use super::limits::LifeLimits;
+use super::states::{LifeAction, StopStep};
 
 /// The worker gives up by itself after its grace; TERM is for one that does not.
 pub(super) const ASK_MORE: Duration = Duration::from_millis(200);
@@ -24,14 +24,14 @@ pub(super) enum AfterStop {
     Stay,
 }
 
-impl Step {
+impl StopStep {
     /// What is ordered, and how long its effect is waited for.
-    pub(super) fn order(self, limits: &Limits) -> (Order, Duration) {
+    pub(super) fn order(self, limits: &LifeLimits) -> (LifeAction, Duration) {
         match self {
-            Self::Dump => (Order::Dump, limits.dump),
-            Self::Ask => (Order::Ask(limits.stop_grace), limits.stop_grace + ASK_MORE),
-            Self::Term => (Order::Terminate, limits.term),
-            Self::Kill => (Order::Kill, limits.kill),
+            Self::Dump => (LifeAction::Dump, limits.dump),
+            Self::Ask => (LifeAction::Ask(limits.stop_grace), limits.stop_grace + ASK_MORE),
+            Self::Term => (LifeAction::Terminate, limits.term),
+            Self::Kill => (LifeAction::Kill, limits.kill),
         }
     }
 
@@ -47,14 +47,14 @@ impl Step {
 }
 
 /// Shortens the steps so that all of them fit into `within`; returns what is left for the step under way, where that can be shortened.
-pub(super) fn hurry(limits: &mut Limits, within: Duration, step: Option<Step>) -> Option<Duration> {
+pub(super) fn hurry(limits: &mut LifeLimits, within: Duration, step: Option<StopStep>) -> Option<Duration> {
     let forced = (within / 4).min(FORCED);
     let asked = within - forced;
     limits.stop_grace = limits.stop_grace.min(asked.saturating_sub(ASK_MORE));
     limits.term = limits.term.min(forced / 2);
     match step? {
-        Step::Dump | Step::Term => Some(forced / 2),
-        Step::Ask => Some(asked),
-        Step::Kill => None,
+        StopStep::Dump | StopStep::Term => Some(forced / 2),
+        StopStep::Ask => Some(asked),
+        StopStep::Kill => None,
     }
 }

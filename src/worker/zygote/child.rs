@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 
-use super::messages::{MESSAGE_BYTES, Reply, Request, send_with};
-use super::stamp::Stamp;
+use super::messages::{ForkRequest, MESSAGE_BYTES, Reply, send_with};
+use super::stamp::ZygoteStamp;
 use crate::worker::children::Expected;
 use crate::worker::launch::{Ended, StartError, Way};
 use crate::worker::leash::{Death, Leash};
@@ -16,12 +16,12 @@ pub(super) struct Zygote {
     pub socket: UnixDatagram,
     pub leash: Leash,
     pub death: Death,
-    pub stamp: Stamp,
+    pub stamp: ZygoteStamp,
     pub requests: u64,
 }
 
 /// Why a worker was not forked.
-pub(super) enum Trouble {
+pub(super) enum ForkError {
     /// The system has no room; it would have none for an exec either.
     Start(StartError),
     /// Nothing is wrong with the zygote, but this worker cannot come from one.
@@ -48,11 +48,12 @@ impl Drop for Reaped {
 }
 
 impl Zygote {
-    pub async fn fork(&mut self, request: &Request<'_>, limit: Duration) -> Result<Process, Trouble> {
-        let broken = |why: String| Trouble::Broken(why);
+    pub async fn fork(&mut self, request: &ForkRequest<'_>, limit: Duration) -> Result<Process, ForkError> {
+        let broken = |why: String| ForkError::Broken(why);
         self.requests += 1;
-        let passing =
-            |source: io::Error| Trouble::Start(StartError::Passing { program: request.launch.program.clone(), source });
+        let passing = |source: io::Error| {
+            ForkError::Start(StartError::Passing { program: request.launch.program.clone(), source })
+        };
         let (ours, theirs) = ends().map_err(passing)?;
         let expected = Expected::new();
         send_with(&self.socket, &request.text, &theirs, request.launch.lock.as_deref())
@@ -69,7 +70,7 @@ impl Zygote {
             Reply::Failed { id, errno, why } if id == -1 || u64::try_from(id) == Ok(request.id) => {
                 const INVALID: i32 = rustix::io::Errno::INVAL.raw_os_error();
                 match errno {
-                    INVALID => Err(Trouble::Unfit(format!("its zygote refused the request: {why}"))),
+                    INVALID => Err(ForkError::Unfit(format!("its zygote refused the request: {why}"))),
                     errno => Err(passing(io::Error::from_raw_os_error(errno))),
                 }
             }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::child::{Reaped, Trouble, Zygote, death_of, in_background, proportional_size};
+use super::child::{ForkError, Reaped, Zygote, death_of, in_background, proportional_size};
 use super::failures::Failures;
-use super::kind::{Key, Kind};
-use super::messages::{Reply, Request, boot_messages};
-use super::shared::{Shared, lock};
-use super::stamp::Stamp;
+use super::kind::{ZygoteKey, ZygoteKind};
+use super::messages::{ForkRequest, Reply, boot_messages};
+use super::shared::{ZygoteShared, lock};
+use super::stamp::ZygoteStamp;
 use crate::worker::children::Role;
 use crate::worker::launch::{Launch, StartError, Way, is_shim};
-use crate::worker::output::{Said, drain};
+use crate::worker::output::{OutputEvent, drain};
 use crate::worker::process::Process;
 use crate::worker::spawner::Spawner;
 use crate::worker::sys::Pipe;
@@ -26,25 +26,25 @@ const TOO_LARGE: u64 = 64 << 20;
 /// How often its size is looked at, in forks.
 const WEIGH_EVERY: u64 = 64;
 
-pub(super) enum Order {
+pub(super) enum KeeperRequest {
     Start(Box<Launch>, oneshot::Sender<Result<Process, StartError>>),
     Close(oneshot::Sender<()>),
 }
 
 /// Owns the zygote of one key.
-pub(super) struct Keeper {
-    key: Key,
-    shared: Arc<Shared>,
+pub(super) struct ZygoteKeeper {
+    key: ZygoteKey,
+    shared: Arc<ZygoteShared>,
     zygote: Option<Zygote>,
     failures: Failures,
     /// This interpreter cannot have one, and what both were then.
-    refused: Option<(Stamp, String)>,
+    refused: Option<(ZygoteStamp, String)>,
     requests: u64,
     /// What was logged last, so that it is said once.
     said: String,
 }
 
-struct Ready {
+struct ReadyZygote {
     exe: PathBuf,
     packages: Vec<String>,
     dropped: Vec<(String, String)>,
@@ -56,24 +56,24 @@ enum Boot {
     Failed(String),
 }
 
-impl Keeper {
-    pub fn new(key: Key, shared: Arc<Shared>) -> Self {
+impl ZygoteKeeper {
+    pub fn new(key: ZygoteKey, shared: Arc<ZygoteShared>) -> Self {
         let failures = Failures::default();
         Self { key, shared, zygote: None, failures, refused: None, requests: 0, said: String::new() }
     }
 
     /// Takes one order after the other until it is closed, or nobody can order any more.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    pub async fn run(mut self, mut orders: mpsc::Receiver<KeeperRequest>) {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Start(launch, answer)) => {
+                    Some(KeeperRequest::Start(launch, answer)) => {
                         if let Err(Ok(process)) = answer.send(self.start(*launch).await) {
                             // Nobody waits for it any more.
                             in_background(move || process.abandon()).await;
                         }
                     }
-                    Some(Order::Close(answer)) => {
+                    Some(KeeperRequest::Close(answer)) => {
                         self.end().await;
                         // Whoever asked may have stopped waiting.
                         let _ = answer.send(());
@@ -92,9 +92,9 @@ impl Keeper {
         for _ in 0..2 {
             match self.fork(&launch).await {
                 Ok(process) => return Ok(process),
-                Err(Trouble::Start(error)) => return Err(error),
-                Err(Trouble::Unfit(reason)) => return self.execute(launch, reason).await,
-                Err(Trouble::Broken(reason)) => {
+                Err(ForkError::Start(error)) => return Err(error),
+                Err(ForkError::Unfit(reason)) => return self.execute(launch, reason).await,
+                Err(ForkError::Broken(reason)) => {
                     self.failed(&reason).await;
                     let token = launch.token.clone();
                     in_background(move || leftovers::end_marked(&token)).await;
@@ -110,18 +110,18 @@ impl Keeper {
         execute(&self.shared.spawner, launch, why).await
     }
 
-    async fn fork(&mut self, launch: &Launch) -> Result<Process, Trouble> {
+    async fn fork(&mut self, launch: &Launch) -> Result<Process, ForkError> {
         if let Some(why) = self.failures.too_many(Instant::now()) {
-            return Err(Trouble::Unfit(why));
+            return Err(ForkError::Unfit(why));
         }
         let stamp = self.look(launch).await?;
         if let Some((then, why)) = &self.refused
             && *then == stamp
         {
-            return Err(Trouble::Unfit(why.clone()));
+            return Err(ForkError::Unfit(why.clone()));
         }
         self.requests += 1;
-        let request = Request::new(launch, self.requests).map_err(Trouble::Unfit)?;
+        let request = ForkRequest::new(launch, self.requests).map_err(ForkError::Unfit)?;
         self.recycle(&stamp).await;
         let zygote = match self.zygote.take() {
             Some(zygote) => zygote,
@@ -134,14 +134,14 @@ impl Keeper {
     }
 
     /// Looks off this thread at what may lie on a disk that hangs.
-    async fn look(&self, launch: &Launch) -> Result<Stamp, Trouble> {
+    async fn look(&self, launch: &Launch) -> Result<ZygoteStamp, ForkError> {
         let (core, program) = (launch.core.clone(), self.key.program.clone());
-        let looked = tokio::task::spawn_blocking(move || Stamp::of(&program, &core));
-        looked.await.map_err(|gone| Trouble::Start(StartError::Permanent(gone.to_string())))
+        let looked = tokio::task::spawn_blocking(move || ZygoteStamp::of(&program, &core));
+        looked.await.map_err(|gone| ForkError::Start(StartError::Permanent(gone.to_string())))
     }
 
     /// Ends a zygote that is out of date or has grown: the next one is fresh, and no worker notices.
-    async fn recycle(&mut self, stamp: &Stamp) {
+    async fn recycle(&mut self, stamp: &ZygoteStamp) {
         let Some(zygote) = &self.zygote else { return };
         let pid = zygote.leash.pid;
         let weighed = zygote.requests % WEIGH_EVERY == WEIGH_EVERY - 1 && proportional_size(pid) > Some(TOO_LARGE);
@@ -156,7 +156,7 @@ impl Keeper {
 
     // --- boot ---
 
-    async fn boot(&mut self, launch: &Launch, stamp: Stamp) -> Result<Zygote, Trouble> {
+    async fn boot(&mut self, launch: &Launch, stamp: ZygoteStamp) -> Result<Zygote, ForkError> {
         let began = Instant::now();
         let booted = tokio::time::timeout(self.shared.settings.boot, self.try_boot(launch, stamp.clone())).await;
         let late = || format!("its zygote was not ready after {} s", self.shared.settings.boot.as_secs());
@@ -167,16 +167,16 @@ impl Keeper {
             }
             Err(Boot::Refused(why)) => {
                 self.refused = Some((stamp, why.clone()));
-                Err(Trouble::Unfit(why))
+                Err(ForkError::Unfit(why))
             }
             Err(Boot::Failed(why)) => {
                 self.failed(&why).await;
-                Err(Trouble::Unfit(why))
+                Err(ForkError::Unfit(why))
             }
         }
     }
 
-    async fn try_boot(&self, launch: &Launch, stamp: Stamp) -> Result<(Zygote, Ready), Boot> {
+    async fn try_boot(&self, launch: &Launch, stamp: ZygoteStamp) -> Result<(Zygote, ReadyZygote), Boot> {
         let failed = |error: io::Error| Boot::Failed(format!("its zygote could not be booted: {error}"));
         let started = self.shared.spawner.spawn(self.launch_of_zygote(launch), Role::Zygote).await;
         let parts = started.and_then(|process| {
@@ -191,14 +191,14 @@ impl Keeper {
         // From here on an end of this future ends the process.
         let zygote = Zygote { socket, leash: parts.leash, death: parts.death, stamp, requests: 0 };
         let mut zygote = Reaped(Some(zygote));
-        let (scripts, roots) = self.shared.scripts_of(&Kind::of(&launch.cmd, &launch.envs, launch.dialect));
+        let (scripts, roots) = self.shared.scripts_of(&ZygoteKind::of(&launch.cmd, &launch.envs, launch.dialect));
         for message in boot_messages(&scripts, &roots, launch.dialect) {
             zygote.get().socket.send(&message).await.map_err(failed)?;
         }
         match zygote.get().hear().await {
             Ok(Reply::Ready { exe, packages, dropped }) => {
                 let zygote = zygote.0.take().expect("it was put there above");
-                Ok((zygote, Ready { exe, packages, dropped }))
+                Ok((zygote, ReadyZygote { exe, packages, dropped }))
             }
             Ok(Reply::Refused { why }) => Err(Boot::Refused(why)),
             Ok(other) => Err(Boot::Failed(format!("its zygote said {other:?} when it should have been ready"))),
@@ -223,7 +223,7 @@ impl Keeper {
         }
     }
 
-    fn tell_boot(&self, zygote: &Zygote, ready: &Ready, took: Duration) {
+    fn tell_boot(&self, zygote: &Zygote, ready: &ReadyZygote, took: Duration) {
         let program = self.key.program.display();
         if is_shim(&self.key.program) {
             lock(&self.shared.shims).insert(ready.exe.clone(), self.key.program.clone());
@@ -277,8 +277,8 @@ pub(super) async fn execute(spawner: &Spawner, launch: Launch, why: String) -> R
 
 /// A zygote prints nothing; what comes all the same says what is wrong.
 async fn listen(pipe: Pipe, last_words: Arc<Mutex<String>>) {
-    let hear = |said: Said<'_>| {
-        if let Said::Line(line) = said {
+    let hear = |said: OutputEvent<'_>| {
+        if let OutputEvent::Line(line) = said {
             tracing::debug!(target: "worker", "a zygote says: {line}");
             line.clone_into(&mut lock(&last_words));
         }

@@ -27,25 +27,25 @@ const ONLY_AT_EXEC: [&str; 15] = [
 
 /// What scripts that can share a zygote have in common, before their interpreter is looked up.
 #[derive(PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct ZygoteKind {
     cmd: String,
     /// Where the interpreter is looked up.
     path: Option<String>,
-    pub env: Env,
+    pub env: Environment,
     pub dialect: Dialect,
 }
 
-pub(super) type Env = Vec<(String, String)>;
+pub(super) type Environment = Vec<(String, String)>;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct ZygoteKey {
     pub program: PathBuf,
-    pub env: Env,
+    pub env: Environment,
     /// Its modules are loaded before the fork.
     pub dialect: Dialect,
 }
 
-impl Kind {
+impl ZygoteKind {
     pub fn of(cmd: &str, envs: &[(String, String)], dialect: Dialect) -> Self {
         let path = envs.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
         Self { cmd: cmd.to_owned(), path: path.filter(|_| !cmd.contains('/')), env: only_at_exec(envs), dialect }
@@ -57,8 +57,8 @@ pub(super) fn is_only_at_exec(name: &str) -> bool {
 }
 
 /// The part of `envs` that a fork cannot give, each name once, with its last value.
-fn only_at_exec(envs: &[(String, String)]) -> Env {
-    let mut env: Env = Vec::new();
+fn only_at_exec(envs: &[(String, String)]) -> Environment {
+    let mut env: Environment = Vec::new();
     for (name, value) in envs.iter().filter(|(name, _)| is_only_at_exec(name)) {
         env.retain(|(there, _)| there != name);
         env.push((name.clone(), value.clone()));

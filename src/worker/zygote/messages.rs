@@ -30,13 +30,13 @@ pub(super) enum Reply {
 }
 
 /// What a zygote is asked for.
-pub(super) struct Request<'a> {
+pub(super) struct ForkRequest<'a> {
     pub id: u64,
     pub launch: &'a Launch,
     pub text: Vec<u8>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> ForkRequest<'a> {
     /// # Errors
     /// Why this worker cannot come from a zygote.
     pub fn new(launch: &'a Launch, id: u64) -> Result<Self, String> {

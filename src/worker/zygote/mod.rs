@@ -26,36 +26,36 @@ use super::launch::{Launch, StartError};
 use super::process::Process;
 use super::spawner::Spawner;
 use super::sys;
-use keeper::{Keeper, Order, execute};
-use kind::{Key, Kind};
-use shared::{Shared, lock};
+use keeper::{KeeperRequest, ZygoteKeeper, execute};
+use kind::{ZygoteKey, ZygoteKind};
+use shared::{ZygoteShared, lock};
 
-pub use shared::Settings;
+pub use shared::ZygoteSettings;
 
 const ORDERS: usize = 1024;
 
 /// Asks the keepers; clones share them.
 #[derive(Clone)]
 pub struct Zygotes {
-    shared: Arc<Shared>,
-    keepers: Arc<Mutex<HashMap<Key, Kept>>>,
+    shared: Arc<ZygoteShared>,
+    keepers: Arc<Mutex<HashMap<ZygoteKey, KeeperEntry>>>,
 }
 
 /// The way to a keeper, and for whom it keeps a zygote.
-struct Kept {
-    orders: mpsc::Sender<Order>,
-    kinds: Vec<Kind>,
+struct KeeperEntry {
+    orders: mpsc::Sender<KeeperRequest>,
+    kinds: Vec<ZygoteKind>,
 }
 
 impl Zygotes {
-    pub(super) fn new(spawner: Spawner, settings: Settings) -> Self {
-        Self { shared: Arc::new(Shared::new(spawner, settings)), keepers: Arc::default() }
+    pub(super) fn new(spawner: Spawner, settings: ZygoteSettings) -> Self {
+        Self { shared: Arc::new(ZygoteShared::new(spawner, settings)), keepers: Arc::default() }
     }
 
     /// Takes the workers that there are now; a zygote from which none of them can come is ended.
     pub(super) fn know<'s>(&self, specs: impl Iterator<Item = &'s WorkerSpec>) {
         self.shared.know(specs);
-        let is_wanted = |kind: &Kind| self.shared.count(kind) > 0;
+        let is_wanted = |kind: &ZygoteKind| self.shared.count(kind) > 0;
         // Without its sender a keeper does what it was told and ends.
         lock(&self.keepers).retain(|_, kept| kept.kinds.iter().any(is_wanted));
     }
@@ -74,7 +74,7 @@ impl Zygotes {
         };
         let lost = gone(&launch);
         let (answer, answered) = oneshot::channel();
-        if keeper.send(Order::Start(Box::new(launch), answer)).await.is_err() {
+        if keeper.send(KeeperRequest::Start(Box::new(launch), answer)).await.is_err() {
             return Err(lost);
         }
         answered.await.map_err(|_| lost)?
@@ -84,7 +84,7 @@ impl Zygotes {
         let keepers: Vec<_> = lock(&self.keepers).drain().collect();
         for (_, kept) in keepers {
             let (answer, answered) = oneshot::channel();
-            if kept.orders.send(Order::Close(answer)).await.is_ok() {
+            if kept.orders.send(KeeperRequest::Close(answer)).await.is_ok() {
                 // A keeper that has ended has no zygote.
                 let _ = answered.await;
             }
@@ -92,10 +92,10 @@ impl Zygotes {
     }
 
     /// The keeper of the zygote that this worker should come from; `None` where it would be the only one.
-    fn keeper_for(&self, launch: &Launch) -> Option<mpsc::Sender<Order>> {
-        let kind = Kind::of(&launch.cmd, &launch.envs, launch.dialect);
+    fn keeper_for(&self, launch: &Launch) -> Option<mpsc::Sender<KeeperRequest>> {
+        let kind = ZygoteKind::of(&launch.cmd, &launch.envs, launch.dialect);
         let program = lock(&self.shared.shims).get(&launch.program).unwrap_or(&launch.program).clone();
-        let key = Key { program, env: kind.env.clone(), dialect: kind.dialect };
+        let key = ZygoteKey { program, env: kind.env.clone(), dialect: kind.dialect };
         let mut keepers = lock(&self.keepers);
         if let Some(kept) = keepers.get_mut(&key) {
             if !kept.kinds.contains(&kind) {
@@ -107,8 +107,8 @@ impl Zygotes {
             return None;
         }
         let (orders, taken) = mpsc::channel(ORDERS);
-        tokio::spawn(Keeper::new(key.clone(), Arc::clone(&self.shared)).run(taken));
-        keepers.insert(key, Kept { orders: orders.clone(), kinds: vec![kind] });
+        tokio::spawn(ZygoteKeeper::new(key.clone(), Arc::clone(&self.shared)).run(taken));
+        keepers.insert(key, KeeperEntry { orders: orders.clone(), kinds: vec![kind] });
         Some(orders)
     }
 }

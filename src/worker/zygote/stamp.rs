@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 /// Tells whether interpreter and package are the same as before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct ZygoteStamp {
     program: Option<(SystemTime, u64)>,
     package: Vec<(PathBuf, SystemTime, u64)>,
 }
 
-impl Stamp {
+impl ZygoteStamp {
     pub fn of(program: &Path, core: &Path) -> Self {
         let stamp = |path: &Path| {
             let meta = std::fs::metadata(path).ok()?;
