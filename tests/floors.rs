@@ -1,4 +1,5 @@
-//! Holds the floors of ARCHITECTURE.md: a module uses lower floors only, and modules of one floor are strangers.
+//! Holds the floors of ARCHITECTURE.md: a module uses lower floors only, and modules of one floor are strangers. Holds, too, how long
+//! a file and a function may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -329,6 +330,79 @@ fn a_use_tree_is_read_whole() {
     let read = |text| paths(text).into_iter().map(|path| path.join("::")).collect::<Vec<_>>();
     assert_eq!(read("{a::{self, B}, c, d::e::F};"), ["a::self", "a::B", "c", "d::e::F"]);
     assert_eq!(read("lock::take(x)"), ["lock::take"]);
+}
+
+/// The files of `src/` that are not tests, each with its text without the tests at its end.
+fn files_without_tests() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    let named = files.iter().map(|file| (file.strip_prefix(&src).unwrap().display().to_string(), file));
+    let code = named.filter(|(name, _)| !name.contains("tests"));
+    let until_tests = |text: String| {
+        text.lines()
+            .take_while(|line| !line.ends_with("mod tests {"))
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    code.map(|(name, file)| (name, until_tests(std::fs::read_to_string(file).unwrap()))).collect()
+}
+
+#[test]
+fn no_file_is_longer_than_600_lines() {
+    const LONGEST: usize = 600;
+    let files = files_without_tests();
+    assert!(files.len() > 200, "the look sees {} files", files.len());
+    let long: Vec<String> = files
+        .iter()
+        .map(|(name, text)| (name, text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST)
+        .map(|(name, lines)| format!("src/{name}: {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "a file has at most {LONGEST} lines without its tests:\n{}", long.join("\n"));
+}
+
+/// The functions of a formatted text: their lines, from `fn` to the closing brace.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_word = |word: &str| {
+        ["async", "const", "unsafe", "extern", "\"C\""].contains(&word)
+            || word.starts_with("pub")
+            || word.ends_with(')')
+    };
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let name = line.split_once("fn ").filter(|(before, _)| before.split_whitespace().all(is_word));
+        let Some((_, name)) = name else { continue };
+        // A declaration ends with `;`.
+        let is_end = |other: &&str| indent(other) == indent(line) && other.ends_with(['}', ';']);
+        let length = lines[at..].iter().position(is_end).expect("a formatted function ends where it began") + 1;
+        found.push((&name[..name.find(['(', '<']).unwrap_or(name.len())], length));
+    }
+    found
+}
+
+#[test]
+fn no_function_is_longer_than_60_lines() {
+    const LONGEST: usize = 60;
+    let files = files_without_tests();
+    let functions: Vec<(&String, &str, usize)> = files
+        .iter()
+        .flat_map(|(file, text)| functions(text).into_iter().map(move |(name, lines)| (file, name, lines)))
+        .collect();
+    assert!(functions.len() > 2000, "the look sees {} functions", functions.len());
+    let long: Vec<String> = functions
+        .iter()
+        .filter(|(_, _, lines)| *lines > LONGEST)
+        .map(|(file, name, lines)| format!("src/{file}: `{name}` has {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "a function has at most {LONGEST} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn a_function_is_measured_from_its_name_to_its_brace() {
+    let text = "fn one() {}\n\nimpl X {\n    pub(in crate::a) async fn two<T>(\n        x: T,\n    ) -> T {\n        x\n    }\n    fn three();\n}\n";
+    assert_eq!(functions(text), [("one", 1), ("two", 5), ("three", 1)]);
 }
 
 #[test]

@@ -59,42 +59,47 @@ pub(super) async fn text(api: &Api) -> String {
 
 /// Values that are only true at the moment of the question.
 fn add_gauges(registry: &mut Registry, status: &Status) {
+    add_agent(registry, status);
+    add_buffer(registry, status);
+    add_sinks(registry, status);
+    add_repos(registry, status);
+    add_jobs(registry, status);
+    add_units(registry, status);
+    add_faults(registry, status);
+}
+
+fn add_single(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let gauge = MetricFloat::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+/// The agent itself, and its last reload.
+fn add_agent(registry: &mut Registry, status: &Status) {
     let build = Family::<OfVersion, Gauge>::default();
     build.get_or_create(&OfVersion { version: status.version.clone() }).set(1);
     registry.register("build_info", "The version that runs", build);
-
-    let single = |registry: &mut Registry, name: &str, help: &str, value: f64| {
-        let gauge = MetricFloat::default();
-        gauge.set(value);
-        registry.register(name, help, gauge);
-    };
-    single(registry, "uptime_seconds", "Since the agent was started", status.uptime_s);
+    add_single(registry, "uptime_seconds", "Since the agent was started", status.uptime_s);
     if let Some(last) = &status.reload {
         let success = f64::from(u8::from(!last.outcome.refused_something()));
-        single(registry, "config_last_reload_success", "1 if the last reload refused nothing", success);
-        single(registry, "config_last_reload_age_seconds", "Since the last reload", last.ago_s);
+        add_single(registry, "config_last_reload_success", "1 if the last reload refused nothing", success);
+        add_single(registry, "config_last_reload_age_seconds", "Since the last reload", last.ago_s);
     }
-    single(registry, "buffer_bytes", "Bytes of the buffer on disk", status.buffer.bytes as f64);
-    single(registry, "buffer_max_bytes", "The cap of the buffer", status.buffer.max_bytes as f64);
-    single(
-        registry,
-        "buffer_oldest_seconds",
-        "Age of the oldest undelivered point",
-        status.buffer.oldest_s.unwrap_or(0.0),
-    );
-    single(
-        registry,
-        "buffer_set_aside_bytes",
-        "Damaged bytes kept for inspection",
-        status.buffer.set_aside_bytes as f64,
-    );
-    single(
-        registry,
-        "buffer_up",
-        "1 while points can be kept",
-        if status.buffer.poisoned.is_some() { 0.0 } else { 1.0 },
-    );
+}
 
+fn add_buffer(registry: &mut Registry, status: &Status) {
+    let buffer = &status.buffer;
+    let up = if buffer.poisoned.is_some() { 0.0 } else { 1.0 };
+    let oldest = buffer.oldest_s.unwrap_or(0.0);
+    add_single(registry, "buffer_bytes", "Bytes of the buffer on disk", buffer.bytes as f64);
+    add_single(registry, "buffer_max_bytes", "The cap of the buffer", buffer.max_bytes as f64);
+    add_single(registry, "buffer_oldest_seconds", "Age of the oldest undelivered point", oldest);
+    let set_aside = buffer.set_aside_bytes as f64;
+    add_single(registry, "buffer_set_aside_bytes", "Damaged bytes kept for inspection", set_aside);
+    add_single(registry, "buffer_up", "1 while points can be kept", up);
+}
+
+fn add_sinks(registry: &mut Registry, status: &Status) {
     let (up, behind, skipped) =
         (Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default(), Family::<OfSink, Gauge>::default());
     let oldest = Family::<OfSink, MetricFloat>::default();
@@ -113,7 +118,9 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
         skipped,
     );
     registry.register("sink_oldest_seconds", "Age of the oldest point that the sink has not taken yet", oldest);
+}
 
+fn add_repos(registry: &mut Registry, status: &Status) {
     let (up, age) = (Family::<OfRepo, Gauge>::default(), Family::<OfRepo, MetricFloat>::default());
     let refused = Family::<OfRepo, Gauge>::default();
     for repo in &status.repos {
@@ -127,17 +134,21 @@ fn add_gauges(registry: &mut Registry, status: &Status) {
     registry.register("git_up", "1 while the repository can be pulled", up);
     registry.register("git_refused", "1 while the newest commit is refused, whole or in part", refused);
     registry.register("git_last_sync_age_seconds", "Since the repository was last pulled", age);
+}
 
+fn add_units(registry: &mut Registry, status: &Status) {
     let (up, restarts) = (Family::<OfUnit, Gauge>::default(), Family::<OfUnit, Gauge>::default());
     for unit in status.units.iter().filter(|unit| !unit.is_off()) {
         let of = OfUnit { unit: unit.id.clone() };
         up.get_or_create(&of).set(i64::from(unit.is_well()));
         restarts.get_or_create(&of).set(clamp(unit.restarts));
     }
-    add_jobs(registry, status);
     registry.register("collector_up", "1 while nobody has to look at the unit", up);
     registry.register("collector_restarts", "Restarts of the unit's worker", restarts);
+}
 
+/// Caught panics, and what scripts have said of errors.
+fn add_faults(registry: &mut Registry, status: &Status) {
     let panics = Family::<OfTask, Gauge>::default();
     // Always there, so that it can be watched before the first one.
     panics.get_or_create(&OfTask { task: "the supervisor".to_owned() }).set(0);

@@ -250,11 +250,7 @@ fn trust(root: &Path, args: &TrustArgs) -> ExitReason {
             return ExitReason::Git;
         }
     };
-    let mut listed = format!("{} offers\n", url.known_host());
-    for key in &keys {
-        listed.push_str(&format!("  {}  {}\n", key.kind, key.fingerprint));
-    }
-    say(&listed);
+    say(&offered(&url, &keys));
     let chosen: Vec<HostKey> = match (&args.fingerprint, args.yes) {
         (Some(wanted), _) => keys.iter().filter(|key| key.fingerprint == *wanted).cloned().collect(),
         (None, true) => keys.clone(),
@@ -273,7 +269,19 @@ fn trust(root: &Path, args: &TrustArgs) -> ExitReason {
         ));
         return ExitReason::Git;
     }
-    match hostkeys::trust(&file, &chosen) {
+    keep(&file, &chosen)
+}
+
+fn offered(url: &RepoUrl, keys: &[HostKey]) -> String {
+    let mut listed = format!("{} offers\n", url.known_host());
+    for key in keys {
+        listed.push_str(&format!("  {}  {}\n", key.kind, key.fingerprint));
+    }
+    listed
+}
+
+fn keep(file: &Path, chosen: &[HostKey]) -> ExitReason {
+    match hostkeys::trust(file, chosen) {
         Ok(trusted) => {
             let what = match trusted {
                 Trusted::Added => "added to",

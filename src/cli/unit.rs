@@ -35,14 +35,9 @@ pub(super) fn one(unit: &UnitView, width: Option<usize>) -> String {
     line("next", next(unit));
     line("input", unit.input.clone());
     line("dialect", unit.dialect.clone());
-    let pid = unit.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
-    let memory = unit.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
-    line("worker", format!("{pid}{memory}, {} restarts", unit.restarts));
-    let took = unit.start_ms.map_or(String::new(), |ms| format!(" in {ms:.0} ms"));
-    match (unit.started_by, &unit.exec_why) {
-        (Some(StartedBy::Fork), _) => line("started", format!("by the zygote of its interpreter{took}")),
-        (Some(_), Some(why)) => line("started", format!("as a program of its own{took}: {why}")),
-        _ => {}
+    line("worker", worker(unit));
+    if let Some(text) = started(unit) {
+        line("started", text);
     }
     if let Some(why) = &unit.recycled_why {
         line("replaced", format!("{}×, last for {why}", unit.recycled));
@@ -73,6 +68,22 @@ pub(super) fn one(unit: &UnitView, width: Option<usize>) -> String {
         }
     }
     out
+}
+
+fn worker(unit: &UnitView) -> String {
+    let pid = unit.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
+    let memory = unit.memory_bytes.map(|count| format!(", {}", bytes(count))).unwrap_or_default();
+    format!("{pid}{memory}, {} restarts", unit.restarts)
+}
+
+/// How its process came to be; `None` where there is none, or nothing to say of it.
+fn started(unit: &UnitView) -> Option<String> {
+    let took = unit.start_ms.map_or(String::new(), |ms| format!(" in {ms:.0} ms"));
+    match (unit.started_by, &unit.exec_why) {
+        (Some(StartedBy::Fork), _) => Some(format!("by the zygote of its interpreter{took}")),
+        (Some(_), Some(why)) => Some(format!("as a program of its own{took}: {why}")),
+        _ => None,
+    }
 }
 
 fn words(unit: &UnitView) -> Option<String> {

@@ -91,9 +91,8 @@ impl Supervisor {
                 if let Err(error) = looked {
                     tracing::error!(target: "worker", "the last look at orphans failed: {error}");
                 }
-                if let Some(answer) = self.stopping.take() {
-                    // Whoever asked may have stopped waiting.
-                    let _ = answer.send(());
+                if let Some(asker) = self.stopping.take() {
+                    answer(asker, ());
                 }
                 return;
             }
@@ -135,70 +134,57 @@ impl Supervisor {
             LoopEvent::Kept { worker, incarnation, kept } => {
                 self.of(worker, incarnation, |worker, _| worker.kept(kept));
             }
-            LoopEvent::Snapshot(answer) => {
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.views(now));
+            LoopEvent::Snapshot(asker) => answer(asker, self.views(now)),
+            LoopEvent::Running(asker) => answer(asker, self.workers.values().map(|worker| worker.runs()).collect()),
+            LoopEvent::Apply(changes, asker) => answer(asker, self.apply(changes, now)),
+            LoopEvent::Restart(id, asker) => {
+                answer(asker, self.with_id(&id, |worker, shared| worker.restart(shared, now)));
             }
-            LoopEvent::Running(answer) => {
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.workers.values().map(|worker| worker.runs()).collect());
+            LoopEvent::RunNow(id, asker) => {
+                answer(asker, self.with_id(&id, |worker, shared| worker.run_now(&id, shared, now)));
             }
-            LoopEvent::Apply(changes, answer) => {
-                let settling = changes.into_iter().map(|change| self.change(change, now)).collect();
-                self.mark_siblings();
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(settling);
+            LoopEvent::Recheck(id, asker) => {
+                answer(asker, self.with_id(&id, |worker, shared| worker.recheck(shared, now)));
             }
-            LoopEvent::Restart(id, answer) => {
-                let found = self.with_id(&id, |worker, shared| worker.restart(shared, now));
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(found);
-            }
-            LoopEvent::RunNow(id, answer) => {
-                let found = self.with_id(&id, |worker, shared| worker.run_now(&id, shared, now));
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(found);
-            }
-            LoopEvent::Recheck(id, answer) => {
-                let found = self.with_id(&id, |worker, shared| worker.recheck(shared, now));
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(found);
-            }
-            LoopEvent::TakeStack(id, answer) => {
+            LoopEvent::TakeStack(id, asker) => {
                 if let Some(worker) = called(&mut self.workers, &id) {
-                    worker.take_stack(answer, now);
+                    worker.take_stack(asker, now);
                 }
             }
-            LoopEvent::TakeResources(id, answer) => {
+            LoopEvent::TakeResources(id, asker) => {
                 if let Some(worker) = called(&mut self.workers, &id) {
-                    worker.take_resources(&id, answer, now);
+                    worker.take_resources(&id, asker, now);
                 }
             }
             #[cfg(test)]
             LoopEvent::Panic => panic!("a defect"),
-            LoopEvent::UnderWay(patience, answer) => {
-                // Whoever asked may have stopped waiting.
-                let _ = answer.send(self.under_way(patience));
-            }
-            LoopEvent::EndNow => {
-                self.is_impatient = true;
-                self.end_now();
-            }
-            LoopEvent::Stop(patience, answer) => {
-                self.stopping = Some(answer);
-                for worker in self.workers.values_mut() {
-                    worker.hurry(patience, now);
-                    worker.step(LifeInput::Stop, &mut self.shared, now);
-                }
-                // The second wish may have overtaken the first.
-                if self.is_impatient {
-                    self.end_now();
-                }
-            }
+            LoopEvent::UnderWay(patience, asker) => answer(asker, self.under_way(patience)),
+            LoopEvent::EndNow => self.end_now(),
+            LoopEvent::Stop(patience, asker) => self.stop(patience, asker, now),
         }
     }
 
+    fn apply(&mut self, changes: Vec<Change>, now: Instant) -> Vec<Settling> {
+        let settling = changes.into_iter().map(|change| self.change(change, now)).collect();
+        self.mark_siblings();
+        settling
+    }
+
+    fn stop(&mut self, patience: Duration, asker: oneshot::Sender<()>, now: Instant) {
+        self.stopping = Some(asker);
+        for worker in self.workers.values_mut() {
+            worker.hurry(patience, now);
+            worker.step(LifeInput::Stop, &mut self.shared, now);
+        }
+        // The second wish may have overtaken the first.
+        if self.is_impatient {
+            self.end_now();
+        }
+    }
+
+    /// Ends all runs: nobody wants to wait for them.
     fn end_now(&mut self) {
+        self.is_impatient = true;
         for worker in self.workers.values_mut() {
             worker.end_now(&mut self.shared);
         }
@@ -389,4 +375,9 @@ impl Supervisor {
 fn called<'s>(workers: &'s mut BTreeMap<usize, Box<Worker>>, id: &str) -> Option<&'s mut Worker> {
     let called = workers.values_mut().map(Box::as_mut).filter(|worker| worker.is_called(id));
     called.min_by_key(|worker| worker.leaves())
+}
+
+fn answer<T>(asker: oneshot::Sender<T>, value: T) {
+    // Whoever asked may have stopped waiting.
+    let _ = asker.send(value);
 }

@@ -92,21 +92,7 @@ fn input(
     let wanted = section.read(reading, "enabled", yes_or_no).is_none_or(|at| at.value);
     let enabled = when(&mut section, reading) && wanted;
     let is_found = facts.finder == Finder::Names;
-    let (name, cmd) = if is_found {
-        (
-            section.require(reading, "name", "\"my-inputs\"", name),
-            section.require(reading, "cmd", "\"python3\"", |node, reading| command(node, reading, enabled)),
-        )
-    } else {
-        let given = |text: &str| Located { value: text.to_owned(), span };
-        let (has_name, has_cmd) = (section.has("name"), section.has("cmd"));
-        let name = section.read(reading, "name", name);
-        let cmd = section.read(reading, "cmd", |node, reading| command(node, reading, enabled));
-        let or = |read: Option<Located<String>>, is_given: bool, text: &str| {
-            read.or_else(|| (!is_given).then(|| given(text)))
-        };
-        (or(name, has_name, facts.table), or(cmd, has_cmd, "python3"))
-    };
+    let (name, cmd) = name_and_cmd(facts, &mut section, reading, enabled);
     if let Some(name) = &name {
         check_unique(name, names, reading);
     }
@@ -149,6 +135,27 @@ fn input(
     }
     section.finish(reading);
     (name.is_some() && cmd.is_some() && dirs.is_some()).then_some(input)
+}
+
+/// How the input is called, and the interpreter of its scripts; both have to be given where the folders decide which scripts there are.
+fn name_and_cmd(
+    facts: &DialectFacts,
+    section: &mut Section,
+    reading: &mut ReadContext<'_>,
+    enabled: bool,
+) -> (Option<Located<String>>, Option<Located<String>>) {
+    let cmd = |node: &Node, reading: &mut ReadContext<'_>| command(node, reading, enabled);
+    if facts.finder == Finder::Names {
+        let name = section.require(reading, "name", "\"my-inputs\"", name);
+        return (name, section.require(reading, "cmd", "\"python3\"", cmd));
+    }
+    let span = section.span();
+    let (has_name, has_cmd) = (section.has("name"), section.has("cmd"));
+    let (name, cmd) = (section.read(reading, "name", name), section.read(reading, "cmd", cmd));
+    let or = |read: Option<Located<String>>, is_given: bool, text: &str| {
+        read.or_else(|| (!is_given).then(|| Located { value: text.to_owned(), span }))
+    };
+    (or(name, has_name, facts.table), or(cmd, has_cmd, "python3"))
 }
 
 /// The dialect's own keys as JSON, with their defaults.

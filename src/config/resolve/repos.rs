@@ -123,12 +123,7 @@ fn repo(
     table.set(reading, "max_size", size(1..=1 << 40), &mut repo.max_size);
     let span = table.span();
     table.finish(reading);
-    if let (Some(branch), Some(rev)) = (&repo.branch, &rev)
-        && rev.value.is_some()
-    {
-        let message = format!("`rev` is given besides `branch = \"{branch}\"`; one of them must go");
-        reading.fault(Code::WrongValue, rev.span, message);
-    }
+    check_rev(repo.branch.as_deref(), rev.as_ref(), reading);
     repo.rev = optional(rev);
     let in_url = url.as_ref().and_then(|at| at.value.1.clone());
     repo.login = login(in_url, username, password, token, reading);
@@ -138,12 +133,8 @@ fn repo(
     repo.ca_file = ca_file.map(|at| at.value);
     let name_span = name.as_ref().map(|at| at.span);
     if let Some(Located { value, span }) = name {
-        match names.get(&value) {
-            Some(first) if is_enabled => reading.twice(&format!("name = \"{value}\""), *first, span),
-            _ if is_enabled => {
-                names.insert(value.clone(), span);
-            }
-            _ => {}
+        if is_enabled {
+            check_unique(&value, span, names, reading);
         }
         repo.name = value;
     }
@@ -152,6 +143,24 @@ fn repo(
         reading.warn(Code::MissingKey, span, message, "add `enable = true`");
     }
     (is_enabled && url.is_some() && reading.faults.len() == faults_before).then_some((repo, name_span))
+}
+
+fn check_rev(branch: Option<&str>, rev: Option<&Located<Option<String>>>, reading: &mut ReadContext<'_>) {
+    if let (Some(branch), Some(rev)) = (branch, rev)
+        && rev.value.is_some()
+    {
+        let message = format!("`rev` is given besides `branch = \"{branch}\"`; one of them must go");
+        reading.fault(Code::WrongValue, rev.span, message);
+    }
+}
+
+fn check_unique(name: &str, span: Span, names: &mut BTreeMap<String, Span>, reading: &mut ReadContext<'_>) {
+    match names.get(name) {
+        Some(first) => reading.twice(&format!("name = \"{name}\""), *first, span),
+        None => {
+            names.insert(name.to_owned(), span);
+        }
+    }
 }
 
 fn some_url() -> RepoUrl {

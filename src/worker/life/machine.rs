@@ -93,27 +93,13 @@ impl Life {
     pub fn step(&mut self, now: Instant, input: LifeInput) -> Vec<LifeAction> {
         match input {
             LifeInput::Slot if self.state == LifeState::Waiting => self.begin(now),
-            LifeInput::Spawned if self.state == LifeState::Spawning => {
-                self.is_spawned = true;
-                let limit = self.limits.spawn.max(self.slowest_spawn.saturating_mul(3));
-                self.enter(LifeState::Spawning, now, Some(now + limit))
-            }
-            // It was given up before it was there.
-            LifeInput::Spawned if !self.is_spawned && self.has_process() => {
-                self.is_spawned = true;
-                self.go_to(StopStep::Kill, now)
-            }
+            LifeInput::Spawned => self.spawned(now),
             LifeInput::NotSpawned { why, permanent } => {
                 self.cause = Some(FailureText { fault: FailureKind::NotStarted, why });
                 self.fatal_is_permanent = permanent;
                 self.over(now)
             }
-            LifeInput::Hello if self.state == LifeState::Spawning => {
-                self.last_activity = now;
-                self.slowest_spawn = self.slowest_spawn.max(now.saturating_duration_since(self.since));
-                let limit = self.limits.load.max(self.slowest_load.saturating_mul(3));
-                self.enter(LifeState::Loading, now, Some(now + limit))
-            }
+            LifeInput::Hello if self.state == LifeState::Spawning => self.greeted(now),
             LifeInput::Ready if self.state == LifeState::Loading => self.ready(now),
             LifeInput::Jobs { set, gone } if self.has_process() => self.jobs_changed(set, &gone, now),
             LifeInput::JobWaits(job) => {
@@ -126,8 +112,7 @@ impl Life {
             }
             LifeInput::JobReady(job) => {
                 self.jobs.waits(job, false);
-                self.last_activity = self.last_activity.max(now);
-                Vec::new()
+                self.lives(now)
             }
             LifeInput::NextRun(job, after) => {
                 self.jobs.next_run(job, now.checked_add(after));
@@ -135,70 +120,20 @@ impl Life {
             }
             LifeInput::RunBegan(job) => self.run_began_at(job, now),
             LifeInput::RunEnded { job, ok } => self.run_ended(job, ok, now),
-            LifeInput::Activity => {
-                self.last_activity = self.last_activity.max(now);
-                Vec::new()
-            }
-            LifeInput::Fatal { why, permanent } => {
-                self.cause = Some(FailureText { fault: FailureKind::NotLoaded, why });
-                self.fatal_is_permanent = permanent;
-                if matches!(self.state, LifeState::Spawning | LifeState::Loading) {
-                    // It ends by itself; one that does not is helped.
-                    self.deadline = Some(now + self.limits.term);
-                }
-                Vec::new()
-            }
-            LifeInput::Exited { why, clean } => {
-                let clean = clean && self.cause.is_none();
-                // What was known before (hung, fatal) explains more than how it ended.
-                self.cause.get_or_insert(FailureText { fault: FailureKind::Died, why });
-                if self.after_stop == AfterStop::Fail && self.stays_ended(clean) {
-                    return self.ended(clean, now);
-                }
-                self.over(now)
-            }
-            LifeInput::TooLarge { why } => {
-                if self.ready_at.is_some() {
-                    self.recycling.ask(why);
-                }
-                self.recycle_between_runs(now)
-            }
+            LifeInput::Activity => self.lives(now),
+            LifeInput::Fatal { why, permanent } => self.fatal(why, permanent, now),
+            LifeInput::Exited { why, clean } => self.exited(why, clean, now),
+            LifeInput::TooLarge { why } => self.too_large(why, now),
             LifeInput::Leaves { why } => self.leaves(why, now),
-            LifeInput::ControlLost => match self.state {
-                LifeState::Spawning
-                | LifeState::Loading
-                | LifeState::Idle
-                | LifeState::Running
-                | LifeState::Overdue => {
-                    self.end(FailureKind::Died, "closed its control socket".to_owned(), StopStep::Term, now)
-                }
-                _ => Vec::new(),
-            },
+            LifeInput::ControlLost => self.control_lost(now),
             LifeInput::Tick => self.tick(now),
-            LifeInput::Held(by) => {
-                self.deadline = self.deadline.map(|deadline| deadline + by);
-                self.last_activity = (self.last_activity + by).min(now);
-                self.jobs.held(by, now);
-                Vec::new()
-            }
+            LifeInput::Held(by) => self.held(by, now),
             LifeInput::Stop => self.stop(AfterStop::Stay, LifeState::Stopped, now),
             LifeInput::Restart => self.stop(AfterStop::Restart, LifeState::Waiting, now),
-            // It comes back as soon as it is gone.
-            LifeInput::Changed if self.goes_to_rest() => {
-                self.after_stop = AfterStop::Rest(now);
+            LifeInput::Changed => self.changed(now),
+            LifeInput::Slot | LifeInput::Hello | LifeInput::Ready | LifeInput::Jobs { .. } | LifeInput::Rest(_) => {
                 Vec::new()
             }
-            LifeInput::Changed if self.waits_without_process() => {
-                self.breaker.forgive(now);
-                self.enter(LifeState::Waiting, now, None)
-            }
-            LifeInput::Slot
-            | LifeInput::Spawned
-            | LifeInput::Hello
-            | LifeInput::Ready
-            | LifeInput::Jobs { .. }
-            | LifeInput::Rest(_)
-            | LifeInput::Changed => Vec::new(),
         }
     }
 
@@ -214,6 +149,27 @@ impl Life {
         self.is_spawned = false;
         self.enter(LifeState::Spawning, now, Some(now + self.limits.pending));
         vec![LifeAction::Spawn]
+    }
+
+    fn spawned(&mut self, now: Instant) -> Vec<LifeAction> {
+        if self.state == LifeState::Spawning {
+            self.is_spawned = true;
+            let limit = self.limits.spawn.max(self.slowest_spawn.saturating_mul(3));
+            return self.enter(LifeState::Spawning, now, Some(now + limit));
+        }
+        if !self.is_spawned && self.has_process() {
+            // It was given up before it was there.
+            self.is_spawned = true;
+            return self.go_to(StopStep::Kill, now);
+        }
+        Vec::new()
+    }
+
+    fn greeted(&mut self, now: Instant) -> Vec<LifeAction> {
+        self.last_activity = now;
+        self.slowest_spawn = self.slowest_spawn.max(now.saturating_duration_since(self.since));
+        let limit = self.limits.load.max(self.slowest_load.saturating_mul(3));
+        self.enter(LifeState::Loading, now, Some(now + limit))
     }
 
     fn ready(&mut self, now: Instant) -> Vec<LifeAction> {
@@ -242,6 +198,11 @@ impl Life {
             self.enter(LifeState::Idle, now, None);
         }
         self.recycle_between_runs(now)
+    }
+
+    fn lives(&mut self, now: Instant) -> Vec<LifeAction> {
+        self.last_activity = self.last_activity.max(now);
+        Vec::new()
     }
 
     fn run_began_at(&mut self, job: usize, now: Instant) -> Vec<LifeAction> {
@@ -288,6 +249,13 @@ impl Life {
         Vec::new()
     }
 
+    fn too_large(&mut self, why: String, now: Instant) -> Vec<LifeAction> {
+        if self.ready_at.is_some() {
+            self.recycling.ask(why);
+        }
+        self.recycle_between_runs(now)
+    }
+
     /// One that leaves to be replaced has not failed; one that has hardly begun has, or it would come and go without a pause.
     fn leaves(&mut self, why: String, now: Instant) -> Vec<LifeAction> {
         let is_old = |ready: Instant| now.saturating_duration_since(ready) >= self.limits.backoff_first;
@@ -304,6 +272,13 @@ impl Life {
         self.after_stop = AfterStop::Recycle;
         self.enter(LifeState::Stopping(StopStep::Ask), now, Some(now + grace + ASK_MORE));
         vec![LifeAction::Ask(grace)]
+    }
+
+    fn held(&mut self, by: Duration, now: Instant) -> Vec<LifeAction> {
+        self.deadline = self.deadline.map(|deadline| deadline + by);
+        self.last_activity = (self.last_activity + by).min(now);
+        self.jobs.held(by, now);
+        Vec::new()
     }
 
     fn tick(&mut self, now: Instant) -> Vec<LifeAction> {
@@ -350,6 +325,25 @@ impl Life {
         }
     }
 
+    fn control_lost(&mut self, now: Instant) -> Vec<LifeAction> {
+        match self.state {
+            LifeState::Spawning | LifeState::Loading | LifeState::Idle | LifeState::Running | LifeState::Overdue => {
+                self.end(FailureKind::Died, "closed its control socket".to_owned(), StopStep::Term, now)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn fatal(&mut self, why: String, permanent: bool, now: Instant) -> Vec<LifeAction> {
+        self.cause = Some(FailureText { fault: FailureKind::NotLoaded, why });
+        self.fatal_is_permanent = permanent;
+        if matches!(self.state, LifeState::Spawning | LifeState::Loading) {
+            // It ends by itself; one that does not is helped.
+            self.deadline = Some(now + self.limits.term);
+        }
+        Vec::new()
+    }
+
     /// Ends the incarnation because of a fault of its own.
     fn end(&mut self, fault: FailureKind, why: String, step: StopStep, now: Instant) -> Vec<LifeAction> {
         self.cause = Some(FailureText { fault, why });
@@ -379,6 +373,19 @@ impl Life {
         }
     }
 
+    fn changed(&mut self, now: Instant) -> Vec<LifeAction> {
+        if self.goes_to_rest() {
+            // It comes back as soon as it is gone.
+            self.after_stop = AfterStop::Rest(now);
+            return Vec::new();
+        }
+        if self.waits_without_process() {
+            self.breaker.forgive(now);
+            return self.enter(LifeState::Waiting, now, None);
+        }
+        Vec::new()
+    }
+
     fn escalate(&mut self, step: StopStep, now: Instant) -> Vec<LifeAction> {
         match step.stronger() {
             Some(step) => self.go_to(step, now),
@@ -390,6 +397,16 @@ impl Life {
         let (order, wait) = step.order(&self.limits);
         self.enter(LifeState::Stopping(step), now, Some(now + wait));
         vec![order]
+    }
+
+    fn exited(&mut self, why: String, clean: bool, now: Instant) -> Vec<LifeAction> {
+        let clean = clean && self.cause.is_none();
+        // What was known before (hung, fatal) explains more than how it ended.
+        self.cause.get_or_insert(FailureText { fault: FailureKind::Died, why });
+        if self.after_stop == AfterStop::Fail && self.stays_ended(clean) {
+            return self.ended(clean, now);
+        }
+        self.over(now)
     }
 
     /// The process is gone: what now?
