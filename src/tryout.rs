@@ -328,7 +328,7 @@ async fn watch(leash: Leash, death: &Death, timeout: Duration) -> TryoutEnd {
         tracing::debug!(target: "worker", "the end of what process {pid} left behind was not seen");
     }
     if let Err(error) = death.wait().await {
-        return TryoutEnd::NotStarted(format!("the end of process {pid} cannot be seen: {error}"));
+        return TryoutEnd::NotStarted(format!("cannot watch process {pid} for its end: {error}"));
     }
     let ended = death.reap();
     if timed_out { TryoutEnd::TimedOut(began.elapsed().min(timeout)) } else { TryoutEnd::Ended(ended) }

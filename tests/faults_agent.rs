@@ -200,7 +200,7 @@ fn a4_an_agent_that_was_stopped_blames_nobody() {
         let script = watched.script(name);
         assert_eq!((&script["restarts"], &script["runs_failed"]), (&0.into(), &0.into()), "{script:#}");
     }
-    wait_until("the log says so", || watched.agent.console().contains("was held up for"));
+    wait_until("the log says so", || watched.agent.console().contains("was suspended for"));
     watched.holds();
 }
 

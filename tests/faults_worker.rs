@@ -186,7 +186,7 @@ fn w6_w7_whatever_a_run_hangs_in_it_is_shown_where_and_replaced() {
     watched.wait_log("stops.stops: hung: its run lasted longer than run_timeout, 3 s");
     watched.wait_good("stops", 1);
     // A stopped process takes nothing but KILL.
-    wait_until("the log says so", || watched.agent.console().contains("stops.stops: KILL to all"));
+    wait_until("the log says so", || watched.agent.console().contains("stops.stops: sending KILL to all"));
     watched.holds();
 }
 

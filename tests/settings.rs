@@ -773,7 +773,7 @@ fn kinds_over_http_have_their_keys_and_defaults() {
     assert_eq!((given.extra_labels.as_slice(), given.http.gzip), (&labels[..], false));
     assert_eq!(given.http.login, Login::Token(Secret::new("t")));
     let both = fault(&format!("{vm}username = \"u\"\npassword = \"p\"\ntoken = \"t\""));
-    assert!(both.ends_with("`token` is given besides `username` and `password`; one of them must go"), "{both}");
+    assert!(both.ends_with("`token` is given besides `username` and `password`; remove one of them"), "{both}");
     assert!(fault(&format!("{vm}username = \"u\"")).ends_with("`username` is given without `password`"));
     assert_eq!(
         kind("[sinks.telegraf.x]\nurl = \"http://h:8428\"\ndatabase = \"d\""),

@@ -100,11 +100,11 @@ async fn close(log: Log, logs: ScriptLogs, guard: Option<OrphanGuard>, until: In
     let flushed = tokio::task::spawn_blocking(move || logs.flush());
     let written = futures_util::future::try_join(closed, flushed);
     if !matches!(tokio::time::timeout_at(until, written).await, Ok(Ok(_))) {
-        tracing::error!(target: "agent", "the buffer could not be closed in order; it recovers at the next start");
+        tracing::error!(target: "agent", "could not close the buffer cleanly; it recovers at the next start");
     }
     // What is left all the same it ends; it is waited for, so that nothing runs when the agent has ended.
     if tokio::task::spawn_blocking(move || drop(guard)).await.is_err() {
-        tracing::error!(target: "agent", "the end of the guard was not waited for");
+        tracing::error!(target: "agent", "did not wait for the guard to end");
     }
 }
 

@@ -47,7 +47,7 @@ fn guard(run_dir: &Path) -> (Option<OrphanGuard>, Option<String>) {
     match OrphanGuard::start(run_dir) {
         Ok(guard) => (Some(guard), None),
         Err(error) => {
-            tracing::warn!(target: "agent", "no guard can be started: {error}; what scripts have started outlives an agent that is killed");
+            tracing::warn!(target: "agent", "cannot start the guard: {error}; if the agent is killed, processes that scripts have started live on");
             (None, Some(error.to_string()))
         }
     }

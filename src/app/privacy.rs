@@ -153,7 +153,7 @@ impl Rights {
         let mut outcome = PrivacyOutcome::default();
         self.settle(path, &mut outcome);
         if let Some(why) = outcome.failed {
-            tracing::warn!(target: "agent", "not everything could be closed to other users: {why}");
+            tracing::warn!(target: "agent", "could not remove other users' access to everything: {why}");
         }
     }
 
@@ -228,7 +228,7 @@ impl Rights {
             }
         }
         if let Some(why) = outcome.failed {
-            tracing::warn!(target: "agent", "not everything that the settings give to others could be given: {why}");
+            tracing::warn!(target: "agent", "could not grant all access that the settings give: {why}");
         }
     }
 }
@@ -252,7 +252,7 @@ pub(super) async fn at_start(rights: Rights) {
         (rights, outcome)
     };
     let Ok((rights, outcome)) = tokio::task::spawn_blocking(settle).await else {
-        tracing::error!(target: "agent", "the look at who may read `data` ended before its time");
+        tracing::error!(target: "agent", "the check of who may read `data` ended early");
         return;
     };
     let trees: Vec<String> = rights.trees.iter().map(|tree| tree.display().to_string()).collect();
@@ -262,7 +262,7 @@ pub(super) async fn at_start(rights: Rights) {
         tracing::warn!(target: "agent", "{places} in {trees} could be read by other users of this machine; they are now their owner's alone, but for what the settings give to others");
     }
     if let Some(why) = outcome.failed {
-        tracing::warn!(target: "agent", "not everything in {trees} could be closed to other users: {why}");
+        tracing::warn!(target: "agent", "could not remove other users' access to everything in {trees}: {why}");
     }
 }
 
@@ -275,7 +275,7 @@ pub(super) async fn at_reload(rights: Rights) {
         rights.give();
     };
     if tokio::task::spawn_blocking(give).await.is_err() {
-        tracing::error!(target: "agent", "the rights that the settings give were not given");
+        tracing::error!(target: "agent", "the access that the settings give was not granted");
     }
 }
 

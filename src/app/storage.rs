@@ -61,7 +61,7 @@ async fn log_dir(config: &Config) -> PathBuf {
     match tokio::time::timeout(LOOK, told).await {
         Ok(Ok(Err(error))) => {
             let other = config.root.join("data/log");
-            tracing::warn!(target: "agent", "the logs of the scripts cannot lie in {}: {error}; they go to {}", dir.display(), other.display());
+            tracing::warn!(target: "agent", "cannot write the logs of the scripts in {}: {error}; they go to {}", dir.display(), other.display());
             other
         }
         Ok(Ok(Ok(())) | Err(_)) | Err(_) => dir,
@@ -97,7 +97,7 @@ fn open_buffer(config: &Config) -> anyhow::Result<Log> {
     };
     let (log, recovered) = Log::open(settings, Arc::new(RealDisk)).context("could not open the buffer")?;
     if recovered.records > 0 {
-        tracing::info!(target: "agent", "the buffer holds {} records of the life before; what is not delivered yet follows", recovered.records);
+        tracing::info!(target: "agent", "the buffer holds {} records from before the start; those not yet delivered follow", recovered.records);
     }
     if recovered.lost_records > 0 {
         tracing::error!(target: "agent", "{} records of the buffer are damaged or missing", recovered.lost_records);

@@ -20,7 +20,7 @@ pub(super) async fn keep_in_touch(manager: ServiceManager, pulse: impl Fn() -> u
         if std::mem::replace(&mut last, now) != now {
             manager.alive();
         } else {
-            tracing::error!(target: "agent", "the loop over the scripts stands still; the service manager is not told that the agent lives");
+            tracing::error!(target: "agent", "the supervisor's loop stands still; the service manager's watchdog is not fed");
             continue;
         }
         if told.is_none_or(|told| told.elapsed() >= TELL_STATUS) {

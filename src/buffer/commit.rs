@@ -170,7 +170,7 @@ fn refuses(shared: &LogShared, error: &AppendError, records: usize) {
     let (why, now) = (error.with_cause(), Instant::now());
     let news = (0..records).filter(|_| shared.state().refusing.happens(&why, now)).count();
     if news > 0 {
-        tracing::error!(target: "buffer", "reports are refused: {why}; until that is over they are only counted (`pythond status`)");
+        tracing::error!(target: "buffer", "reports are refused: {why}; further refusals are only counted (`pythond status`)");
     }
 }
 
@@ -332,7 +332,7 @@ fn sync_cursors(shared: &LogShared) -> bool {
     let Some(e) = trouble else {
         let over = shared.state().unsaved.goes_well(Instant::now()).filter(|_| !names.is_empty());
         if let Some(over) = over {
-            tracing::info!(target: "buffer", "the cursors are saved again; that failed {} times", over.times);
+            tracing::info!(target: "buffer", "the cursors can be saved again; that failed {} times", over.times);
         }
         return true;
     };

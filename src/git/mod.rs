@@ -165,7 +165,7 @@ impl RepositoriesHandle {
     pub async fn change(&self, repos: GitRepos, roots: &[RepoRoot]) {
         // First, for nobody else may work in a store. One that a disk holds does no more than to notice the stop once it is let go.
         if tokio::time::timeout(END, self.stop()).await.is_err() {
-            tracing::warn!(target: "git", "a pull of before the change has not ended after {} s; does a disk hang?", END.as_secs());
+            tracing::warn!(target: "git", "a pull from before the change has not ended after {} s; check whether a disk hangs", END.as_secs());
         }
         let work = RepositoryTasks::start(repos, &self.host, Arc::clone(&self.adopter), roots);
         *locked(&self.work) = Arc::new(work);

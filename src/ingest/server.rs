@@ -132,7 +132,7 @@ impl Connections {
             }
             Err(error) => {
                 if self.deaf.happens(&error.to_string(), now) {
-                    tracing::warn!(target: "ingest", "no connection can be accepted: {error}; it is tried on");
+                    tracing::warn!(target: "ingest", "cannot accept connections: {error}; trying again");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -47,7 +47,7 @@ impl SinkStream {
     async fn write(&mut self, text: &[u8]) -> io::Result<()> {
         // A write to a connection that the far end has closed succeeds once, and is lost.
         if self.open.as_ref().is_some_and(OpenStream::is_closed) {
-            tracing::warn!(target: "sink", "{} closed the connection; what it had not read by then is lost", self.address);
+            tracing::warn!(target: "sink", "{} closed the connection; data that it had not read is lost", self.address);
             self.open = None;
         }
         let open = match self.open.take() {

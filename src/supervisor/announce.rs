@@ -42,7 +42,7 @@ impl Worker {
                 tracing::error!(target: "worker", "{id}: does not end even with KILL; no new copy is started while it lives")
             }
             Standing::Ended(_) if why.is_empty() => {
-                tracing::info!(target: "worker", "{id}: has ended and is not started again")
+                tracing::info!(target: "worker", "{id}: ended, not restarted")
             }
             Standing::Ended(_) => {
                 tracing::error!(target: "worker", "{id}: {why}");
@@ -55,17 +55,17 @@ impl Worker {
     fn announce_stop(&self, stage: StopStep, was_dumping: bool, why: &str) {
         let id = &self.spec.id;
         match stage {
-            StopStep::Dump => tracing::error!(target: "worker", "{id}: {why}; its stack is written, then it is ended"),
+            StopStep::Dump => tracing::error!(target: "worker", "{id}: {why}; writing its stack, then ending it"),
             StopStep::Ask if was_dumping => {
-                let stack = self.own_stack().unwrap_or("no stack could be had");
+                let stack = self.own_stack().unwrap_or("could not get the stack");
                 self.output.logs.cli(&format!("{id}: {why}\n{}", stack.trim_end()));
             }
             StopStep::Ask => match self.life.recycles_because() {
                 Some(why) => tracing::info!(target: "worker", "{id}: is replaced: {why}"),
                 None => tracing::info!(target: "worker", "{id}: asked to stop"),
             },
-            StopStep::Term => tracing::warn!(target: "worker", "{id}: did not stop when asked; TERM to its group"),
-            StopStep::Kill => tracing::warn!(target: "worker", "{id}: KILL to all it has started"),
+            StopStep::Term => tracing::warn!(target: "worker", "{id}: did not stop when asked; sending TERM to its process group"),
+            StopStep::Kill => tracing::warn!(target: "worker", "{id}: sending KILL to all its processes"),
         }
     }
 

@@ -203,7 +203,7 @@ impl Worker {
         match kept {
             Ok(kept) => self.version.kept(kept),
             Err(why) => {
-                tracing::warn!(target: "worker", "{}: what it runs could not be kept for bad times: {why}", self.spec.id)
+                tracing::warn!(target: "worker", "{}: could not keep its version as the last good one: {why}", self.spec.id)
             }
         }
     }

@@ -145,8 +145,8 @@ impl Worker {
     fn fall_back(&mut self, shared: &mut SupervisorShared, now: Instant) {
         let why = self.why().unwrap_or_default();
         if self.standing().has_failed() && self.version.falls_back(&self.spec, self.fatal_of.take(), &why) {
-            tracing::warn!(target: "worker", "{}: its last good version is started instead", self.spec.id);
-            self.output.logs.cli(&format!("{}: its last good version is started instead", self.spec.id));
+            tracing::warn!(target: "worker", "{}: starting its last good version instead", self.spec.id);
+            self.output.logs.cli(&format!("{}: starting its last good version instead", self.spec.id));
             self.step(LifeInput::Changed, shared, now);
         }
     }

@@ -80,7 +80,7 @@ impl Worker {
 
     fn hello(&mut self, hello: &Hello, shared: &mut SupervisorShared, now: Instant) {
         if self.way == Some(Way::Forked) && self.pid().is_some_and(|pid| pid != hello.pid) {
-            tracing::error!(target: "worker", "{}: says that it is process {}, which it is not", self.spec.id, hello.pid);
+            tracing::error!(target: "worker", "{}: claims to be process {}, which it is not", self.spec.id, hello.pid);
             self.carry_out(LifeAction::Kill, shared);
             return;
         }

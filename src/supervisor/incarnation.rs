@@ -182,7 +182,7 @@ async fn await_end(
         },
     };
     if let Err(error) = seen {
-        tracing::error!(target: "worker", "the end of process {} cannot be seen: {error}", leash.pid);
+        tracing::error!(target: "worker", "cannot watch process {} for its end: {error}", leash.pid);
     }
     // Before it is reaped, so that its number cannot be another's.
     let group = leash.group().cloned();

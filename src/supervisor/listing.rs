@@ -174,7 +174,7 @@ fn dismiss(worker: &mut Worker, shared: &mut SupervisorShared, now: Instant) {
     let (last_good, id) = (shared.settings.last_good.clone(), worker.spec.id.clone());
     tokio::task::spawn_blocking(move || {
         if let Err(error) = lastgood::forget(&last_good, &id) {
-            tracing::warn!(target: "worker", "{id}: its last version could not be deleted: {error}");
+            tracing::warn!(target: "worker", "{id}: could not delete its last version: {error}");
         }
     });
 }

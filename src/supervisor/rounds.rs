@@ -64,7 +64,7 @@ impl Supervisor {
                     let now = Instant::now();
                     let away = now.saturating_duration_since(last);
                     if away > HELD {
-                        tracing::warn!(target: "worker", "the agent was held up for {} s; nobody is blamed for it", away.as_secs());
+                        tracing::warn!(target: "worker", "the agent was suspended for {} s; the deadlines of all workers are extended", away.as_secs());
                         self.all(LifeInput::Held(away), now);
                     }
                     last = now;

@@ -311,7 +311,7 @@ impl Worker {
     pub fn file_looked(&mut self, stamp: Option<FileStamp>, shared: &mut SupervisorShared, now: Instant) {
         self.looking = false;
         if stamp.is_some() && stamp != self.file {
-            tracing::info!(target: "worker", "{}: its file changed, so it is tried at once", self.spec.id);
+            tracing::info!(target: "worker", "{}: its file changed, trying it at once", self.spec.id);
             self.file = stamp;
             self.step(LifeInput::Changed, shared, now);
         }

@@ -209,7 +209,7 @@ impl LogFile {
             Err(error) => {
                 if self.lost == 0 {
                     let path = self.path.display();
-                    tracing::error!(target: "agent", "could not write {path}: {error}; its entries are lost until this is repaired");
+                    tracing::error!(target: "agent", "could not write {path}: {error}; its entries are lost until this is fixed");
                 }
                 self.open = None;
                 self.lost += 1;
@@ -262,7 +262,7 @@ fn open_for_append(path: &Path, group: Option<u32>) -> io::Result<File> {
         other => other,
     }?;
     if let Err(error) = platform::keep_file_private(&file, group) {
-        tracing::warn!(target: "agent", "the rights of {} stay as they are: {error}", path.display());
+        tracing::warn!(target: "agent", "cannot change the permissions of {}: {error}", path.display());
     }
     Ok(file)
 }

@@ -109,7 +109,7 @@ fn keep(run_dir: &Path, first: Pid, held: &Mutex<GuardPipe>, stopped: &mpsc::Rec
         *now = GuardPipe::Nothing;
         drop(now);
         if let Some((pid, how)) = end {
-            tracing::warn!(target: "worker", "the guard {pid} has ended ({how}); another one is started");
+            tracing::warn!(target: "worker", "the guard {pid} has ended ({how}); starting another");
         }
         let rest = if began.elapsed() < SHORT_LIFE { SHORT_LIFE } else { Duration::ZERO };
         if !matches!(stopped.recv_timeout(rest), Err(RecvTimeoutError::Timeout)) {
@@ -124,7 +124,7 @@ fn keep(run_dir: &Path, first: Pid, held: &Mutex<GuardPipe>, stopped: &mpsc::Rec
                 (guard, told) = (Some(pid), String::new());
             }
             Err(error) if told != error.to_string() => {
-                tracing::error!(target: "worker", "no guard can be started: {error}; what scripts have started outlives an agent that is killed");
+                tracing::error!(target: "worker", "cannot start the guard: {error}; if the agent is killed, processes that scripts have started live on");
                 told = error.to_string();
             }
             Err(_) => {}

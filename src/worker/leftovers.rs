@@ -29,7 +29,7 @@ pub async fn sweep_leftovers(run_dir: &Path) {
     };
     let swept = tokio::task::spawn_blocking(all).await;
     if swept.is_err() {
-        tracing::error!(target: "worker", "the look for processes of an earlier agent ended before its time");
+        tracing::error!(target: "worker", "the search for processes of an earlier agent ended early");
     }
 }
 

@@ -74,7 +74,7 @@ impl Locks {
             rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
             std::fs::remove_file(dir.join(".trial"))
         };
-        let why_not = trial().err().map(|error| format!("no lock can be had in {}: {error}", dir.display()));
+        let why_not = trial().err().map(|error| format!("cannot lock files in {}: {error}", dir.display()));
         Self { dir, why_not }
     }
 
@@ -163,7 +163,7 @@ fn free(file: &File, path: &Path, note: &Path) -> Result<(), LockError> {
         }
         if !std::mem::replace(&mut told, true) {
             let name = path.file_stem().unwrap_or_default().display();
-            tracing::warn!(target: "worker", "{name}: something of an earlier life still holds its lock and is ended: {holders:?}");
+            tracing::warn!(target: "worker", "{name}: ending processes of an earlier life that still hold its lock: {holders:?}");
         }
         for pid in holders {
             kill_if(pid, |pid| holds(pid, file, path) || is_noted(pid, note));
@@ -328,7 +328,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("workers"), "").unwrap();
         let locks = Locks::open(dir.path());
-        assert!(locks.why_not().unwrap().starts_with("no lock can be had in"));
+        assert!(locks.why_not().unwrap().starts_with("cannot lock files in"));
         assert!(locks.take("my.a").unwrap().is_none());
         sweep(dir.path());
     }

@@ -62,7 +62,7 @@ impl Reloader {
         let forgot =
             tokio::task::spawn_blocking(move || ids.iter().try_for_each(|id| lastgood::forget(&last_good, id)));
         if let Ok(Err(error)) = forgot.await {
-            tracing::warn!(target: "agent", "the last version of a script that was removed could not be deleted: {error}");
+            tracing::warn!(target: "agent", "could not delete the last version of a removed script: {error}");
         }
     }
 }

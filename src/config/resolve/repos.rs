@@ -149,7 +149,7 @@ fn check_rev(branch: Option<&str>, rev: Option<&Located<Option<String>>>, readin
     if let (Some(branch), Some(rev)) = (branch, rev)
         && rev.value.is_some()
     {
-        let message = format!("`rev` is given besides `branch = \"{branch}\"`; one of them must go");
+        let message = format!("`rev` is given besides `branch = \"{branch}\"`; remove one of them");
         reading.fault(Code::WrongValue, rev.span, message);
     }
 }
@@ -218,7 +218,7 @@ fn login(
 ) -> Option<(String, Secret)> {
     let (url_user, url_password) = in_url.map_or((None, None), |(user, password)| (Some(user), password));
     if let (Some(password), Some(_)) = (&password, &token) {
-        reading.fault(Code::WrongValue, password.span, "`password` is given besides `token`; one of them must go");
+        reading.fault(Code::WrongValue, password.span, "`password` is given besides `token`; remove one of them");
     }
     let is_token = token.is_some();
     let user = username.as_ref().map(|at| at.value.clone()).or(url_user).filter(|user| !user.trim().is_empty());

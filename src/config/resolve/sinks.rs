@@ -437,7 +437,7 @@ fn password_or_token(section: &mut Section, reading: &mut ReadContext<'_>) -> Lo
             reading.fault(
                 Code::WrongValue,
                 token.span,
-                "`token` is given besides `username` and `password`; one of them must go",
+                "`token` is given besides `username` and `password`; remove one of them",
             );
             login
         }

@@ -97,7 +97,7 @@ impl Zygote {
         })
         .await;
         if let Err(error) = death.wait().await {
-            tracing::error!(target: "worker", "the end of a zygote cannot be seen: {error}");
+            tracing::error!(target: "worker", "cannot watch a zygote for its end: {error}");
         }
         death.reap()
     }

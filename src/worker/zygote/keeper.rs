@@ -235,7 +235,7 @@ impl ZygoteKeeper {
             "the zygote {} of {program} was ready after {} ms{with}", zygote.leash.pid, took.as_millis()
         );
         for (name, why) in &ready.dropped {
-            tracing::warn!(target: "worker", "the zygote of {program} does not load `{name}` ahead: {why}");
+            tracing::warn!(target: "worker", "the zygote of {program} does not preload `{name}`: {why}");
         }
     }
 
