@@ -64,7 +64,9 @@ impl Worker {
                 Some(why) => tracing::info!(target: "worker", "{id}: is replaced: {why}"),
                 None => tracing::info!(target: "worker", "{id}: asked to stop"),
             },
-            StopStep::Term => tracing::warn!(target: "worker", "{id}: did not stop when asked; sending TERM to its process group"),
+            StopStep::Term => {
+                tracing::warn!(target: "worker", "{id}: did not stop when asked; sending TERM to its process group")
+            }
             StopStep::Kill => tracing::warn!(target: "worker", "{id}: sending KILL to all its processes"),
         }
     }
